@@ -1,0 +1,75 @@
+"""Every error a user can cause or meet, and the exit code it ends a run with.
+
+::
+
+    PipelineError                     what, where, and what to do about it, in one sentence
+    ├── ConfigError(ValueError)           exit 2   the run is misconfigured
+    ├── SceneError                        exit 3   this input can never work
+    │   ├── SceneNotFound(FileNotFoundError)
+    │   ├── SceneUnreadable(OSError)
+    │   └── SceneNotGeoreferenced(ValueError)
+    ├── ModelError                        exit 4   weights that do not fit, NaN out of the network
+    ├── StorageError(OSError)             exit 5   retried with backoff first
+    └── ClusterError                      exit 6   the pool cannot make progress
+
+A scene with more failed tiles than ``output.max_failed_tiles`` raises nothing and ends the run
+with :data:`EXIT_TILES_FAILED`. Adapters translate the libraries' exceptions into these with
+``raise … from``; the most specific class wins and nothing is matched by message text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_TILES_FAILED = 7
+
+
+class PipelineError(Exception):
+    """Root of the tree: one sentence that says what, where, and what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(PipelineError, ValueError):
+    """The run is misconfigured: an unknown key, a value out of range, two flags that exclude each other."""
+
+    exit_code = 2
+
+
+class SceneError(PipelineError):
+    """This input can never work, however often it is tried."""
+
+    exit_code = 3
+
+
+class SceneNotFound(SceneError, FileNotFoundError):
+    """There is nothing at the scene's URI (or this machine may not see it)."""
+
+
+class SceneUnreadable(SceneError, OSError):
+    """Something is there, but it is no raster of an allowed format, or it is damaged."""
+
+
+class SceneNotGeoreferenced(SceneError, ValueError):
+    """A CRS without a transform, or a transform without a CRS (a raster with neither is a pixel scene)."""
+
+
+class ModelError(PipelineError):
+    """Weights that cannot be loaded or do not fit, or a network that answers NaN."""
+
+    exit_code = 4
+
+
+class StorageError(PipelineError, OSError):
+    """Reading or writing an output location failed, after retries."""
+
+    exit_code = 5
+    retryable = True
+
+
+class ClusterError(PipelineError):
+    """The pool of workers cannot make progress."""
+
+    exit_code = 6
