@@ -1,6 +1,6 @@
 """Every knob of a run, once. The config file, the command line and ``--print_config`` are made from these.
 
-Units are in the names. Ranges are checked when a value is made, so a bad one never gets past the start of a run.
+Units are in the names (no slots: jsonargparse reads defaults through ``__dict__``). Ranges are checked when a value is made, so a bad one never gets past the start of a run.
 The docstring under a field is its ``--help``.
 """
 
@@ -19,7 +19,7 @@ def _require(ok: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RasterConfig:
     """How pixels are read and brought to 8 bit."""
 
@@ -51,7 +51,7 @@ class RasterConfig:
         _require(self.gdal_cache_mb >= 8, "raster.gdal_cache_mb must be at least 8")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TilingConfig:
     """How a scene is cut into tiles, and at which ground sample distance."""
 
@@ -85,7 +85,7 @@ class TilingConfig:
         _require(self.block_mpx > 0, "tiling.block_mpx must be positive")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
     """How the detector is run."""
 
@@ -101,7 +101,7 @@ class DetectorConfig:
         _require(self.batch >= 1, "detector.batch must be at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MergeConfig:
     """How the detections of all tiles become one set."""
 
@@ -116,7 +116,7 @@ class MergeConfig:
         _require(len(names) == len(set(names)), "merge.class_groups: a class may stand in one group only")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputConfig:
     """What is written."""
 
@@ -133,7 +133,7 @@ class OutputConfig:
         _require(all("=" in entry.strip("=") for entry in self.meta), "output.meta: write entries as key=value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """Which machines do the work, and how patient to be with them. Changes no result, except the thread count."""
 
@@ -162,7 +162,7 @@ class ClusterConfig:
         _require(self.max_attempts >= 1, "cluster.max_attempts must be at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One complete detection run."""
 

@@ -1,0 +1,1 @@
+"""Command lines: parse, call pipeline, exit code. No logic."""

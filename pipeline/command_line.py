@@ -1,0 +1,189 @@
+"""Command line and config file ↔ :class:`~pipeline.config.RunConfig`. jsonargparse's only home.
+
+The dataclasses say everything; here are only the few lines around the library that people expect: lists without
+brackets (``--scene a.tif b.tif``), ``--dry-run``, a first screen of help that fits a screen, and errors in one
+sentence that name the nearest key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+
+LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
+"""Keys that take several values after one flag."""
+ALIASES = {"dry-run": "dry_run", "meta": "output.meta"}
+COMMON = (
+    "scene",
+    "out",
+    "weights",
+    "config",
+    "aoi",
+    "executor",
+    "dry_run",
+    "raster.bands",
+    "tiling.gsd",
+    "detector.score_threshold",
+    "cluster.workers",
+    "output.meta",
+)
+"""Keys on the first screen of help."""
+EXAMPLES = """\
+examples:
+  {prog} --scene harbour.tif --out results
+  {prog} --scene s3://bucket/a.tif s3://bucket/b.tif --out s3://bucket/detections
+  {prog} --scene B04.jp2,B03.jp2,B02.jp2 --out results --meta sensor=Sentinel-2
+  {prog} --scene harbour.tif --out results --dry-run
+  ray job submit --address http://HOST:8265 --working-dir . -- python jobs/detect_scene.py --scene URI --out URI
+
+exit codes: 0 all scenes published, 2 configuration, 3 scene, 4 model, 5 storage, 6 cluster,
+            7 more failed tiles than output.max_failed_tiles allows"""
+
+
+def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
+    """The run that ``argv`` asks for, or a text to print (help, ``--print_config``) instead of running.
+
+    Values on the command line win over those of ``--config FILE``. Raises ConfigError in one sentence.
+    """
+    parser = _parser(prog)
+    arguments = list(_expanded(argv))
+    if "--help" in arguments or "-h" in arguments:
+        return _help_text(parser, prog, everything="all" in arguments)
+    print_config = "--print_config" in arguments
+    arguments = [argument for argument in arguments if argument != "--print_config"]
+    _check_flags(arguments)
+    try:
+        namespace = parser.parse_args(arguments)
+        if print_config:
+            return str(parser.dump(namespace))
+        values = vars(parser.instantiate(namespace))
+    except (ArgumentError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(_told(error)) from error
+    values.pop("config", None)
+    return RunConfig(**values)
+
+
+def known_keys(config: type[Any] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Every key of a run, dotted: ``scene``, ``raster.bands``, …"""
+    hints = get_type_hints(config)
+    for one in fields(config):
+        if is_dataclass(hints[one.name]):
+            yield from known_keys(hints[one.name], f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name
+
+
+def _parser(prog: str) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=prog, exit_on_error=False, default_env=False, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of these keys; see --print_config.")
+    parser.add_class_arguments(RunConfig, None)
+    return parser
+
+
+def _expanded(argv: Sequence[str]) -> Iterator[str]:
+    """Aliases spelled out, flags without a value given one, and lists gathered into the JSON that the library reads."""
+    rest = list(argv)
+    while rest:
+        token = rest.pop(0)
+        name, equals, value = token.removeprefix("--").partition("=")
+        key = ALIASES.get(name, name)
+        if not token.startswith("--"):
+            yield token
+        elif key in LISTS:
+            values = [value] if equals else []
+            while rest and not rest[0].startswith("--"):
+                values.append(rest.pop(0))
+            yield f"--{key}={_as_list(key, values)}"
+        elif key == "dry_run" and not equals and (not rest or rest[0].startswith("--")):
+            yield "--dry_run=true"
+        else:
+            yield f"--{key}{equals}{value}"
+
+
+def _as_list(key: str, values: list[str]) -> str:
+    if len(values) == 1 and values[0].startswith("["):
+        return values[0]
+    if key in ("scene", "output.meta"):
+        return json.dumps(values)
+    return "[" + ",".join(values) + "]"
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Every flag, and every key of a config file, is one we know."""
+    keys = [*known_keys(), "config"]
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--"):
+            continue
+        if name not in keys:
+            raise ConfigError(_unknown(f"--{name}", name, keys))
+        if name == "config":
+            _check_file(value if equals else (arguments[position + 1] if position + 1 < len(arguments) else ""), keys)
+
+
+def _check_file(name: str, keys: list[str]) -> None:
+    try:
+        content = yaml.safe_load(Path(name).read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {name!r}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the config file {name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"the config file {name} must hold keys and values; --print_config shows one")
+    for key in _flat(content):
+        if key not in keys:
+            raise ConfigError(_unknown(f"key {key!r} in {name}", key, keys))
+
+
+def _flat(content: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _unknown(what: str, key: str, keys: list[str]) -> str:
+    last_parts = {one.rpartition(".")[2]: one for one in keys}
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    near = near or [last_parts[m] for m in difflib.get_close_matches(key, list(last_parts), n=1, cutoff=0.5)]
+    hint = f"; did you mean {near[0]}?" if near else "; --help all lists every key"
+    return f"unknown {what}{hint}"
+
+
+def _told(error: Exception) -> str:
+    """What the library says of a bad value, on one line."""
+    text = " ".join(str(error).split())
+    return text[:400]
+
+
+def _help_text(parser: ArgumentParser, prog: str, *, everything: bool) -> str:
+    examples = EXAMPLES.format(prog=prog)
+    if everything:
+        return f"{parser.format_help()}\n{examples}"
+    actions = {action.dest: action for action in parser._actions}
+    lines = [f"usage: {prog} --scene URI [URI ...] --out URI [options]", ""]
+    lines += ["Find small oriented objects in large georeferenced scenes.", "", "options:"]
+    for key in COMMON:
+        text = str(actions[key].help).replace("%%", "%").replace("``", "")
+        default = actions[key].default
+        if default not in (None, "", (), False) and key != "config":
+            text += f" (default: {default})"
+        shown = f"--{ {v: k for k, v in ALIASES.items()}.get(key, key) }"
+        lines += textwrap.wrap(f"{shown:<27}{text}", 100, initial_indent="  ", subsequent_indent=" " * 29)
+    lines += ["", "--help all lists every key with its unit; --print_config writes a config file to start from.", ""]
+    return "\n".join(lines) + examples

@@ -1,0 +1,65 @@
+"""Who does the work: the Executor protocol, and the one that needs nothing but this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import PipelineError
+from pipeline.types import Block, BlockOutcome
+from pipeline.worker import LoadDetector, ScenePlan, TileWorker, bisect, failed_block, read_block
+
+
+class Executor(Protocol):
+    """Turns blocks into outcomes: exactly one outcome per tile, blocks in any order."""
+
+    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
+
+        Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.
+        """
+        ...
+
+    def check_visible(self, paths: Iterable[Path]) -> None:
+        """Raise SceneNotFound when a machine that would do the work cannot see one of these local paths."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What the run record should say about who did the work."""
+        ...
+
+
+class LocalExecutor:
+    """Works off blocks one after another in this process. The detector is loaded at the first block."""
+
+    def __init__(self, load: LoadDetector) -> None:
+        self._load = load
+        self._worker: TileWorker | None = None
+
+    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        """See :class:`Executor`."""
+        if blocks and self._worker is None:
+            self._worker = TileWorker(self._load())
+        for block in blocks:
+            yield from self._outcomes(plan, block)
+
+    def _outcomes(self, plan: ScenePlan, block: Block) -> Iterator[BlockOutcome]:
+        assert self._worker is not None
+        try:
+            pixels = read_block(plan, block)
+        except PipelineError as error:
+            if len(block.tiles) == 1:
+                yield failed_block(block, error)
+                return
+            for half in bisect(block):
+                yield from self._outcomes(plan, half)
+            return
+        yield self._worker(plan, block, pixels)
+
+    def check_visible(self, paths: Iterable[Path]) -> None:
+        """This process sees what it sees; opening the scene tells."""
+
+    def record(self) -> dict[str, Any]:
+        """See :class:`Executor`."""
+        return {"executor": "local", "workers": 1}

@@ -1,0 +1,137 @@
+"""Scene → lattice, tiles and blocks: everything that is decided before a pixel reaches a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import shapely
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
+
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+from pipeline.georeference import Georeference
+from pipeline.raster import measure_stretch, open_scene, read_coverage
+from pipeline.tiling import (
+    make_lattice,
+    plan_blocks,
+    plan_tiles,
+    resolve_halo_px,
+    resolve_tile_px,
+    touching,
+    with_valid_pixels,
+)
+from pipeline.types import Block, Lattice, ModelCard, Scene, Stretch, Tile
+from pipeline.worker import ScenePlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AreaOfInterest:
+    """Where to look, as the user drew it."""
+
+    source: str
+    """Where it was read from."""
+    geometry: BaseGeometry
+    """Polygons in the coordinates of ``crs_wkt``."""
+    crs_wkt: str | None
+    """None when the file does not say: then it is taken to be in the scene's own CRS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedScene:
+    """One scene, planned. Nothing but its headers has been read."""
+
+    scene: Scene
+    georeference: Georeference | None
+    lattice: Lattice
+    tile_px: int
+    halo_px: int
+    tiles: tuple[Tile, ...]
+    """Tiles to look at, in plan order."""
+    tiles_outside_aoi: int
+    area: BaseGeometry | None
+    """Area of interest in lattice pixels; None for the whole scene."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScreenedScene:
+    """A prepared scene after the look at its overview: stretch known, empty tiles gone, blocks made."""
+
+    prepared: PreparedScene
+    plan: ScenePlan
+    tiles: tuple[Tile, ...]
+    tiles_empty: int
+    blocks: tuple[Block, ...]
+
+
+def prepare(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> PreparedScene:
+    """Plan one scene from its headers.
+
+    Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
+    """
+    scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
+    georeference = Georeference.of(scene)
+    native_gsd = georeference.ground_gsd() if georeference else None
+    lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
+    tile_px = resolve_tile_px(config.tiling, card)
+    halo_px = resolve_halo_px(config.tiling, lattice, card)
+    planned = plan_tiles(lattice, tile_px, halo_px)
+    area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
+    tiles = planned if area is None else touching(planned, area)
+    if not tiles:
+        raise ConfigError(f"the area of interest {config.aoi} does not touch the scene {uri}")
+    return PreparedScene(
+        scene=scene,
+        georeference=georeference,
+        lattice=lattice,
+        tile_px=tile_px,
+        halo_px=halo_px,
+        tiles=tiles,
+        tiles_outside_aoi=len(planned) - len(tiles),
+        area=area,
+    )
+
+
+def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> ScreenedScene:
+    """Read the overview: take the stretch, drop tiles without a valid pixel, group the rest into blocks."""
+    scene, lattice = prepared.scene, prepared.lattice
+    stretch: Stretch = measure_stretch(scene, config.raster)
+    tiles, skipped = prepared.tiles, 0
+    if config.tiling.skip_empty:
+        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice, config.raster), lattice)
+        skipped = len(empty)
+    threshold = config.detector.score_threshold
+    plan = ScenePlan(
+        scene=scene,
+        lattice=lattice,
+        stretch=stretch,
+        raster=config.raster,
+        score_threshold=card.score_threshold if threshold is None else threshold,
+        batch=config.detector.batch,
+        global_factor=config.tiling.global_factor,
+    )
+    blocks = plan_blocks(tiles, scene, lattice, config.tiling.block_mpx)
+    return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=skipped, blocks=blocks)
+
+
+def area_in_lattice(
+    aoi: AreaOfInterest, scene: Scene, georeference: Georeference | None, lattice: Lattice
+) -> BaseGeometry:
+    """The area of interest in lattice pixels. Raises ConfigError for a scene that has no place on Earth."""
+    if georeference is None:
+        raise ConfigError(f"--aoi needs a georeferenced scene, and {scene.uris[0]} has no georeference")
+    area = georeference.area_to_scene(aoi.geometry, aoi.crs_wkt or georeference.crs_wkt)
+    area = affinity.scale(area, 1 / lattice.scale_x, 1 / lattice.scale_y, origin=(0, 0))
+    shapely.prepare(area)
+    return area
+
+
+def meta_entries(config: RunConfig) -> dict[str, str]:
+    """``output.meta`` as a dictionary."""
+    return dict(entry.split("=", 1) for entry in config.output.meta)
+
+
+def with_meta(scene: Scene, meta: dict[str, str]) -> Scene:
+    """What the user says about the scene wins over the file's tags."""
+    known = {key: value for key, value in meta.items() if key in ("acquired", "sensor", "attribution")}
+    return replace(scene, **known) if known else scene

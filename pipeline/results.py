@@ -1,0 +1,122 @@
+"""Merged detections → the files of one scene, in a staging folder; the caller publishes the folder in one move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.exports import write_geojson, write_gpkg
+from pipeline.geometry import corners_to_obb, obb_to_corners
+from pipeline.preparation import ScreenedScene
+from pipeline.preview import draw_preview
+from pipeline.tables import (
+    TableIdentity,
+    detections_table,
+    failures_table,
+    write_failures,
+    write_geoparquet,
+)
+from pipeline.types import ByteArray, Detections, Failed, FloatArray, Lattice, ModelCard, Tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who made a result, from what."""
+
+    scene_id: str
+    model_id: str
+    run_id: str
+
+
+def scene_corners(detections: Detections, lattice: Lattice) -> FloatArray:
+    """(N, 4, 2) corners in scene pixels of boxes in the lattice frame (parallelograms where scales differ)."""
+    return obb_to_corners(detections.boxes) * np.array([lattice.scale_x, lattice.scale_y])
+
+
+def build_table(
+    detections: Detections, screened: ScreenedScene, card: ModelCard, identity: Identity
+) -> Any:
+    """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes."""
+    prepared = screened.prepared
+    corners = scene_corners(detections, prepared.lattice)
+    georeference = prepared.georeference
+    return detections_table(
+        corners_world=corners if georeference is None else georeference.scene_to_world(corners),
+        px_boxes=corners_to_obb(corners),
+        measures=None if georeference is None else georeference.measure(corners),
+        detections=detections,
+        tile_ids=tile_names(prepared.tiles),
+        identity=TableIdentity(
+            scene_id=identity.scene_id, model_id=identity.model_id, run_id=identity.run_id, classes=card.classes
+        ),
+    )
+
+
+def tile_names(tiles: Sequence[Tile]) -> list[str]:
+    """Tile ids by ``Tile.index``; indices that were not planned stay empty."""
+    names = [""] * (max((tile.index for tile in tiles), default=-1) + 1)
+    for tile in tiles:
+        names[tile.index] = tile.tile_id
+    return names
+
+
+def write_detections(table: Any, folder: Path, screened: ScreenedScene, metadata: Mapping[str, str]) -> None:
+    """detections.parquet, .gpkg (with its .qml style) and, where the scene has a place on Earth, .geojson."""
+    georeference = screened.prepared.georeference
+    projjson = None if georeference is None else georeference.crs_projjson()
+    write_geoparquet(table, folder / "detections.parquet", crs_projjson=projjson, metadata=metadata)
+    write_gpkg(table, folder / "detections.gpkg", None if georeference is None else georeference.crs_wkt)
+    if georeference is not None:
+        write_geojson(table, folder / "detections.geojson", georeference.world_to_lonlat)
+
+
+def write_failed_tiles(
+    failures: Sequence[Failed], folder: Path, screened: ScreenedScene, scene_id: str
+) -> None:
+    """failures.parquet: every hole with its reason and its place in scene pixels; zero rows when there is none."""
+    lattice = screened.prepared.lattice
+    failed = {failure.tile_id for failure in failures}
+    bounds = {
+        tile.tile_id: (
+            int(tile.core.x * lattice.scale_x),
+            int(tile.core.y * lattice.scale_y),
+            int(np.ceil(tile.core.x1 * lattice.scale_x)),
+            int(np.ceil(tile.core.y1 * lattice.scale_y)),
+        )
+        for tile in screened.tiles
+        if tile.tile_id in failed
+    }
+    write_failures(failures_table(failures, scene_id=scene_id, bounds_px=bounds), folder / "failures.parquet")
+
+
+def write_preview(
+    detections: Detections, thumbnail: ByteArray, screened: ScreenedScene, path: Path, threshold: float
+) -> None:
+    """preview.png: the thumbnail with every detection drawn on it."""
+    scene, lattice = screened.prepared.scene, screened.prepared.lattice
+    height, width = thumbnail.shape[:2]
+    shrink = np.array([width / scene.width, height / scene.height])
+    metres = None if lattice.gsd_m is None else lattice.gsd_m / lattice.scale_x * scene.width / width
+    draw_preview(
+        thumbnail,
+        scene_corners(detections, lattice) * shrink,
+        detections.scores,
+        title=scene.scene_id,
+        metres_per_px=metres,
+        path=path,
+    )
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Indented JSON with a final newline; key order as given."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def describe(value: Any) -> dict[str, Any]:
+    """A frozen dataclass as plain JSON values."""
+    return dict(asdict(value))

@@ -1,0 +1,306 @@
+"""The main path: plan → map → account → merge → publish. Knows no Ray; takes an Executor."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from pipeline import storage
+from pipeline.config import RunConfig, config_hash, result_settings
+from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
+from pipeline.executors import Executor
+from pipeline.exports import read_aoi
+from pipeline.ledger import Account, account
+from pipeline.nms import merge
+from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, prepare, screen
+from pipeline.progress import Progress
+from pipeline.provenance import run_record
+from pipeline.raster import read_thumbnail, scene_id_of
+from pipeline.results import (
+    Identity,
+    build_table,
+    write_detections,
+    write_failed_tiles,
+    write_json,
+    write_preview,
+)
+from pipeline.types import ByteArray, Detections, IntArray, ModelCard
+from pipeline.worker import one_sentence
+
+FINGERPRINT_PX = 512
+"""Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneReport:
+    """How one scene ended."""
+
+    uri: str
+    scene_id: str
+    status: str
+    """PUBLISHED, PARTIAL (published with holes), FAILED (too many holes) or INVALID (never got to work)."""
+    exit_code: int
+    message: str
+    folder: str | None = None
+    """Where the results are; None when nothing was written."""
+    detections: int = 0
+    tiles_done: int = 0
+    tiles_failed: int = 0
+    tiles_skipped: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """How a run ended: one report per scene, in input order."""
+
+    scenes: tuple[SceneReport, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every scene was published, else the code of the first, in input order, that was not."""
+        return next((scene.exit_code for scene in self.scenes if scene.exit_code != EXIT_OK), EXIT_OK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """What all scenes of a run share."""
+
+    config: RunConfig
+    card: ModelCard
+    executor: Executor
+    aoi: AreaOfInterest | None
+    say: Callable[[str], None]
+
+
+def detect(
+    config: RunConfig,
+    card: ModelCard,
+    executor: Executor,
+    say: Callable[[str], None] = print,
+) -> RunReport:
+    """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
+
+    A scene that cannot work is reported and the others go on. Raises ConfigError, ModelError, StorageError or
+    ClusterError for what concerns the run as a whole; scenes published before stay published.
+    """
+    check_run(config)
+    storage.check_writable(config.out)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
+    local = [Path(part) for uri in config.scene for part in uri.split(",") if storage.is_local(part)]
+    executor.check_visible(path for path in local if path.exists())
+    return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+
+
+def area_of_interest(config: RunConfig) -> AreaOfInterest | None:
+    """The ``--aoi`` file, read. Raises ConfigError when it holds no polygon."""
+    if config.aoi is None:
+        return None
+    geometry, crs_wkt = read_aoi(config.aoi)
+    return AreaOfInterest(source=config.aoi, geometry=geometry, crs_wkt=crs_wkt)
+
+
+def check_run(config: RunConfig) -> None:
+    """Raise ConfigError for a run that says too little or contradicts itself."""
+    if not config.scene:
+        raise ConfigError("no scene given: add --scene URI")
+    if not config.out:
+        raise ConfigError("no place for the results given: add --out FOLDER")
+    seen: dict[str, str] = {}
+    for uri in config.scene:
+        other = seen.setdefault(scene_id_of(uri), uri)
+        if other != uri or config.scene.count(uri) > 1:
+            raise ConfigError(
+                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(uri)}; detect them in two runs "
+                "with different --out"
+            )
+
+
+def _attempt(uri: str, run: Run) -> SceneReport:
+    """One scene; its own errors end in its report, everything else ends the run."""
+    try:
+        report = detect_scene(uri, run)
+    except (SceneError, StorageError, ConfigError) as error:
+        report = SceneReport(
+            uri=uri,
+            scene_id=scene_id_of(uri),
+            status="INVALID",
+            exit_code=error.exit_code,
+            message=one_sentence(error),
+        )
+    run.say(f"{report.scene_id}: {report.status}: {report.message}")
+    return report
+
+
+def detect_scene(uri: str, run: Run) -> SceneReport:
+    """plan → map → account → merge → publish, for one scene."""
+    clock = _Clock()
+    prepared = prepare(uri, run.config, run.card, run.aoi)
+    screened = screen(prepared, run.config, run.card)
+    clock.lap("plan")
+    results = _map(screened, run)
+    clock.lap("detect")
+    detections = inside(merge_run(results.detections, run), prepared)
+    clock.lap("merge")
+    return _publish(uri, screened, results, detections, run, clock)
+
+
+def _map(screened: ScreenedScene, run: Run) -> Account:
+    """All blocks through the executor, and the account of what became of every tile."""
+    prepared = screened.prepared
+    outcomes = []
+    with Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)) as progress:
+        for outcome in run.executor.map(screened.plan, screened.blocks):
+            outcomes.append(outcome)
+            found = sum(len(done.detections) for done in outcome.done)
+            progress.tick(len(outcome.done), len(outcome.failed), found)
+    return account(screened.tiles, outcomes)
+
+
+def merge_run(detections: Detections, run: Run) -> Detections:
+    """Exact rotated NMS over the whole scene, by class or by the configured groups of classes."""
+    groups = class_groups(run.card.classes, run.config.merge.class_groups)
+    return merge(detections, iou_threshold=run.config.merge.iou_threshold, class_groups=groups)
+
+
+def class_groups(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> IntArray | None:
+    """For each class the group it is suppressed in; None when every class stands alone.
+
+    Raises ConfigError for a name that the model does not know.
+    """
+    if not groups:
+        return None
+    group_of = np.arange(len(classes), dtype=np.int64)
+    for group in groups:
+        unknown = [name for name in group if name not in classes]
+        if unknown:
+            raise ConfigError(f"merge.class_groups: the model has no class {unknown[0]!r}; it has {', '.join(classes)}")
+        members = [classes.index(name) for name in group]
+        group_of[members] = min(members)
+    return group_of
+
+
+def inside(detections: Detections, prepared: PreparedScene) -> Detections:
+    """Detections whose centre lies in the area of interest, and on the scene itself."""
+    lattice, scene = prepared.lattice, prepared.scene
+    x, y = detections.boxes[:, 0], detections.boxes[:, 1]
+    keep = (x >= 0) & (y >= 0) & (x * lattice.scale_x <= scene.width) & (y * lattice.scale_y <= scene.height)
+    if prepared.area is not None:
+        keep &= shapely.intersects_xy(prepared.area, x, y)
+    return detections[keep]
+
+
+def scene_mpx(screened: ScreenedScene) -> float:
+    """Scene pixels behind the tiles that are looked at, each counted once, in millions (ruling 13)."""
+    lattice = screened.prepared.lattice
+    return sum(tile.core.pixels for tile in screened.tiles) * lattice.scale_x * lattice.scale_y / 1e6
+
+
+def fingerprint(screened: ScreenedScene, thumbnail: ByteArray) -> str:
+    """SHA-256 (hex) of what identifies a scene: its grid, place and type, its stretch, and a thumbnail's pixels."""
+    scene = asdict(screened.prepared.scene)
+    for key in ("uris", "scene_id", "overviews", "block_width", "block_height"):
+        scene.pop(key)
+    digest = hashlib.sha256(repr((scene, screened.plan.stretch)).encode())
+    digest.update(np.ascontiguousarray(thumbnail).tobytes())
+    return digest.hexdigest()
+
+
+def run_identity(screened: ScreenedScene, run: Run, thumbnail: ByteArray) -> Identity:
+    """Content hashes: the same scene, configuration and weights give the same ids, whenever and wherever they run."""
+    parts = (fingerprint(screened, thumbnail), config_hash(run.config), run.card.sha256)
+    return Identity(
+        scene_id=screened.prepared.scene.scene_id,
+        model_id=f"{run.card.name}@{run.card.sha256[:12]}",
+        run_id=hashlib.sha256("".join(parts).encode()).hexdigest()[:16],
+    )
+
+
+def _publish(
+    uri: str, screened: ScreenedScene, results: Account, detections: Detections, run: Run, clock: _Clock
+) -> SceneReport:
+    """Write everything to a staging folder, then publish the folder in one move."""
+    scene, config = screened.prepared.scene, run.config
+    failed = len(results.failures)
+    over = failed > config.output.max_failed_tiles
+    status = "FAILED" if over else "PARTIAL" if failed else "PUBLISHED"
+    small, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
+    identity = run_identity(screened, run, small)
+    with storage.staging_folder(config.out, scene.scene_id) as folder:
+        write_failed_tiles(results.failures, folder, screened, scene.scene_id)
+        if not over:
+            table = build_table(detections, screened, run.card, identity)
+            write_detections(table, folder, screened, _file_metadata(screened, identity))
+            if config.output.preview_px:
+                picture, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, config.output.preview_px)
+                threshold = screened.plan.score_threshold
+                write_preview(detections, picture, screened, folder / "preview.png", threshold)
+        clock.lap("write")
+        exit_code = EXIT_TILES_FAILED if over else EXIT_OK
+        ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}
+        settings = result_settings(config)
+        record = run_record(screened, results, run.card, identity, ended, clock.seconds)
+        record["config"] = {"hash": config_hash(config), "weights": config.weights, **settings}
+        record["work"] = run.executor.record()
+        write_json(record, folder / "run.json")
+        where = storage.publish_folder(folder, config.out, scene.scene_id)
+    return SceneReport(
+        uri=uri,
+        scene_id=scene.scene_id,
+        status=status,
+        exit_code=exit_code,
+        message=_message(status, results, len(detections), screened, where, clock),
+        folder=where,
+        detections=0 if over else len(detections),
+        tiles_done=results.tiles_done,
+        tiles_failed=failed,
+        tiles_skipped=screened.tiles_empty + screened.prepared.tiles_outside_aoi,
+        seconds=clock.total,
+    )
+
+
+def _file_metadata(screened: ScreenedScene, identity: Identity) -> dict[str, str]:
+    scene = screened.prepared.scene
+    facts = {"acquired": scene.acquired, "sensor": scene.sensor, "attribution": scene.attribution}
+    return {**{key: value for key, value in facts.items() if value}, **asdict(identity)}
+
+
+def _message(
+    status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: _Clock
+) -> str:
+    rate = scene_mpx(screened) / max(clock.total, 1e-6)
+    if status == "FAILED":
+        first = results.failures[0]
+        return (
+            f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
+            f"nothing but {where}/failures.parquet and run.json was written; raise --output.max_failed_tiles to publish "
+            "with holes"
+        )
+    holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
+    return (
+        f"{found} detections from {results.tiles_done} tiles in {clock.total:.1f} s ({rate:.1f} Mpx/s){holes}: {where}"
+    )
+
+
+class _Clock:
+    """Seconds per stage of one scene."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self._started

@@ -1,0 +1,37 @@
+"""Fixtures that more than one test file needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def kestrel_data() -> Path:
+    """The real annotated imagery; tests that need it skip where KESTREL_DATA does not say where it is."""
+    folder = os.environ.get("KESTREL_DATA")
+    if not folder:
+        pytest.skip("KESTREL_DATA is not set: no real imagery here")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One real local Ray cluster of four (logical) CPUs for all tests of this session that need no cluster of their own."""
+    import ray
+
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=400_000_000,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )
+    yield
+    ray.shutdown()

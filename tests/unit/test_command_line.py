@@ -1,0 +1,133 @@
+"""Command line and config file: what people type becomes one RunConfig, or one clear sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.command_line import COMMON, known_keys, parse_run
+from pipeline.config import ClusterConfig, RunConfig, config_hash
+from pipeline.errors import ConfigError
+
+FROZEN_KEYS = """
+scene out weights aoi executor dry_run
+raster.bands raster.stretch raster.stretch_low_percent raster.stretch_high_percent raster.stretch_range raster.nodata
+raster.allow_vrt raster.gdal_cache_mb
+tiling.gsd tiling.tile_px tiling.halo_px tiling.halo_m tiling.global_factor tiling.block_mpx tiling.skip_empty
+detector.score_threshold detector.batch detector.precision
+merge.iou_threshold merge.class_groups
+output.max_failed_tiles output.preview_px output.meta
+cluster.workers cluster.device cluster.threads cluster.address cluster.in_flight cluster.start_s cluster.wait_s
+cluster.max_attempts
+""".split()
+
+
+def run(*argv: str) -> RunConfig:
+    parsed = parse_run(argv, "kestrel detect")
+    assert isinstance(parsed, RunConfig)
+    return parsed
+
+
+def test_keys_are_frozen() -> None:
+    """A key that is renamed or dropped breaks people's config files: change this list and the CHANGELOG together."""
+    assert list(known_keys()) == FROZEN_KEYS
+
+
+def test_several_scenes_after_one_flag() -> None:
+    parsed = run("--scene", "a.tif", "s3://b/c.tif", "--out", "o")
+    assert parsed.scene == ("a.tif", "s3://b/c.tif")
+
+
+def test_band_files_of_one_scene_stay_together() -> None:
+    assert run("--scene", "B04.jp2,B03.jp2,B02.jp2", "--out", "o").scene == ("B04.jp2,B03.jp2,B02.jp2",)
+
+
+def test_nested_keys_and_lists_without_brackets() -> None:
+    parsed = run("--scene", "a", "--out", "o", "--raster.bands", "4", "3", "2", "--tiling.gsd=2.5", "--meta", "a=b", "c=d")
+    assert parsed.raster.bands == (4, 3, 2)
+    assert parsed.tiling.gsd == "2.5"
+    assert parsed.output.meta == ("a=b", "c=d")
+
+
+@pytest.mark.parametrize("spelling", ["--dry-run", "--dry_run", "--dry_run=true"])
+def test_dry_run_is_a_flag(spelling: str) -> None:
+    assert run("--scene", "a", spelling, "--out", "o").dry_run
+
+
+def test_command_line_wins_over_config_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("out: from-file\ntiling: {tile_px: 256, halo_px: 32}\n")
+    parsed = run("--config", str(file), "--scene", "a", "--tiling.halo_px", "48")
+    assert (parsed.out, parsed.tiling.tile_px, parsed.tiling.halo_px) == ("from-file", 256, 48)
+
+
+def test_printed_config_is_read_back_as_the_same_run(tmp_path: Path) -> None:
+    argv = ["--scene", "a.tif", "--out", "o", "--tiling.halo_m", "300", "--merge.class_groups", "[[car, truck]]"]
+    text = parse_run([*argv, "--print_config"], "kestrel detect")
+    assert isinstance(text, str)
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    assert run("--config", str(file)) == run(*argv)
+    assert yaml.safe_load(text)["tiling"]["halo_m"] == 300
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--tiling.tile", "512"], "did you mean tiling.tile_px"),
+        (["--halo_px", "5"], "did you mean tiling.halo_px"),
+        (["--raster.bnds", "1"], "did you mean raster.bands"),
+        (["--tiling.tile_px", "5"], "at least 32"),
+        (["--tiling.tile_px", "many"], "tiling.tile_px"),
+        (["--raster.stretch", "log"], "percentile"),
+        (["--raster.stretch", "fixed"], "stretch_range"),
+        (["--tiling.halo_px", "5", "--tiling.halo_m", "5"], "not both"),
+        (["--tiling.gsd", "fine"], "metres"),
+        (["--cluster.workers", "0"], "at least 1"),
+        (["--output.meta", "novalue"], "key=value"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["stray"], "stray"),
+    ],
+)
+def test_bad_input_is_one_sentence(argv: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_run(argv, "kestrel detect")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_key_in_a_file_names_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("tiling: {halo: 5}\n")
+    with pytest.raises(ConfigError, match=r"tiling\.halo' in .*did you mean tiling\.halo_"):
+        run("--config", str(file))
+
+
+@pytest.mark.parametrize("content", ["a: [1", "- just\n- a list\n"])
+def test_unusable_config_file(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
+        run("--config", str(file))
+
+
+def test_first_help_is_one_screen_and_all_help_has_every_key() -> None:
+    short = parse_run(["--help"], "kestrel detect")
+    everything = parse_run(["--help", "all"], "kestrel detect")
+    assert isinstance(short, str)
+    assert isinstance(everything, str)
+    assert len(short.splitlines()) <= 50
+    assert all(max(map(len, short.splitlines())) <= 120 for _ in [0])
+    assert all(key.replace("dry_run", "dry-run").replace("output.meta", "meta") in short for key in COMMON)
+    assert all(f"--{key}" in everything for key in known_keys())
+
+
+def test_only_settings_that_change_bytes_enter_the_hash() -> None:
+    """Where and by whom the work is done must not change a run's identity; the thread count may change last digits."""
+    base = RunConfig(scene=("a",), out="b")
+    assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local"))
+    assert config_hash(base) == config_hash(RunConfig(cluster=ClusterConfig(workers=7)))
+    assert config_hash(base) != config_hash(RunConfig(cluster=ClusterConfig(threads=2)))
+    assert config_hash(base) != config_hash(run("--scene", "a", "--out", "b", "--merge.iou_threshold", "0.5"))
