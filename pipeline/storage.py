@@ -1,0 +1,307 @@
+"""Folders of results and weights, wherever they lie: local disks and any address fsspec knows. fsspec's only home.
+
+A result appears whole or not at all. On a local disk it is staged in a hidden folder beside its place and swapped in
+by one system call; on an object store the data goes first and ``manifest.json``, which names every file with its size
+and SHA-256, last: without a manifest there is no result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+
+from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+
+MANIFEST = "manifest.json"
+"""On object stores: the last file to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
+
+_PAUSES_S = (0.5, 2.0, 5.0)
+_PERMANENT = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ImportError,
+)
+_T = TypeVar("_T")
+
+
+def local_path(uri: str) -> Path | None:
+    """The path that ``uri`` means on this machine, or None when it is the address of something else."""
+    if uri.startswith("file://"):
+        return Path(unquote(urlsplit(uri).path))
+    if "://" in uri or "::" in uri:
+        return None
+    return Path(uri).expanduser()
+
+
+def redacted(text: str) -> str:
+    """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
+    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
+
+
+def check_writable(out_uri: str) -> None:
+    """Prove, before any work is done, that results can be written to ``out_uri``; leaves nothing behind.
+
+    Raises StorageError when they cannot.
+    """
+    folder = local_path(out_uri)
+    if folder is None:
+        fs, root = _remote(out_uri)
+        probe = f"{root}/.kestrel-{uuid.uuid4().hex}"
+        _attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel")
+        _attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe)
+        return
+    with _translated(f"cannot write to {out_uri}"):
+        existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+
+
+@contextmanager
+def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
+    """A local folder to fill with the result ``name`` before :func:`publish_folder`; gone afterwards, come what may.
+
+    For a local ``out_uri`` it is a hidden sibling of the result, on the same file system, so that publishing is a
+    rename; what killed runs left there is swept away first. An OSError inside (a full disk) becomes a StorageError.
+    """
+    out = local_path(out_uri)
+    with _translated(f"cannot write results of {name} to {redacted(out_uri)}"):
+        if out is None:
+            parent = Path(tempfile.gettempdir())
+        else:
+            parent = out
+            parent.mkdir(parents=True, exist_ok=True)
+            _sweep(parent, name)
+        staged = parent / f".{name}.staging-{uuid.uuid4().hex}"
+        staged.mkdir()
+        # The lock lives as long as this process: it tells the sweep of another run that somebody works here.
+        lock = os.open(staged, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems know no locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            os.close(lock)
+
+
+def publish_folder(staged: Path, out_uri: str, name: str) -> str:
+    """Make the files of ``staged`` the result ``name`` in ``out_uri``, replacing an earlier one; returns its address.
+
+    Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
+    Object stores: the old manifest goes, data is uploaded, stale files go, the new manifest comes last.
+    Raises StorageError; then the earlier local result is untouched.
+    """
+    out = local_path(out_uri)
+    if out is None:
+        return _upload(staged, out_uri, name)
+    target = out / name
+    with _translated(f"cannot publish {name} to {out_uri}"):
+        for path in [*sorted(staged.rglob("*")), staged]:
+            _sync(path)
+        if target.exists():
+            _exchange(staged, target)
+        else:
+            staged.rename(target)
+        _sync(out)
+    return str(target)
+
+
+def fetch_folder(uri: str) -> Path:
+    """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json.
+
+    Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
+    is keyed by the address and by the sizes and versions of its files, so a changed folder is fetched anew.
+    Raises ModelError when there are no safetensors, StorageError when the store cannot be read.
+    """
+    folder = local_path(uri)
+    if folder is not None:
+        if not folder.is_dir():
+            raise ModelError(f"there is no folder of weights at {uri}")
+        return folder
+    fs, root = _remote(uri)
+    listing = _attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True)
+    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
+    if not any(path.endswith(".safetensors") for path in files):
+        raise ModelError(f"there are no .safetensors files at {redacted(uri)}; only safetensors are loaded")
+    version = [
+        (path, entry["size"], str(entry.get("ETag", entry.get("mtime")))) for path, entry in sorted(files.items())
+    ]
+    key = hashlib.sha256(json.dumps([uri, version]).encode()).hexdigest()[:32]
+    cache = Path(os.environ.get("KESTREL_CACHE", "~/.cache/kestrel")).expanduser()
+    if not (cache / key).is_dir():
+        with staging_folder(str(cache), key) as staged:
+            for path in sorted(files):
+                local = staged / path.rsplit("/", 1)[-1]
+                _attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local))
+            publish_folder(staged, str(cache), key)
+    return cache / key
+
+
+@contextmanager
+def fetched_file(uri: str) -> Iterator[Path]:
+    """A local copy of one file, with its siblings of the same stem (a Shapefile is several); gone afterwards.
+
+    Raises ConfigError when there is no such file, StorageError when the store cannot be read.
+    """
+    path = local_path(uri)
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError(f"there is no file at {uri}")
+        yield path
+        return
+    fs, source = _remote(uri)
+    stem = source.rsplit(".", 1)[0]
+    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+        what = f"cannot read {redacted(uri)}"
+        if not _attempt(what, fs.isfile, source):
+            raise ConfigError(f"there is no file at {redacted(uri)}")
+        siblings = [source] if source.startswith("http") else _attempt(what, fs.glob, f"{stem}.*")
+        for sibling in {source, *siblings}:
+            local = Path(folder) / Path(urlsplit(sibling).path).name
+            _attempt(what, fs.get_file, sibling, str(local))
+        yield Path(folder) / Path(urlsplit(source).path).name
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there. Raises StorageError when the store cannot be asked."""
+    path = local_path(uri)
+    if path is not None:
+        return path.exists()
+    fs, root = _remote(uri)
+    return bool(_attempt(f"cannot look for {redacted(uri)}", fs.exists, root))
+
+
+def read_text(uri: str) -> str:
+    """A text file (UTF-8). Raises StorageError when it cannot be read."""
+    path = local_path(uri)
+    if path is not None:
+        with _translated(f"cannot read {uri}"):
+            return path.read_text(encoding="utf-8")
+    fs, root = _remote(uri)
+    data: bytes = _attempt(f"cannot read {redacted(uri)}", fs.cat_file, root)
+    return data.decode()
+
+
+def _remote(uri: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    try:
+        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except (ValueError, ImportError) as error:
+        scheme = uri.split("://", 1)[0]
+        raise ConfigError(
+            f"{redacted(uri)}: no file system for {scheme}:// is installed; see the extras s3, gcs, azure"
+        ) from error
+    return fs, root.rstrip("/")
+
+
+def _attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
+    for pause in (*_PAUSES_S, None):
+        try:
+            return action(*args, **options)
+        except _PERMANENT as error:
+            raise StorageError(f"{what}: {_reason(error)}") from error
+        except Exception as error:  # each backend of fsspec raises exceptions of its own library
+            if pause is None:
+                raise StorageError(f"{what}, after {len(_PAUSES_S) + 1} attempts: {_reason(error)}") from error
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _reason(error: BaseException) -> str:
+    """A short cause: the system's words for its own errors, else the library's without addresses' secrets."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    lines = redacted(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """OSErrors of the block as StorageErrors, with the remedy for the commonest: a full disk."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except OSError as error:
+        remedy = "; free some space or choose another --out" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StorageError(f"{what}: {_reason(error)}{remedy}") from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _exchange(first: Path, second: Path) -> None:
+    """Two folders change places: atomically with Linux's renameat2, else by renames that a crash can fall between."""
+    at_cwd, exchange = -100, 2
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is not None and renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange) == 0:
+        return
+    aside = first.with_name(first.name + "-old")
+    second.rename(aside)
+    try:
+        first.rename(second)
+    except OSError:
+        aside.rename(second)
+        raise
+    aside.rename(first)
+
+
+def _sweep(parent: Path, name: str) -> None:
+    """Remove the staging folders of ``name`` whose process is gone: those that nobody holds the lock of."""
+    for folder in parent.glob(f".{name}.staging-*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _upload(staged: Path, out_uri: str, name: str) -> str:
+    fs, root = _remote(out_uri)
+    target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
+    manifest, files = f"{target}/{MANIFEST}", sorted(path for path in staged.rglob("*") if path.is_file())
+    entries = {}
+    if _attempt(what, fs.exists, manifest):
+        _attempt(what, fs.rm_file, manifest)
+    for path in files:
+        relative = path.relative_to(staged).as_posix()
+        with path.open("rb") as file:
+            entries[relative] = {
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
+        _attempt(what, fs.put_file, str(path), f"{target}/{relative}")
+    found = _attempt(what, fs.find, target)
+    for stale in sorted(set(found) - {f"{target}/{relative}" for relative in entries}):
+        _attempt(what, fs.rm_file, stale)
+    text = json.dumps({"files": entries}, indent=1, sort_keys=True)
+    _attempt(what, fs.pipe_file, manifest, text.encode())
+    return f"{out_uri.rstrip('/')}/{name}"
