@@ -1,0 +1,167 @@
+"""The oriented RT-DETR as a :class:`~pipeline.detectors.base.Detector`, and how it is stored.
+
+A folder holds ``config.json`` (:class:`NetworkConfig`), ``model.safetensors`` (16-bit; running statistics 32-bit) and
+``card.json``. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pipeline.detectors.card import read_card
+from pipeline.detectors.oriented_boxes import canonical
+from pipeline.detectors.oriented_network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
+from pipeline.errors import ModelError
+from pipeline.types import Chip, Detections, Frame, Look, ModelCard
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class OrientedDetector:
+    """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
+
+    def __init__(self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32") -> None:
+        """``network`` is taken over and changed: convolutions swallow their batch normalisation."""
+        self._card = card
+        self._device = torch.device(device)
+        self._precision = PRECISIONS[precision]
+        self._network = fold_normalisation(network.eval()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean = torch.tensor(card.mean, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(card.std, device=self._device).view(1, -1, 1, 1)
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    @torch.inference_mode()
+    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+        """See :meth:`pipeline.detectors.base.Detector.detect`. Gives no attention map yet."""
+        if not chips:
+            return []
+        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+            last = self._network(self.batch(chips)).layers[-1]
+        scores, boxes = last.logits.float().sigmoid().cpu().numpy(), canonical(last.boxes.float()).cpu().numpy()
+        if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+            raise ModelError(f"model {self._card.name}: the network answered NaN or infinity; its weights are damaged")
+        return [Look(detections_of(s, b, chip, score_threshold)) for s, b, chip in zip(scores, boxes, chips, strict=True)]
+
+    def batch(self, chips: Sequence[Chip]) -> Tensor:
+        """(B, C, H, W) normalised; chips are padded below and to the right with black, which means "no data"."""
+        stride = self._network.config.strides[-1]
+        height = -(-max(chip.pixels.shape[0] for chip in chips) // stride) * stride
+        width = -(-max(chip.pixels.shape[1] for chip in chips) // stride) * stride
+        pixels = np.zeros((len(chips), height, width, len(self._card.mean)), np.uint8)
+        for row, chip in zip(pixels, chips, strict=True):
+            if chip.pixels.shape[2] != row.shape[2]:
+                raise ModelError(
+                    f"model {self._card.name} takes {row.shape[2]} bands ({', '.join(self._card.bands)}), the chip has "
+                    f"{chip.pixels.shape[2]}; choose bands with --raster.bands"
+                )
+            row[: chip.pixels.shape[0], : chip.pixels.shape[1]] = chip.pixels
+        return normalise(torch.from_numpy(pixels).to(self._device), self._mean, self._std)
+
+
+def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(B, H, W, C) uint8 → (B, C, H, W) float32, channels last in memory: (pixels / 255 - mean) / std."""
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+def detections_of(scores: np.ndarray[Any, Any], boxes: np.ndarray[Any, Any], chip: Chip, threshold: float) -> Detections:
+    """Detections of one chip from (N, classes) scores and (N, 5) canonical boxes: centre inside, best class, best first."""
+    height, width = chip.pixels.shape[:2]
+    class_ids, best = scores.argmax(1), scores.max(1)
+    inside = (boxes[:, 0] >= 0) & (boxes[:, 1] >= 0) & (boxes[:, 0] < width) & (boxes[:, 1] < height)
+    keep = np.flatnonzero(inside & (best >= threshold))
+    keep = keep[np.argsort(-best[keep], kind="stable")]
+    return Detections(
+        boxes[keep].astype(np.float64), best[keep].astype(np.float64), class_ids[keep].astype(np.int64), Frame.CHIP
+    )
+
+
+def fold_normalisation(network: OrientedRTDetr) -> OrientedRTDetr:
+    """Every convolution takes over the batch normalisation that follows it (``network`` must be in eval mode)."""
+    pairs = (("convolution", "normalization"), ("conv", "norm"), ("0", "1"))
+    for module in network.modules():
+        for conv_name, norm_name in pairs:
+            conv, norm = module._modules.get(conv_name), module._modules.get(norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
+
+
+def save_network(folder: Path, network: OrientedRTDetr) -> None:
+    """Write ``config.json`` and ``model.safetensors`` (16-bit where float32 is not needed) to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(network.config.to_json(), indent=2) + "\n")
+    statistics = ("running_mean", "running_var")
+    tensors = {
+        name: tensor.detach().cpu().half().contiguous()
+        if tensor.is_floating_point() and not name.endswith(statistics)
+        else tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+def load_network(folder: Path) -> OrientedRTDetr:
+    """The network stored in ``folder``, float32, in eval mode. Raises ModelError when the files do not fit."""
+    network = OrientedRTDetr(read_config(folder))
+    try:
+        tensors = load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot read the weights {folder / WEIGHTS_FILE}: {error}") from error
+    wanted = {name: t.shape for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wanted != found:
+        unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE} does not fit the network of {CONFIG_FILE}: {len(unlike)} tensors are missing, "
+            f"unknown or of another shape, the first is {unlike[0]}"
+        )
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(f"{folder / WEIGHTS_FILE} holds NaN or infinity in {len(broken)} tensors, first {broken[0]}")
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    return network.eval()
+
+
+def read_config(folder: Path) -> NetworkConfig:
+    """The network's shape from ``config.json``. Raises ModelError when it is missing or not one of ours."""
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text())
+        if values.pop("model_type") != MODEL_TYPE:
+            raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
+        known = {field.name for field in fields(NetworkConfig)}
+        if unknown := sorted(values.keys() - known):
+            raise ModelError(f"{path} has settings this version does not know: {', '.join(unknown)}")
+        return NetworkConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{path} is not a configuration of the oriented detector: {error}") from error
+
+
+def load_oriented(folder: Path, *, device: str, precision: str) -> OrientedDetector:
+    """The oriented detector stored in ``folder``. Raises ModelError when anything in it does not fit."""
+    network, card = load_network(folder), read_card(folder)
+    if len(card.classes) != network.config.classes:
+        raise ModelError(
+            f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.classes}"
+        )
+    return OrientedDetector(network, card, device, precision)

@@ -1,0 +1,303 @@
+"""The oriented RT-DETR: RT-DETRv2 of the transformers library with rotated reference boxes.
+
+From the library: the convolutional backbone, the hybrid encoder's feature pyramid, the decoder layers. Ours:
+
+* proposals. Every token of the pyramid scores itself and writes an oriented box; the best, of which only local maxima
+  count, become the decoder's queries. The direction is written as (cos 2a, sin 2a), which has no seam.
+* rotated sampling. Deformable offsets live in the reference box's own axes and are truly turned by its angle, as in
+  ARS-DETR (arXiv 2303.04989), not multiplied by a turned half-extent.
+* iterative refinement of (cx, cy, w, h) and of the angle, which is added to the reference's modulo pi. The positional
+  query knows (cx, cy, w, h) only.
+
+Everything is in pixels of the chip and nothing depends on its size, so chips of any size go in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import RTDetrResNetConfig, RTDetrV2Config
+from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetBackbone
+from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
+    RTDetrV2DecoderLayer,
+    RTDetrV2HybridEncoder,
+    RTDetrV2MLPPredictionHead,
+    RTDetrV2MultiscaleDeformableAttention,
+    multi_scale_deformable_attention_v2,
+)
+
+from pipeline.detectors.oriented_boxes import SMALLEST_SIDE_PX, reference_frames, refine
+
+MODEL_TYPE = "kestrel_oriented_rtdetr"
+PRIOR_PROBABILITY = 0.01
+POSITION_SCALE_PX = 512.0
+"""Centres are divided by this before they become positional queries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """The shape of the network; saved as config.json."""
+
+    classes: int = 1
+    stage_channels: tuple[int, ...] = (32, 64, 128, 192)
+    stage_depths: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of the stages, of stride 4, 8, 16, …"""
+    width: int = 64
+    """Channels of the pyramid and of the queries."""
+    heads: int = 4
+    points: int = 4
+    """Sampling points per head and level."""
+    decoder_layers: int = 3
+    decoder_mlp_width: int = 256
+    queries: int = 150
+    anchor_strides: float = 4.0
+    """Side of the square a token starts from, in units of its stride."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the pyramid levels, pixels."""
+        return tuple(4 << level for level in range(len(self.stage_channels)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"model_type": MODEL_TYPE, **asdict(self)}
+
+    def to_library(self) -> RTDetrV2Config:
+        """The library's configuration of the parts that are used from it."""
+        levels = len(self.strides)
+        config = RTDetrV2Config(
+            encoder_hidden_dim=self.width, encoder_in_channels=[self.width] * levels, feat_strides=list(self.strides),
+            encoder_layers=0, encode_proj_layers=[], hidden_expansion=0.5,
+            d_model=self.width, decoder_in_channels=[self.width] * levels, num_feature_levels=levels,
+            decoder_n_levels=levels, decoder_n_points=self.points, decoder_attention_heads=self.heads,
+            decoder_ffn_dim=self.decoder_mlp_width, decoder_layers=self.decoder_layers,
+        )  # fmt: skip
+        config._attn_implementation = "sdpa"
+        return config
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """What enters the decoder: N queries of each of B chips."""
+
+    content: Tensor
+    """(B, N, width)."""
+    boxes: Tensor
+    """(B, N, 5) reference boxes, no gradient."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerOutput:
+    """What one decoder layer says of its queries."""
+
+    logits: Tensor
+    """(B, N, classes)."""
+    boxes: Tensor
+    """(B, N, 5)."""
+    reference: Tensor
+    """(B, N, 5) the boxes it refined."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkOutput:
+    """Proposals of every token, and the decoder's answers layer by layer."""
+
+    token_logits: Tensor
+    """(B, T, classes); -inf never, even in the padding."""
+    token_boxes: Tensor
+    """(B, T, 5) long side first where the training succeeded."""
+    token_centres: Tensor
+    """(T, 2) pixels."""
+    token_strides: Tensor
+    """(T,) pixels."""
+    layers: tuple[LayerOutput, ...]
+
+
+class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type: ignore[misc]
+    """Multi-scale deformable attention whose sampling offsets are turned and scaled with the reference box."""
+
+    def sampling_locations(self, queries: Tensor, frames: Tensor) -> Tensor:
+        """(B, N, width) queries and (B, N, 2, 3) reference frames → (B, N, heads, levels · points, 2) in [0, 1]."""
+        batch, count, _ = queries.shape
+        offsets = self.sampling_offsets(queries).view(batch, count, self.n_heads, -1, 2)
+        local = offsets * self.n_points_scale.to(queries.dtype)[:, None] * self.offset_scale
+        located: Tensor = torch.einsum("bnij,bnhpj->bnhpi", frames[..., :2], local) + frames[:, :, None, None, :, 2]
+        return located
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        position_embeddings: Tensor,
+        reference_points: Tensor,
+        spatial_shapes_list: list[tuple[int, int]],
+        **_: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """As in the library, with ``reference_points`` being (B, N, 2, 3) frames."""
+        queries = hidden_states + position_embeddings
+        batch, count, _width = queries.shape
+        value = self.value_proj(encoder_hidden_states).view(batch, -1, self.n_heads, self.d_model // self.n_heads)
+        locations = self.sampling_locations(queries, reference_points)
+        weights = self.attention_weights(queries).view(batch, count, self.n_heads, -1).softmax(-1)
+        mixed = multi_scale_deformable_attention_v2(
+            value, spatial_shapes_list, locations, weights, self.n_points_list, self.method
+        )
+        return self.output_proj(mixed), weights
+
+
+class ProposalHead(nn.Module):
+    """Scores every token and lets it write an oriented box around itself."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.anchor_strides = config.anchor_strides
+        self.embed = nn.Sequential(nn.Linear(config.width, config.width), nn.LayerNorm(config.width), nn.ReLU())
+        self.score = nn.Linear(config.width, config.classes)
+        self.box = RTDetrV2MLPPredictionHead(config.width, config.width, 6, num_layers=2)
+
+    def forward(self, tokens: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, width) tokens → embedded tokens, logits (B, T, classes), boxes (B, T, 5)."""
+        embedded = self.embed(tokens)
+        raw = self.box(embedded)
+        centre = centres + raw[..., :2] * strides[:, None]
+        sides = (raw[..., 2:4].clamp(-4, 4).exp() * (strides * self.anchor_strides)[:, None]).clamp(SMALLEST_SIDE_PX)
+        direction = raw[..., 4:] + torch.tensor([1e-4, 0.0], device=raw.device, dtype=raw.dtype)
+        angle = torch.atan2(direction[..., 1], direction[..., 0]) / 2
+        return embedded, self.score(embedded), torch.cat([centre, sides, angle[..., None]], -1)
+
+
+class OrientedRTDetr(nn.Module):
+    """(B, 3, H, W) normalised chips, H and W multiples of the largest stride → :class:`NetworkOutput`."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        library = config.to_library()
+        stages = len(config.stage_channels)
+        self.backbone = RTDetrResNetBackbone(
+            RTDetrResNetConfig(
+                embedding_size=config.stage_channels[0], hidden_sizes=list(config.stage_channels),
+                depths=list(config.stage_depths), layer_type="basic", out_indices=list(range(1, stages + 1)),
+            )
+        )  # fmt: skip
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, config.width, 1, bias=False), nn.BatchNorm2d(config.width))
+            for channels in config.stage_channels
+        )
+        self.pyramid = RTDetrV2HybridEncoder(library)
+        self.proposals = ProposalHead(config)
+        self.position = RTDetrV2MLPPredictionHead(4, config.width, config.width, num_layers=2)
+        self.decoder = nn.ModuleList(RTDetrV2DecoderLayer(library) for _ in range(config.decoder_layers))
+        for layer in self.decoder:
+            layer.encoder_attn = RotatedDeformableAttention(library)
+        self.score_heads = nn.ModuleList(nn.Linear(config.width, config.classes) for _ in self.decoder)
+        self.box_heads = nn.ModuleList(
+            RTDetrV2MLPPredictionHead(config.width, config.width, 5, num_layers=3) for _ in self.decoder
+        )
+        self.label_embedding = nn.Embedding(config.classes, config.width)
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Weights for training from nothing; the library's own initialisation expects a pretrained backbone."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for layer in self.decoder:
+            _spread_sampling_points(layer.encoder_attn)
+        for score in (self.proposals.score, *self.score_heads):
+            nn.init.constant_(score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        for box in self.box_heads:
+            nn.init.zeros_(box.layers[-1].weight)
+        nn.init.normal_(self.proposals.box.layers[-1].weight, std=0.01)
+
+    def features(self, pixels: Tensor) -> list[Tensor]:
+        """The pyramid: one (B, width, H / stride, W / stride) map per level."""
+        maps = self.backbone(pixels).feature_maps
+        maps = [lateral(feature) for lateral, feature in zip(self.lateral, maps, strict=True)]
+        pyramid: list[Tensor] = self.pyramid(inputs_embeds=maps).last_hidden_state
+        return pyramid
+
+    def decode(
+        self, queries: Queries, memory: Tensor, shapes: list[tuple[int, int]], mask: Tensor | None
+    ) -> tuple[LayerOutput, ...]:
+        """Refine the queries' boxes layer by layer against (B, T, width) ``memory`` of the levels' ``shapes``."""
+        height, width = (side * self.config.strides[0] for side in shapes[0])
+        content, boxes = queries.content, queries.boxes.detach()
+        outputs = []
+        for layer, score, box in zip(self.decoder, self.score_heads, self.box_heads, strict=True):
+            position = torch.cat([boxes[..., :2] / POSITION_SCALE_PX, boxes[..., 2:4].log() / 4], -1)
+            content = layer(
+                content,
+                object_queries_position_embeddings=self.position(position),
+                reference_points=reference_frames(boxes, width, height),
+                spatial_shapes_list=shapes,
+                encoder_hidden_states=memory,
+                encoder_attention_mask=mask,
+            )
+            refined = refine(boxes, box(content))
+            outputs.append(LayerOutput(score(content), refined, boxes))
+            boxes = refined.detach()
+        return tuple(outputs)
+
+    def forward(self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None) -> NetworkOutput:
+        """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention."""
+        maps = self.features(pixels)
+        shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
+        memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
+        centres, strides = token_grid(shapes, self.config.strides, memory)
+        embedded, logits, boxes = self.proposals(memory, centres, strides)
+        best = select(logits.detach(), shapes, self.config.queries)
+        queries = Queries(_gather(embedded, best), _gather(boxes, best))
+        if extra is not None:
+            queries = Queries(torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1))
+        return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask))
+
+
+def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
+    """(T, 2) centres and (T,) strides of the tokens, pixels, levels one after the other, row by row."""
+    centres, sizes = [], []
+    for (rows, columns), stride in zip(shapes, strides, strict=True):
+        y = (torch.arange(rows, dtype=like.dtype, device=like.device) + 0.5) * stride
+        x = (torch.arange(columns, dtype=like.dtype, device=like.device) + 0.5) * stride
+        centres.append(torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1))
+        sizes.append(torch.full((rows * columns,), float(stride), dtype=like.dtype, device=like.device))
+    return torch.cat(centres), torch.cat(sizes)
+
+
+def select(logits: Tensor, shapes: list[tuple[int, int]], count: int) -> Tensor:
+    """(B, N) indices of the best tokens, local maxima of their 3 × 3 neighbourhood first, best first."""
+    best = logits.amax(-1)
+    ranked = []
+    for level, (rows, columns) in zip(best.split([r * c for r, c in shapes], 1), shapes, strict=True):
+        plane = level.view(-1, 1, rows, columns)
+        peak = plane == functional.max_pool2d(plane, 3, stride=1, padding=1)
+        ranked.append(torch.where(peak, plane, plane - 100.0).flatten(1))
+    scores = torch.cat(ranked, 1)
+    return scores.topk(min(count, scores.shape[1]), dim=1).indices
+
+
+def _gather(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def _spread_sampling_points(attention: RotatedDeformableAttention) -> None:
+    """Heads look in different directions, points at growing distances, as Deformable DETR starts."""
+    turn = torch.arange(attention.n_heads) * (2 * math.pi / attention.n_heads)
+    directions = torch.stack([turn.cos(), turn.sin()], -1)
+    directions = directions / directions.abs().amax(-1, keepdim=True)
+    distances = torch.arange(1, attention.n_points + 1, dtype=torch.float32)
+    spread = directions[:, None, None] * distances[:, None]
+    nn.init.zeros_(attention.sampling_offsets.weight)
+    attention.sampling_offsets.bias.copy_(spread.expand(-1, attention.n_levels, -1, -1).flatten())
+    nn.init.zeros_(attention.attention_weights.weight)
