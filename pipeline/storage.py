@@ -53,6 +53,11 @@ def local_path(uri: str) -> Path | None:
     return Path(uri).expanduser()
 
 
+def is_local(uri: str) -> bool:
+    """Whether ``uri`` means a path on this machine."""
+    return local_path(uri) is not None
+
+
 def redacted(text: str) -> str:
     """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
     return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
