@@ -70,8 +70,13 @@ def _both_axes(image: FloatImage, rows: AxisTaps, columns: AxisTaps, source: Win
 
 
 def resample(
-    pixels: NDArray[np.generic], valid: BoolArray, source: Window, window: Window, lattice: Lattice,
-    scene_width: int, scene_height: int,
+    pixels: NDArray[np.generic],
+    valid: BoolArray,
+    source: Window,
+    window: Window,
+    lattice: Lattice,
+    scene_width: int,
+    scene_height: int,
 ) -> tuple[FloatImage, BoolArray]:
     """Lattice pixels of ``window`` from scene pixels of ``source`` (see :func:`source_window`).
 

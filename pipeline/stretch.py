@@ -1,0 +1,111 @@
+"""Pixels of any type → 8 bit, by one linear map per band that is fixed once for the whole scene. numpy only.
+
+A map per tile would give one ship two brightnesses in two tiles; ``astype(uint8)`` would wrap 16-bit values.
+Both are why this module exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import RasterConfig
+from pipeline.types import BoolArray, ByteArray, Stretch
+
+LOOKUP_TYPES = ("uint8", "int8", "uint16", "int16")
+"""Types with few enough values that a table of all of them is cheaper than arithmetic per pixel."""
+
+
+def fixed_stretch(dtype: str, channels: int, config: RasterConfig) -> Stretch | None:
+    """The stretch that needs no look at the pixels, or None when the pixels have to be measured.
+
+    8-bit scenes are left alone unless the configuration names a map itself (``fixed`` or ``minmax``).
+    """
+    if config.stretch == "fixed" and config.stretch_range is not None:
+        low, high = config.stretch_range
+        return Stretch(kind="fixed", low=(low,) * channels, high=(high,) * channels, source="config")
+    if config.stretch == "none":
+        return identity_stretch(channels, "config")
+    if dtype == "uint8" and config.stretch == "percentile":
+        return identity_stretch(channels, "8-bit pixels")
+    return None
+
+
+def identity_stretch(channels: int, source: str) -> Stretch:
+    """Values stay as they are; those outside 0 to 255 are clipped, never wrapped."""
+    return Stretch(kind="none", low=(0.0,) * channels, high=(255.0,) * channels, source=source)
+
+
+def stretch_from_sample(pixels: NDArray[Any], valid: BoolArray, config: RasterConfig, source: str) -> Stretch:
+    """Measure the stretch on a sample of a scene.
+
+    ``pixels`` is (H, W, C) of any real type, ``valid`` (H, W). A band of one value becomes 0; a sample without a
+    valid pixel yields the identity, because there is nothing to show and no reason to fail.
+    """
+    sample = pixels[valid]
+    channels = pixels.shape[-1]
+    if not len(sample):
+        return identity_stretch(channels, f"{source}, which has no valid pixel")
+    if config.stretch == "minmax":
+        low, high = sample.min(axis=0), sample.max(axis=0)
+    else:
+        limits = (config.stretch_low_percent, config.stretch_high_percent)
+        low, high = np.percentile(sample.astype(np.float64), limits, axis=0)
+    ends = [(float(a), float(b) if b > a else float(a) + 1.0) for a, b in zip(low, high, strict=True)]
+    return Stretch(kind=config.stretch, low=tuple(a for a, _ in ends), high=tuple(b for _, b in ends), source=source)
+
+
+def is_identity_stretch(stretch: Stretch) -> bool:
+    """True when the map leaves 0 to 255 as it is."""
+    return all(low == 0.0 for low in stretch.low) and all(high == 255.0 for high in stretch.high)
+
+
+def to_bytes(pixels: NDArray[Any], stretch: Stretch, valid: BoolArray | None = None) -> ByteArray:
+    """(H, W, C) pixels of any real type → uint8: ``255 * (v - low) / (high - low)``, clipped, rounded half up.
+
+    Pixels that are not ``valid`` (H, W) become 0; a NaN must be marked so. Raises ValueError when the stretch
+    has another number of bands than ``pixels``.
+    """
+    if pixels.shape[-1] != len(stretch.low):
+        raise ValueError(f"a stretch of {len(stretch.low)} bands cannot map pixels of {pixels.shape[-1]} bands")
+    if pixels.dtype.name in LOOKUP_TYPES:
+        out = _by_table(pixels, stretch)
+    else:
+        out = np.empty(pixels.shape, np.uint8)
+        for channel, (low, high) in enumerate(zip(stretch.low, stretch.high, strict=True)):
+            out[..., channel] = _linear(pixels[..., channel], low, high)
+    if valid is not None and not valid.all():
+        out[~valid] = 0
+    return out
+
+
+def _by_table(pixels: NDArray[Any], stretch: Stretch) -> ByteArray:
+    if pixels.dtype == np.uint8 and is_identity_stretch(stretch):
+        return pixels.copy()
+    unsigned = pixels.view(f"u{pixels.dtype.itemsize}")
+    tables = stretch_tables(pixels.dtype, stretch.low, stretch.high)
+    out = np.empty(pixels.shape, np.uint8)
+    for channel, table in enumerate(tables):
+        out[..., channel] = table[unsigned[..., channel]]
+    return out
+
+
+def stretch_tables(dtype: np.dtype[Any], low: Sequence[float], high: Sequence[float]) -> list[ByteArray]:
+    """One table per band: bit pattern of an integer pixel → byte. ``dtype`` has 8 or 16 bits."""
+    values = np.arange(1 << (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}").view(dtype)
+    return [_linear(values, a, b) for a, b in zip(low, high, strict=True)]
+
+
+def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
+    """float32 arithmetic is exact enough for 8 bits once the offset is gone; float64 input keeps its precision."""
+    wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
+    work = values.astype(np.float64 if wide else np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        work -= work.dtype.type(low)
+        work *= work.dtype.type(255.0 / (high - low))
+        work += work.dtype.type(0.5)
+        np.nan_to_num(work, copy=False, nan=0.0)
+        return np.clip(work, 0.0, 255.0).astype(np.uint8)
