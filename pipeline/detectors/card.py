@@ -1,0 +1,134 @@
+"""Model cards: ``card.json`` beside the weights, read into :class:`~pipeline.types.ModelCard`. No torch.
+
+The keys of the file are the fields of the dataclass, so the two can never drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.detectors.checkpoint import read_json, weights_sha256
+from pipeline.errors import ModelError
+from pipeline.types import ModelCard
+
+CARD = "card.json"
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The validated card of one of our own checkpoints.
+
+    Raises ModelError when ``card.json`` is missing, a key is unknown, missing or ill-typed (the key is named), or
+    the weights beside it are not those the card speaks of.
+    """
+    path = folder / CARD
+    card = card_from_mapping(read_json(path), source=str(path))
+    check_sha256(folder, card.sha256)
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> Path:
+    """Write ``folder/card.json`` by rename, so that it is never half there. Returns its path.
+
+    Raises ModelError when the card would not be read back, or its sha256 is not that of the weights in ``folder``.
+    """
+    path = folder / CARD
+    text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
+    card_from_mapping(json.loads(text), source=str(path))
+    check_sha256(folder, card.sha256)
+    partial = folder / f".{CARD}.{os.getpid()}"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def check_sha256(folder: Path, expected: str) -> None:
+    """Raise ModelError unless the weights in ``folder`` have this SHA-256."""
+    actual = weights_sha256(folder)
+    if actual != expected:
+        raise ModelError(
+            f"{folder / CARD} is for weights with sha256 {expected[:12]}…, but those beside it have {actual[:12]}…: "
+            "copy card and weights from the same place"
+        )
+
+
+def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
+    """A card from decoded JSON; ``source`` is named in errors. Raises ModelError that names the offending key."""
+    known = {field.name: field for field in fields(ModelCard)}
+    unknown = sorted(set(content) - set(known))
+    if unknown:
+        raise ModelError(f"{source}: unknown key {unknown[0]!r}; a model card has {', '.join(known)}")
+    optional = {
+        name for name, field in known.items() if field.default is not MISSING or field.default_factory is not MISSING
+    }
+    missing = [name for name in known if name not in content and name not in optional]
+    if missing:
+        raise ModelError(f"{source}: the key {missing[0]!r} is missing")
+    for name, value in content.items():
+        accepts, wanted = _RULES[name]
+        if not accepts(value):
+            raise ModelError(f"{source}: {name} must be {wanted}, got {json.dumps(value)[:80]}")
+    checked: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+    }
+    card = ModelCard(**checked)
+    return _consistent(card, source)
+
+
+def _consistent(card: ModelCard, source: str) -> ModelCard:
+    """What single keys cannot show: one mean and one standard deviation per band."""
+    given = {"mean": card.mean, "std": card.std}
+    for name, values in given.items():
+        if len(values) != len(card.bands):
+            raise ModelError(f"{source}: {name} has {len(values)} values for {len(card.bands)} bands")
+    return card
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value > 0  # type: ignore[operator]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(accepts(item) for item in value)
+
+
+def _is_distinct_texts(value: Any) -> bool:
+    return _is_list_of(_is_text)(value) and len(set(value)) == len(value)
+
+
+def _or_null(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or accepts(value)
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_text, "a text"),
+    "classes": (_is_list_of(_is_text), "a list of names"),
+    "gsd_m": (_or_null(_is_positive), "metres above 0, or null"),
+    "bands": (_is_distinct_texts, "a list of distinct names"),
+    "input_px": (lambda value: _is_positive(value) and isinstance(value, int), "a whole number of pixels above 0"),
+    "sha256": (
+        lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
+        "64 hexadecimal digits",
+    ),
+    "oriented": (lambda value: isinstance(value, bool), "true or false"),
+    "score_threshold": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+    "longest_object_m": (_or_null(_is_positive), "metres above 0, or null"),
+    "mean": (_is_list_of(_is_number), "a list of numbers, one per band"),
+    "std": (_is_list_of(_is_positive), "a list of numbers above 0, one per band"),
+    "licence": (_or_null(_is_text), "a text, or null"),
+    "training_data": (_or_null(_is_text), "a text, or null"),
+    "metrics": (lambda value: isinstance(value, dict), "an object"),
+}

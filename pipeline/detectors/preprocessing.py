@@ -1,0 +1,235 @@
+"""Chips → network input, as a checkpoint's ``preprocessor_config.json`` asks for it. numpy and Pillow, no torch.
+
+The arithmetic is that of the transformers library's Pillow image processors, step by step (``PilBackend`` in
+``transformers/image_processing_backends.py``), so that a foreign network sees the very numbers it was trained on;
+neither torchvision nor the library has to be there. Every 8-bit value is mapped once, through a table per band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.detectors.card import CARD, card_from_mapping, check_sha256
+from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
+from pipeline.errors import ModelError
+from pipeline.types import BoolArray, ByteArray, ModelCard
+
+PREPROCESSOR = "preprocessor_config.json"
+FloatImage = NDArray[np.float32]
+
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_COMMON = {**_IMAGENET, "do_resize": True, "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255}
+_SHORTEST = {**_COMMON, "size": {"shortest_edge": 800, "longest_edge": 1333}, "do_normalize": True, "do_pad": True}
+_SQUARE = {**_COMMON, "size": {"height": 640, "width": 640}, "do_normalize": False, "do_pad": False}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "rt_detr": _SQUARE,
+    "rt_detr_v2": _SQUARE,
+    "d_fine": _SQUARE,
+    "deformable_detr": _SHORTEST,
+    "conditional_detr": _SHORTEST,
+    "detr": _SHORTEST,
+}
+"""What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """One checkpoint's way from 8-bit pixels to network input."""
+
+    size: Mapping[str, int] | None
+    """``height, width``, ``shortest_edge[, longest_edge]`` or ``max_height, max_width`` in pixels; None: as it is."""
+    resample: Image.Resampling
+    table: FloatImage
+    """(bands, 256): the input for each 8-bit value."""
+    pad: bool
+    """Pad a batch to its largest chip and tell the network which pixels are real."""
+    pad_size: tuple[int, int] | None
+    """Height and width to pad to, instead of the largest chip's."""
+
+    def prepare(self, pixels: ByteArray) -> FloatImage:
+        """(H, W, C) uint8 → (C, H', W') float32."""
+        height, width = self.size_for(*pixels.shape[:2])
+        if (height, width) != pixels.shape[:2]:
+            pixels = _resize(pixels, height, width, self.resample)
+        return np.stack([band_table[pixels[..., band]] for band, band_table in enumerate(self.table)])
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width the network sees for a chip of this height and width."""
+        size = self.size
+        if size is None:
+            return height, width
+        if "shortest_edge" in size:
+            return _fit_shortest(height, width, size["shortest_edge"], size.get("longest_edge"))
+        if "height" in size:
+            return size["height"], size["width"]
+        scale = min(size["max_height"] / height, size["max_width"] / width)
+        return int(height * scale), int(width * scale)
+
+
+def pad_batch(images: Sequence[FloatImage], pad_size: tuple[int, int] | None) -> tuple[FloatImage, BoolArray]:
+    """Stack (C, H, W) images into (B, C, H', W'), zeros to the right and below; True in the (B, H', W') mask is image.
+
+    Raises ModelError when an image is larger than ``pad_size``.
+    """
+    tallest, widest = max(image.shape[1] for image in images), max(image.shape[2] for image in images)
+    height, width = pad_size or (tallest, widest)
+    if tallest > height or widest > width:
+        raise ModelError(f"{PREPROCESSOR}: pad_size {width} x {height} is smaller than a chip of {widest} x {tallest}")
+    batch = np.zeros((len(images), images[0].shape[0], height, width), np.float32)
+    mask = np.zeros((len(images), height, width), np.bool_)
+    for row, image in enumerate(images):
+        batch[row, :, : image.shape[1], : image.shape[2]] = image
+        mask[row, : image.shape[1], : image.shape[2]] = True
+    return batch, mask
+
+
+def _resize(pixels: ByteArray, height: int, width: int, resample: Image.Resampling) -> ByteArray:
+    """Pillow's resize, band by band where the bands are no picture Pillow knows."""
+    if pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), resample))
+    bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(pixels.shape[2])]
+    return np.stack([np.asarray(band.resize((width, height), resample)) for band in bands], axis=-1)
+
+
+def _fit_shortest(height: int, width: int, shortest: int, longest: int | None) -> tuple[int, int]:
+    """Scale the shorter side to ``shortest``, or less where the longer one would pass ``longest``.
+
+    Truncates where the library truncates (``get_size_with_aspect_ratio``), or boxes would be off by a pixel.
+    """
+    low, high = min(height, width), max(height, width)
+    exact: float = shortest
+    if longest is not None and high / low * shortest > longest:
+        exact = longest * low / high
+        shortest = round(exact)
+    if low == shortest:
+        return height, width
+    other = int(exact * high / low)
+    return (shortest, other) if height <= width else (other, shortest)
+
+
+def read_preprocessing(folder: Path, family: str) -> Preprocessing:
+    """What ``folder/preprocessor_config.json`` asks for; ``input_px, mean, std`` of a ``card.json`` override it.
+
+    Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
+    """
+    settings = _settings(folder, family)
+    source = folder / PREPROCESSOR
+    bands = len(_bands(folder))
+    try:
+        scale = float(settings["rescale_factor"]) if settings["do_rescale"] else 1.0
+        rescaled = (np.arange(256, dtype=np.float64) * scale).astype(np.float32)
+        mean, std = _per_band(settings["image_mean"], bands), _per_band(settings["image_std"], bands)
+        normalise = bool(settings["do_normalize"])
+        table = (rescaled - mean[:, None]) / std[:, None] if normalise else np.tile(rescaled, (bands, 1))
+        pad_size = settings.get("pad_size")
+        preprocessing = Preprocessing(
+            size=_checked_size(settings) if settings["do_resize"] else None,
+            resample=Image.Resampling(settings["resample"]),
+            table=table,
+            pad=bool(settings["do_pad"]),
+            pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{source} asks for something this program does not know ({error!r})") from error
+    if not np.isfinite(table).all():
+        raise ModelError(f"{source}: the normalisation is not finite; image_std must not be 0")
+    return preprocessing
+
+
+def foreign_card(folder: Path, family: str) -> ModelCard:
+    """The card of a checkpoint that was not made here: from its own files, overlaid by ``card.json`` where it has one.
+
+    A foreign ``card.json`` may hold any subset of the keys, e.g. only ``{"gsd_m": 0.3}``. Raises ModelError.
+    """
+    preprocessing = read_preprocessing(folder, family)
+    config, overlay = read_json(folder / CONFIG), _overlay(folder)
+    mean, std = _normalisation(preprocessing.table)
+    derived = {
+        "name": str(config.get("_name_or_path") or folder.resolve().name),
+        "classes": _classes(config),
+        "gsd_m": None,
+        "bands": _bands(folder),
+        "input_px": _input_px(preprocessing),
+        "sha256": overlay.get("sha256") or weights_sha256(folder),
+        "mean": mean,
+        "std": std,
+    }
+    card = card_from_mapping({**derived, **overlay}, source=str(folder / CARD))
+    if "sha256" in overlay:
+        check_sha256(folder, card.sha256)
+    return card
+
+
+def _settings(folder: Path, family: str) -> dict[str, Any]:
+    """The family's defaults, overlaid by the file, overlaid by the card."""
+    overlay = _overlay(folder)
+    stated: dict[str, Any] = {}
+    if (folder / PREPROCESSOR).is_file() or not {"input_px", "mean", "std"} <= set(overlay):
+        stated = read_json(folder / PREPROCESSOR)
+    settings = {**DEFAULTS[family], **{key: value for key, value in stated.items() if value is not None}}
+    settings["do_pad"] = stated.get("do_pad", stated.get("pad_and_return_pixel_mask", settings["do_pad"]))
+    if "input_px" in overlay:
+        settings |= {"do_resize": True, "size": {"height": overlay["input_px"], "width": overlay["input_px"]}}
+    for key, name in (("mean", "image_mean"), ("std", "image_std")):
+        if key in overlay:
+            settings |= {name: overlay[key], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}
+    return settings
+
+
+def _overlay(folder: Path) -> dict[str, Any]:
+    return read_json(folder / CARD) if (folder / CARD).is_file() else {}
+
+
+def _checked_size(settings: Mapping[str, Any]) -> dict[str, int]:
+    """``size`` as whole pixels; a bare number is the shortest edge, with ``max_size`` (old files) the longest."""
+    size = settings["size"]
+    if isinstance(size, int):
+        size = {"shortest_edge": size, "longest_edge": settings.get("max_size", 1333)}
+    sides = {str(name): int(pixels) for name, pixels in size.items() if pixels is not None}
+    known = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"})
+    if set(sides) not in known or min(sides.values()) < 1:
+        raise ValueError(f"size {size}")
+    return sides
+
+
+def _per_band(values: float | Sequence[float], bands: int) -> FloatImage:
+    given = np.asarray(values, np.float32)
+    if given.ndim and given.shape != (bands,):
+        raise ValueError(f"{given.size} values of normalisation for {bands} bands")
+    return np.broadcast_to(given, (bands,))
+
+
+def _normalisation(table: FloatImage) -> tuple[list[float], list[float]]:
+    """The card's mean and standard deviation (of pixels / 255) from the table, which is a straight line per band."""
+    first, last = table[:, 0].astype(np.float64), table[:, 255].astype(np.float64)
+    std = 1 / (last - first)
+    return [round(float(value), 6) for value in -first * std], [round(float(value), 6) for value in std]
+
+
+def _input_px(preprocessing: Preprocessing) -> int:
+    """Side of the square chip the network sees as it is: nothing is gained by larger tiles."""
+    if preprocessing.size is None:
+        return 640
+    sides = preprocessing.size
+    return min(sides.values()) if "shortest_edge" in sides else max(sides.values())
+
+
+def _bands(folder: Path) -> list[str]:
+    count = read_json(folder / CONFIG).get("num_channels", 3)
+    return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(int(count))]
+
+
+def _classes(config: Mapping[str, Any]) -> list[str]:
+    """Class names in the order of the network's answers; the library's own placeholders where none are given."""
+    labels = config.get("id2label")
+    if not isinstance(labels, dict) or not labels:
+        return [f"LABEL_{number}" for number in range(int(config.get("num_labels", 2)))]
+    return [str(labels.get(str(number), f"LABEL_{number}")) for number in range(len(labels))]

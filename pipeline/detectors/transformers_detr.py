@@ -1,0 +1,211 @@
+"""Any DETR-family checkpoint of the transformers library as a :class:`~pipeline.detectors.base.Detector`.
+
+RT-DETR, RT-DETRv2, D-FINE, Deformable DETR, Conditional DETR, DETR: ``config.json``, safetensors and
+``preprocessor_config.json`` in a folder. No code from the folder is ever run, nothing is unpickled. Boxes are
+horizontal: their angle is 0, or -pi/2 for the tall ones (``w >= h``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.detectors.checkpoint import CONFIG, check_keys, model_type, read_json, read_state_dict
+from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
+from pipeline.detectors.timm_resnet import replace_timm_backbone
+from pipeline.errors import ModelError
+from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
+
+_CLASSES = {
+    "rt_detr": ("RTDetrConfig", "RTDetrForObjectDetection"),
+    "rt_detr_v2": ("RTDetrV2Config", "RTDetrV2ForObjectDetection"),
+    "d_fine": ("DFineConfig", "DFineForObjectDetection"),
+    "deformable_detr": ("DeformableDetrConfig", "DeformableDetrForObjectDetection"),
+    "conditional_detr": ("ConditionalDetrConfig", "ConditionalDetrForObjectDetection"),
+    "detr": ("DetrConfig", "DetrForObjectDetection"),
+}
+assert _CLASSES.keys() == DEFAULTS.keys()
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str = "float32") -> TransformersDetr:
+    """The detector in ``folder``, ready to look.
+
+    ``precision`` is the arithmetic inside the network (autocast); weights stay float32. Raises ModelError when the
+    folder is no such checkpoint or its weights do not fit.
+    """
+    family = model_type(folder)
+    if family not in _CLASSES:
+        raise ModelError(
+            f"{folder / CONFIG} describes a {family!r}, which is no detector this program knows: "
+            f"use one of {', '.join(_CLASSES)}"
+        )
+    card = foreign_card(folder, family)
+    network = _load_network(folder, family).to(device).eval()
+    use_focal = family != "detr" and bool(getattr(network.config, "use_focal_loss", True))
+    return TransformersDetr(
+        card=card,
+        network=network,
+        preprocessing=read_preprocessing(folder, family),
+        device=device,
+        precision=precision,
+        sigmoid_scores=use_focal,
+    )
+
+
+def _load_network(folder: Path, family: str) -> Any:
+    """The library's network with the folder's weights, every one of them in its place."""
+    config_name, network_name = _CLASSES[family]
+    config_json, tensors = replace_timm_backbone(folder, read_json(folder / CONFIG), read_state_dict(folder))
+    with _quiet():
+        try:
+            config = getattr(transformers, config_name).from_dict(config_json)
+            network, found = getattr(transformers, network_name).from_pretrained(
+                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
+        except (StrictDataclassError, ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError,
+                TypeError, ValueError) as error:  # fmt: skip
+            # A config is free-form: what a wrong value breaks inside the library may be any of these.
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(
+                f"{folder / CONFIG} describes no {family} network that can be built: {first_line}"
+            ) from error
+    mismatched = {name if isinstance(name, str) else str(name[0]) for name in found["mismatched_keys"]}
+    missing, unexpected = set(found["missing_keys"]) - mismatched, set(found["unexpected_keys"])
+    check_keys(folder, missing=missing, unexpected=unexpected, mismatched=mismatched)
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library reports what we check ourselves; keep its tables and progress bars off the user's screen."""
+    log = transformers.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TransformersDetr:
+    """A horizontal-box detector around one of the library's networks."""
+
+    card: ModelCard
+    network: Any
+    preprocessing: Preprocessing
+    device: str
+    precision: str
+    sigmoid_scores: bool
+    """Trained with a focal loss: every class has its own sigmoid. Otherwise softmax with "no object" as last class."""
+
+    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+        """One Look per chip, in order; see :meth:`pipeline.detectors.base.Detector.detect`.
+
+        ``attention`` is not answered yet: ``Look.attention`` is None. Chips that the network sees at one size share
+        a forward pass; networks that take a pixel mask take all chips in one. Raises ModelError for chips with
+        another number of bands or an answer that is not finite, MemoryError when the GPU has no room for the batch.
+        """
+        images = [self.preprocessing.prepare(self._checked(chip)) for chip in chips]
+        looks: dict[int, Look] = {}
+        for rows in self._groups(images):
+            pixels, mask = pad_batch([images[row] for row in rows], self._pad_size())
+            logits, boxes = self._forward(pixels, mask)
+            for row, chip_logits, chip_boxes in zip(rows, logits, boxes, strict=True):
+                height, width = chips[row].pixels.shape[:2]
+                answers = self._select(chip_logits, chip_boxes, score_threshold)
+                looks[row] = Look(_to_detections(*answers, width=width, height=height))
+        return [looks[row] for row in range(len(chips))]
+
+    def _checked(self, chip: Chip) -> NDArray[np.uint8]:
+        bands = chip.pixels.shape[2]
+        if bands != len(self.card.bands):
+            raise ModelError(
+                f"{self.card.name} looks at {len(self.card.bands)} bands ({', '.join(self.card.bands)}), "
+                f"but the chip has {bands}: choose them with raster.bands"
+            )
+        return chip.pixels
+
+    def _pad_size(self) -> tuple[int, int] | None:
+        return self.preprocessing.pad_size if self.preprocessing.pad else None
+
+    def _groups(self, images: Sequence[NDArray[np.float32]]) -> list[list[int]]:
+        """Rows that share a forward pass: all of them with padding, else those of one size."""
+        if self.preprocessing.pad:
+            return [list(range(len(images)))] if images else []
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(row)
+        return list(groups.values())
+
+    def _forward(self, pixels: NDArray[np.float32], mask: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """Logits (B, Q, K) and boxes (B, Q, 4) as cx, cy, w, h in units of the chip, float64."""
+        inputs: dict[str, Tensor] = {"pixel_values": torch.from_numpy(pixels).to(self.device)}
+        if self.preprocessing.pad:
+            inputs["pixel_mask"] = torch.from_numpy(mask.astype(np.int64)).to(self.device)
+        autocast = torch.autocast(
+            torch.device(self.device).type, DTYPES[self.precision], enabled=self.precision != "float32"
+        )
+        try:
+            with torch.inference_mode(), autocast:
+                answer = self.network(**inputs)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"no room on {self.device} for {len(pixels)} chips of {pixels.shape[2:]}") from error
+        logits, boxes = (part.float().cpu().numpy().astype(np.float64) for part in (answer.logits, answer.pred_boxes))
+        if not (np.isfinite(logits).all() and np.isfinite(boxes).all()):
+            raise ModelError(
+                f"{self.card.name} answered NaN or infinity (precision {self.precision}): "
+                "try detector.precision=float32, or other weights"
+            )
+        return logits, boxes
+
+    def _select(
+        self, logits: FloatArray, boxes: FloatArray, score_threshold: float
+    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+        """Scores, class indices and boxes of one chip, best first, as the library's post-processing gives them.
+
+        With sigmoids, the best Q of all Q x K pairs of query and class (``post_process_object_detection`` with
+        ``top_k`` = Q: nothing is cut off below the number of queries). With softmax, each query's best class.
+        """
+        queries, classes = logits.shape
+        if self.sigmoid_scores:
+            flat = 1 / (1 + np.exp(-logits.ravel()))
+            order = np.argsort(-flat, kind="stable")[:queries]
+            scores, query, label = flat[order], order // classes, order % classes
+        else:
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability = (shifted / shifted.sum(axis=1, keepdims=True))[:, :-1]
+            best = probability.max(axis=1)
+            query = np.argsort(-best, kind="stable")
+            scores, label = best[query], probability.argmax(axis=1)[query]
+        keep = scores >= score_threshold
+        return scores[keep], label[keep].astype(np.int64), boxes[query[keep]]
+
+
+def _to_detections(
+    scores: FloatArray, class_ids: NDArray[np.int64], boxes: FloatArray, *, width: int, height: int
+) -> Detections:
+    """Canonical oriented boxes in chip pixels from cx, cy, w, h in units of the chip, but those without area."""
+    scaled = boxes * np.array([width, height, width, height], np.float64)
+    keep = (scaled[:, 2] > 0) & (scaled[:, 3] > 0)
+    scaled, scores, class_ids = scaled[keep], scores[keep], class_ids[keep]
+    tall = scaled[:, 3] > scaled[:, 2]
+    long, short = scaled[:, 2:].max(axis=1), scaled[:, 2:].min(axis=1)
+    angle = np.where(tall, -np.pi / 2, 0.0)
+    return Detections(np.column_stack([scaled[:, :2], long, short, angle]), scores, class_ids, Frame.CHIP)
