@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m jobs.demo --out demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -9,9 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from pipeline.command_line import parse_run  # noqa: E402
-from pipeline.config import RunConfig  # noqa: E402
-from pipeline.errors import PipelineError  # noqa: E402
+from pipeline.command_line import parse_run
+from pipeline.config import RunConfig
+from pipeline.errors import PipelineError
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> int:

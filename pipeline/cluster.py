@@ -67,17 +67,10 @@ def refuse_relative_paths(config: RunConfig) -> None:
             )
 
 
-@ray.remote(max_retries=3)
-def _read(plan: ScenePlan, block: Block) -> BlockPixels:
-    return read_block(plan, block)
-
-
-@ray.remote(num_cpus=0)
 def _missing(paths: list[str]) -> list[str]:
     return [path for path in paths if not Path(path).exists()]
 
 
-@ray.remote(max_restarts=0)
 class _Host:
     """A process that holds a TileWorker. Placement (``__init__``) and loading are two steps, told apart on purpose."""
 
@@ -94,6 +87,11 @@ class _Host:
     def look(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> BlockOutcome:
         assert self._worker is not None
         return self._worker(plan, block, pixels)
+
+
+_read_task: Any = ray.remote(max_retries=3)(read_block)
+_missing_task: Any = ray.remote(num_cpus=0)(_missing)
+_host_actor: Any = ray.remote(max_restarts=0)(_Host)
 
 
 @dataclass(slots=True, eq=False)
@@ -179,7 +177,7 @@ class RayExecutor:
         asked = {}
         for node in nodes:
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[_missing.options(scheduling_strategy=strategy).remote(names)] = node["NodeManagerAddress"]
+            asked[_missing_task.options(scheduling_strategy=strategy).remote(names)] = node["NodeManagerAddress"]
         for reference, address in asked.items():
             for name in ray.get(reference, timeout=self._config.start_s):
                 raise SceneNotFound(
@@ -209,7 +207,7 @@ class RayExecutor:
         cpus = 1 if self._device == "cuda" else 0  # beside CPU actors a reading task would starve; it mostly waits
         while todo and len(reading) < max(1, placed * self._config.in_flight - busy):
             work = todo.popleft()
-            work.pixels = _read.options(num_cpus=cpus, scheduling_strategy="SPREAD").remote(plan_ref, work.block)
+            work.pixels = _read_task.options(num_cpus=cpus, scheduling_strategy="SPREAD").remote(plan_ref, work.block)
             reading.append(work)
 
     def _hand_out(self, plan_ref: Any, reading: list[_Work]) -> None:
@@ -327,7 +325,7 @@ class RayExecutor:
         """
         useful = blocks + sum(1 for member in self._members if member.work)
         for _ in range(min(self._wanted, useful) - len(self._members)):
-            actor = _Host.options(**self._needs()).remote()
+            actor = _host_actor.options(**self._needs()).remote()
             self._members.append(_Member(actor, actor.node.remote()))
         waiting = [member.since for member in self._members if member.phase == "placing"]
         if not waiting:

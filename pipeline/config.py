@@ -1,7 +1,7 @@
 """Every knob of a run, once. The config file, the command line and ``--print_config`` are made from these.
 
-Units are in the names (no slots: jsonargparse reads defaults through ``__dict__``). Ranges are checked when a value is made, so a bad one never gets past the start of a run.
-The docstring under a field is its ``--help``.
+Units are in the names. Ranges are checked when a value is made, so a bad one never gets past the start of a run.
+The docstring under a field is its ``--help``. (No slots: jsonargparse reads defaults through ``__dict__``.)
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class RasterConfig:
     """How pixels are read and brought to 8 bit."""
 
     bands: tuple[int, ...] | None = None
-    """Bands to read, counted from 1, in the model's channel order. Default: the first three (or the only one, thrice)."""
+    """Bands to read, counted from 1, in the model's channel order. Default: the first three, or the only one thrice."""
     stretch: Literal["percentile", "none", "minmax", "fixed"] = "percentile"
-    """How 16-bit and float pixels become 8-bit; 8-bit scenes are left alone unless ``fixed``. Once per scene."""
+    """How 16-bit and float pixels become 8-bit, once per scene; 8-bit scenes are left alone unless ``fixed``."""
     stretch_low_percent: float = 1.0
     """Percentile of the valid pixels that becomes 0, percent."""
     stretch_high_percent: float = 99.0
@@ -41,13 +41,21 @@ class RasterConfig:
     """GDAL's block cache per process, megabytes."""
 
     def __post_init__(self) -> None:
-        _require(self.bands is None or (len(self.bands) > 0 and min(self.bands) >= 1), "raster.bands: bands count from 1")
-        _require(0 <= self.stretch_low_percent < self.stretch_high_percent <= 100,
-                 "raster.stretch_low_percent must be below raster.stretch_high_percent, both in [0, 100]")
-        _require(self.stretch != "fixed" or self.stretch_range is not None,
-                 "raster.stretch=fixed needs raster.stretch_range, e.g. --raster.stretch_range '[0, 4000]'")
-        _require(self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
-                 "raster.stretch_range: the first value must be below the second")
+        _require(
+            self.bands is None or (len(self.bands) > 0 and min(self.bands) >= 1), "raster.bands: bands count from 1"
+        )
+        _require(
+            0 <= self.stretch_low_percent < self.stretch_high_percent <= 100,
+            "raster.stretch_low_percent must be below raster.stretch_high_percent, both in [0, 100]",
+        )
+        _require(
+            self.stretch != "fixed" or self.stretch_range is not None,
+            "raster.stretch=fixed needs raster.stretch_range, e.g. --raster.stretch_range '[0, 4000]'",
+        )
+        _require(
+            self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
+            "raster.stretch_range: the first value must be below the second",
+        )
         _require(self.gdal_cache_mb >= 8, "raster.gdal_cache_mb must be at least 8")
 
 
@@ -97,7 +105,9 @@ class DetectorConfig:
     """Arithmetic of the network; the 16-bit ones are for GPUs."""
 
     def __post_init__(self) -> None:
-        _require(self.score_threshold is None or 0 <= self.score_threshold <= 1, "detector.score_threshold must be in [0, 1]")
+        _require(
+            self.score_threshold is None or 0 <= self.score_threshold <= 1, "detector.score_threshold must be in [0, 1]"
+        )
         _require(self.batch >= 1, "detector.batch must be at least 1")
 
 

@@ -11,7 +11,8 @@ from shapely.geometry.base import BaseGeometry
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference import Georeference
-from pipeline.raster import measure_stretch, open_scene, read_coverage
+from pipeline.raster import measure_stretch, read_coverage
+from pipeline.raster_scene import open_scene
 from pipeline.tiling import (
     make_lattice,
     plan_blocks,
@@ -98,7 +99,7 @@ def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> Scree
     stretch: Stretch = measure_stretch(scene, config.raster)
     tiles, skipped = prepared.tiles, 0
     if config.tiling.skip_empty:
-        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice, config.raster), lattice)
+        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice), lattice)
         skipped = len(empty)
     threshold = config.detector.score_threshold
     plan = ScenePlan(

@@ -62,7 +62,7 @@ class Progress:
         rest = f", about {_duration(elapsed / over * left)} left" if over and left else ""
         return (
             f"{self.title}: {self.done}/{self.tiles} tiles done, {self.failed} failed, {left} left, "
-            f"{self.found} boxes so far, {rate:.1f} Mpx/s{rest}"
+            f"{self.found} boxes so far, {rate:.3g} Mpx/s{rest}"
         )
 
     def say(self, message: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pipeline
 from pipeline.ledger import Account
 from pipeline.preparation import ScreenedScene
+from pipeline.raster_scene import public_uri
 from pipeline.results import Identity
 from pipeline.types import ModelCard
 
@@ -91,15 +92,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+changes" if changed else "")
-
-
-def public_uri(uri: str) -> str:
-    """A URI without user, password and query, which may hold credentials (signed addresses)."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return uri
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _git(folder: Path, *arguments: str) -> str:

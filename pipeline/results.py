@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.exports import write_geojson, write_gpkg
-from pipeline.geometry import corners_to_obb, obb_to_corners
+from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners
 from pipeline.preparation import ScreenedScene
 from pipeline.preview import draw_preview
 from pipeline.tables import (
@@ -21,7 +21,7 @@ from pipeline.tables import (
     write_failures,
     write_geoparquet,
 )
-from pipeline.types import ByteArray, Detections, Failed, FloatArray, Lattice, ModelCard, Tile
+from pipeline.types import ByteArray, Detections, Failed, ModelCard, Tile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,10 @@ class Identity:
     run_id: str
 
 
-def scene_corners(detections: Detections, lattice: Lattice) -> FloatArray:
-    """(N, 4, 2) corners in scene pixels of boxes in the lattice frame (parallelograms where scales differ)."""
-    return obb_to_corners(detections.boxes) * np.array([lattice.scale_x, lattice.scale_y])
-
-
-def build_table(
-    detections: Detections, screened: ScreenedScene, card: ModelCard, identity: Identity
-) -> Any:
+def build_table(detections: Detections, screened: ScreenedScene, card: ModelCard, identity: Identity) -> Any:
     """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes."""
     prepared = screened.prepared
-    corners = scene_corners(detections, prepared.lattice)
+    corners = lattice_to_scene(obb_to_corners(detections.boxes), prepared.lattice)
     georeference = prepared.georeference
     return detections_table(
         corners_world=corners if georeference is None else georeference.scene_to_world(corners),
@@ -75,9 +68,7 @@ def write_detections(table: Any, folder: Path, screened: ScreenedScene, metadata
         write_geojson(table, folder / "detections.geojson", georeference.world_to_lonlat)
 
 
-def write_failed_tiles(
-    failures: Sequence[Failed], folder: Path, screened: ScreenedScene, scene_id: str
-) -> None:
+def write_failed_tiles(failures: Sequence[Failed], folder: Path, screened: ScreenedScene, scene_id: str) -> None:
     """failures.parquet: every hole with its reason and its place in scene pixels; zero rows when there is none."""
     lattice = screened.prepared.lattice
     failed = {failure.tile_id for failure in failures}
@@ -104,19 +95,15 @@ def write_preview(
     metres = None if lattice.gsd_m is None else lattice.gsd_m / lattice.scale_x * scene.width / width
     draw_preview(
         thumbnail,
-        scene_corners(detections, lattice) * shrink,
+        lattice_to_scene(obb_to_corners(detections.boxes), lattice) * shrink,
         detections.scores,
         title=scene.scene_id,
         metres_per_px=metres,
         path=path,
+        score_threshold=threshold,
     )
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Indented JSON with a final newline; key order as given."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def describe(value: Any) -> dict[str, Any]:
-    """A frozen dataclass as plain JSON values."""
-    return dict(asdict(value))

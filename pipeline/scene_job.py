@@ -22,7 +22,8 @@ from pipeline.nms import merge
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record
-from pipeline.raster import read_thumbnail, scene_id_of
+from pipeline.raster import read_thumbnail
+from pipeline.raster_scene import scene_id_of, split_uris
 from pipeline.results import (
     Identity,
     build_table,
@@ -31,7 +32,7 @@ from pipeline.results import (
     write_json,
     write_preview,
 )
-from pipeline.types import ByteArray, Detections, IntArray, ModelCard
+from pipeline.types import ByteArray, Detections, Failed, IntArray, ModelCard
 from pipeline.worker import one_sentence
 
 FINGERPRINT_PX = 512
@@ -94,7 +95,7 @@ def detect(
     check_run(config)
     storage.check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
-    local = [Path(part) for uri in config.scene for part in uri.split(",") if storage.is_local(part)]
+    local = [Path(part) for uri in config.scene for part in split_uris(uri) if storage.is_local(part)]
     executor.check_visible(path for path in local if path.exists())
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 
@@ -115,10 +116,10 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError("no place for the results given: add --out FOLDER")
     seen: dict[str, str] = {}
     for uri in config.scene:
-        other = seen.setdefault(scene_id_of(uri), uri)
+        other = seen.setdefault(scene_id_of(split_uris(uri)), uri)
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(uri)}; detect them in two runs "
+                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(split_uris(uri))}; detect them in two runs "
                 "with different --out"
             )
 
@@ -130,7 +131,7 @@ def _attempt(uri: str, run: Run) -> SceneReport:
     except (SceneError, StorageError, ConfigError) as error:
         report = SceneReport(
             uri=uri,
-            scene_id=scene_id_of(uri),
+            scene_id=scene_id_of(split_uris(uri)),
             status="INVALID",
             exit_code=error.exit_code,
             message=one_sentence(error),
@@ -150,6 +151,19 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     detections = inside(merge_run(results.detections, run), prepared)
     clock.lap("merge")
     return _publish(uri, screened, results, detections, run, clock)
+
+
+def detections_of(
+    uri: str, card: ModelCard, executor: Executor, config: RunConfig
+) -> tuple[Any, str | None, tuple[Failed, ...]]:
+    """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=lambda _: None)
+    screened = screen(prepare(uri, config, card, run.aoi), config, card)
+    results = _map(screened, run)
+    detections = inside(merge_run(results.detections, run), screened.prepared)
+    thumbnail, _ = read_thumbnail(screened.prepared.scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
+    table = build_table(detections, screened, card, run_identity(screened, run, thumbnail))
+    return table, screened.prepared.scene.crs_wkt, results.failures
 
 
 def _map(screened: ScreenedScene, run: Run) -> Account:
@@ -272,20 +286,18 @@ def _file_metadata(screened: ScreenedScene, identity: Identity) -> dict[str, str
     return {**{key: value for key, value in facts.items() if value}, **asdict(identity)}
 
 
-def _message(
-    status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: _Clock
-) -> str:
+def _message(status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: _Clock) -> str:
     rate = scene_mpx(screened) / max(clock.total, 1e-6)
     if status == "FAILED":
         first = results.failures[0]
         return (
             f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
-            f"nothing but {where}/failures.parquet and run.json was written; raise --output.max_failed_tiles to publish "
+            f"only failures.parquet and run.json were written to {where}; raise --output.max_failed_tiles to publish "
             "with holes"
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
     return (
-        f"{found} detections from {results.tiles_done} tiles in {clock.total:.1f} s ({rate:.1f} Mpx/s){holes}: {where}"
+        f"{found} detections from {results.tiles_done} tiles in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
     )
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipeline import storage
-from pipeline.detectors import builtin_folder, hub_folder, load_detector, read_model_card
+from pipeline.detectors import load_detector, read_model_card, resolve_weights
 from pipeline.detectors.base import Detector
 from pipeline.types import ModelCard
 
 
-def weights_folder(uri: str) -> Path:
-    """The local folder that holds the weights: ``builtin:NAME``, a folder, an fsspec address, or a hub name.
-
-    Raises ConfigError for an unknown builtin, StorageError for an address out of reach, ModelError for a hub name
-    when no hub can be reached.
-    """
-    if uri.startswith("builtin:"):
-        return builtin_folder(uri.removeprefix("builtin:"))
-    if "://" in uri:
-        return storage.fetch_folder(uri)
-    folder = Path(uri)
-    if folder.exists() or uri.startswith((".", "/", "~")) or uri.count("/") != 1:
-        return folder.expanduser()
-    return hub_folder(uri)
-
-
 def model_card(uri: str) -> ModelCard:
-    """What the model says about itself, without loading its network. Raises ModelError for an unusable folder."""
-    return read_model_card(weights_folder(uri))
+    """What the model says about itself, without loading its network.
+
+    ``uri`` is ``builtin:NAME``, a folder, an fsspec address, or a hub name. Raises ConfigError for an unknown
+    builtin, StorageError for an address out of reach, ModelError for a folder that holds no usable checkpoint.
+    """
+    return read_model_card(resolve_weights(uri, storage.fetch_folder))
 
 
-def load(uri: str, device: str, precision: str, threads: int) -> Detector:
-    """The detector, in this process; what RayExecutor calls inside each actor. Raises ModelError."""
-    return load_detector(weights_folder(uri), device=device, precision=precision, threads=threads)
+def load(uri: str, device: str = "auto", precision: str = "float32", threads: int = 1) -> Detector:
+    """The detector, in this process (RayExecutor calls this inside each actor). Raises as :func:`model_card`.
+
+    ``device`` ``auto`` is a GPU where this process may use one; ``threads`` are CPU threads, for the whole process.
+    """
+    folder = resolve_weights(uri, storage.fetch_folder)
+    if device == "auto":
+        from pipeline.detectors.devices import best_device  # torch takes seconds to import, and planning needs none
+
+        device = best_device()
+    return load_detector(folder, device=device, precision=precision, threads=threads)

@@ -22,7 +22,7 @@ def kestrel_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One real local Ray cluster of four (logical) CPUs for all tests of this session that need no cluster of their own."""
+    """One real local Ray cluster of four (logical) CPUs for all tests that need no cluster of their own."""
     import ray
 
     ray.init(

@@ -15,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster",),
-    "rasterio": ("raster", "raster_files"),
+    "rasterio": ("raster", "raster_scene"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
@@ -27,6 +27,7 @@ HOMES = {
     "torch": ("detectors", "training"),
     "transformers": ("detectors", "training"),
     "safetensors": ("detectors", "training"),
+    "geopandas": ("notebook",),
     "huggingface_hub": ("detectors",),
 }
 """Outside library → the modules of ``pipeline`` (or packages) that may import it."""
@@ -35,11 +36,12 @@ RANKS = (
     {"types", "errors", "config"},
     {"resampling", "stretch", "geometry", "oracle", "harbour", "synth", "detectors", "training", "evaluation"},
     {"nms", "tiling", "refine"},
-    {"raster", "raster_files", "storage", "tables", "exports", "preview", "georeference", "command_line", "progress"},
+    {"raster", "raster_scene", "storage", "tables", "exports", "preview", "georeference", "command_line", "progress"},
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger"},
     {"results", "provenance"},
-    {"scene_job", "cluster", "dry_run", "scoring", "python_api"},
+    {"scene_job", "cluster", "dry_run"},
+    {"notebook"},
 )
 """A module imports from its own row or an earlier one."""
 

@@ -11,17 +11,45 @@ from pipeline.command_line import COMMON, known_keys, parse_run
 from pipeline.config import ClusterConfig, RunConfig, config_hash
 from pipeline.errors import ConfigError
 
-FROZEN_KEYS = """
-scene out weights aoi executor dry_run
-raster.bands raster.stretch raster.stretch_low_percent raster.stretch_high_percent raster.stretch_range raster.nodata
-raster.allow_vrt raster.gdal_cache_mb
-tiling.gsd tiling.tile_px tiling.halo_px tiling.halo_m tiling.global_factor tiling.block_mpx tiling.skip_empty
-detector.score_threshold detector.batch detector.precision
-merge.iou_threshold merge.class_groups
-output.max_failed_tiles output.preview_px output.meta
-cluster.workers cluster.device cluster.threads cluster.address cluster.in_flight cluster.start_s cluster.wait_s
-cluster.max_attempts
-""".split()
+FROZEN_KEYS = [
+    "scene",
+    "out",
+    "weights",
+    "aoi",
+    "executor",
+    "dry_run",
+    "raster.bands",
+    "raster.stretch",
+    "raster.stretch_low_percent",
+    "raster.stretch_high_percent",
+    "raster.stretch_range",
+    "raster.nodata",
+    "raster.allow_vrt",
+    "raster.gdal_cache_mb",
+    "tiling.gsd",
+    "tiling.tile_px",
+    "tiling.halo_px",
+    "tiling.halo_m",
+    "tiling.global_factor",
+    "tiling.block_mpx",
+    "tiling.skip_empty",
+    "detector.score_threshold",
+    "detector.batch",
+    "detector.precision",
+    "merge.iou_threshold",
+    "merge.class_groups",
+    "output.max_failed_tiles",
+    "output.preview_px",
+    "output.meta",
+    "cluster.workers",
+    "cluster.device",
+    "cluster.threads",
+    "cluster.address",
+    "cluster.in_flight",
+    "cluster.start_s",
+    "cluster.wait_s",
+    "cluster.max_attempts",
+]
 
 
 def run(*argv: str) -> RunConfig:
@@ -45,7 +73,7 @@ def test_band_files_of_one_scene_stay_together() -> None:
 
 
 def test_nested_keys_and_lists_without_brackets() -> None:
-    parsed = run("--scene", "a", "--out", "o", "--raster.bands", "4", "3", "2", "--tiling.gsd=2.5", "--meta", "a=b", "c=d")
+    parsed = run("--scene", "a", "--raster.bands", "4", "3", "2", "--tiling.gsd=2.5", "--meta", "a=b", "c=d")
     assert parsed.raster.bands == (4, 3, 2)
     assert parsed.tiling.gsd == "2.5"
     assert parsed.output.meta == ("a=b", "c=d")

@@ -1,0 +1,32 @@
+"""The main path for people in a notebook: one scene in, a GeoDataFrame back, nothing written. geopandas' only home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import shapely
+
+from pipeline.config import RunConfig
+from pipeline.detectors.base import Detector
+from pipeline.errors import PipelineError
+from pipeline.executors import LocalExecutor
+from pipeline.scene_job import detections_of
+
+if TYPE_CHECKING:
+    import geopandas
+
+
+def detect_frame(uri: str, detector: Detector, config: RunConfig | None = None) -> geopandas.GeoDataFrame:
+    """Detect the scene at ``uri`` in this process.
+
+    Returns the columns of ``detections.parquet`` with polygons in the scene's own CRS (none for a pixel scene).
+    Raises SceneError or ConfigError as a run does, PipelineError when a tile failed.
+    """
+    import geopandas
+
+    table, crs_wkt, failures = detections_of(uri, detector.card, LocalExecutor(lambda: detector), config or RunConfig())
+    if failures:
+        raise PipelineError(f"{len(failures)} tiles of {uri} failed, first {failures[0].tile_id}: {failures[0].reason}")
+    geometry = shapely.from_wkb(table.column("geometry").to_pylist())
+    plain = table.drop_columns(["geometry", "bbox"]).to_pandas()
+    return geopandas.GeoDataFrame(plain, geometry=geometry, crs=crs_wkt)

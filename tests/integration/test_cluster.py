@@ -1,0 +1,226 @@
+"""The engine on a real local Ray cluster with real faults: whatever dies, every tile is accounted for.
+
+Each guarantee is shown with the oracle (fast, known truth) and with the embedded detector (the real network).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.harbours import HarbourCase, small_harbour
+
+from pipeline.config import ClusterConfig, DetectorConfig, RunConfig, TilingConfig
+from pipeline.detectors.base import Detector
+from pipeline.errors import ClusterError, ModelError
+from pipeline.executors import Executor, LocalExecutor
+from pipeline.ledger import account
+from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.scene_job import RunReport, detect
+from pipeline.tables import read_failures
+from pipeline.types import ModelCard
+from pipeline.weights import load, model_card
+from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
+
+pytestmark = pytest.mark.ray
+
+BUILTIN = "builtin:ships-s2"
+SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")
+TILING = TilingConfig(tile_px=224, halo_px=48, block_mpx=0.2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scene and one detector."""
+
+    config: RunConfig
+    card: ModelCard
+    load: Callable[[], Detector]
+
+    def screened(self) -> ScreenedScene:
+        return screen(prepare(self.config.scene[0], self.config, self.card, None), self.config, self.card)
+
+    def run(self, executor: Executor, out: Path) -> RunReport:
+        return detect(replace(self.config, out=str(out)), self.card, executor, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
+    return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
+
+
+@pytest.fixture(params=["oracle", "embedded"])
+def case(request: pytest.FixtureRequest, harbour: HarbourCase) -> Case:
+    config = RunConfig(scene=(str(harbour.path),), out="unused", tiling=TILING, detector=DetectorConfig(batch=2))
+    if request.param == "oracle":
+        return Case(replace(config, tiling=replace(TILING, gsd="native")), harbour.oracle.card, harbour.load_oracle)
+    return Case(config, model_card(BUILTIN), partial(load, BUILTIN, "cpu", "float32", 1))
+
+
+def pool(load_detector: Callable[[], Detector], workers: int = 2, **settings: float) -> Executor:
+    from pipeline.cluster import RayExecutor
+
+    config = ClusterConfig(workers=workers, device="cpu", **settings)  # type: ignore[arg-type]
+    return RayExecutor(load_detector, config, lambda _: None)
+
+
+def published(out: Path) -> dict[str, bytes]:
+    (folder,) = [path for path in out.iterdir() if path.is_dir()]
+    return {name: (folder / name).read_bytes() for name in SAME_BYTES}
+
+
+@pytest.fixture
+def expected(case: Case, tmp_path: Path) -> dict[str, bytes]:
+    """What one process, without Ray, publishes."""
+    report = case.run(LocalExecutor(case.load), tmp_path / "local")
+    assert report.exit_code == 0
+    assert report.scenes[0].detections > 0, "a comparison of empty results proves nothing"
+    return published(tmp_path / "local")
+
+
+def test_same_bytes_from_one_process_one_actor_and_three_in_shuffled_order(
+    case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
+) -> None:
+    """Who did the work, and in which order it ended, leaves no trace in the results."""
+    with pool(case.load, workers=1) as executor:
+        case.run(executor, tmp_path / "one")
+    with pool(Faulty(case.load, Jittery), workers=3) as executor:
+        case.run(executor, tmp_path / "three")
+        assert executor.record()["workers"] > 1
+    assert published(tmp_path / "one") == expected
+    assert published(tmp_path / "three") == expected
+
+
+def test_killed_actor_is_replaced_and_its_block_redone(
+    case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
+) -> None:
+    faulty = Faulty(case.load, DiesOnce, (("marker", tmp_path / "died"),))
+    with pool(faulty) as executor:
+        report = case.run(executor, tmp_path / "killed")
+        record = executor.record()
+    assert report.exit_code == 0
+    assert record["worker_deaths"] == 1
+    assert record["blocks_recomputed"] == 1
+    assert published(tmp_path / "killed") == expected
+
+
+def test_tile_that_always_kills_its_actor_is_found_by_bisection(case: Case, ray_cluster: None, tmp_path: Path) -> None:
+    """The poison tile ends as Failed, every other tile as Done."""
+    screened = case.screened()
+    poison = max(screened.blocks, key=lambda block: len(block.tiles)).tiles[1]
+    with pool(Faulty(case.load, Poisoned, (("window", poison.window),))) as executor:
+        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+    assert [failed.tile_id for failed in results.failures] == [poison.tile_id]
+    assert results.tiles_done == len(screened.tiles) - 1
+    assert "died" in results.failures[0].reason
+
+
+def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_cluster: None, tmp_path: Path) -> None:
+    tile = case.screened().tiles[3]
+    with pool(Faulty(case.load, Refuses, (("window", tile.window),))) as executor:
+        strict = case.run(executor, tmp_path / "strict")
+        lenient_case = replace(
+            case, config=replace(case.config, output=replace(case.config.output, max_failed_tiles=1))
+        )
+        lenient = lenient_case.run(executor, tmp_path / "lenient")
+    assert (strict.exit_code, strict.scenes[0].status) == (7, "FAILED")
+    assert (lenient.exit_code, lenient.scenes[0].status) == (0, "PARTIAL")
+    folder = Path(str(strict.scenes[0].folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["failures.parquet", "run.json"]
+    failures = read_failures(Path(str(lenient.scenes[0].folder)) / "failures.parquet").to_pylist()
+    assert [(row["tile_id"], row["error"]) for row in failures] == [(tile.tile_id, "ModelError")]
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(case: Case, ray_cluster: None) -> None:
+    screened = case.screened()
+    with pool(Faulty(case.load, SmallMemory, (("most", 1),)), workers=1) as executor:
+        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+    assert not results.failures
+    assert any("batch halved to 1" in note for note in results.notes)
+
+
+def test_weights_that_do_not_load_end_the_job_within_a_minute(ray_cluster: None, case: Case, tmp_path: Path) -> None:
+    screened = case.screened()
+    started = time.monotonic()
+    missing = partial(load, str(tmp_path / "nothing"), "cpu", "float32", 1)
+    with pytest.raises(ModelError) as caught, pool(missing) as executor:
+        list(executor.map(screened.plan, screened.blocks))
+    assert time.monotonic() - started < 60
+    assert "\n" not in str(caught.value)
+
+
+def test_actors_that_die_while_loading_end_the_job_within_a_minute(ray_cluster: None, case: Case) -> None:
+    screened = case.screened()
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match="died while loading"), pool(dies_while_loading) as executor:
+        list(executor.map(screened.plan, screened.blocks))
+    assert time.monotonic() - started < 60
+
+
+def test_more_workers_than_room_is_said_and_does_not_hang(
+    case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
+) -> None:
+    """Four logical CPUs, workers of three threads: one fits; the run goes on with it and says so."""
+    from pipeline.cluster import RayExecutor
+
+    said: list[str] = []
+    config = ClusterConfig(workers=5, threads=3, device="cpu")
+    slow = Faulty(case.load, Slow, (("diary", tmp_path / "diary"), ("delay_s", 1.0)))
+    with RayExecutor(slow, config, said.append) as executor:
+        report = case.run(executor, tmp_path / "crowded")
+    assert report.exit_code == 0
+    assert any("room for 1 of the" in line for line in said)
+
+
+def test_no_room_at_all_ends_in_a_sentence(case: Case, ray_cluster: None) -> None:
+    screened = case.screened()
+    with (
+        pytest.raises(ClusterError, match="no room for a worker"),
+        pool(case.load, threads=64, wait_s=3.0) as executor,
+    ):
+        list(executor.map(screened.plan, screened.blocks))
+
+
+@pytest.mark.parametrize("case", ["embedded"], indirect=True)
+def test_node_removed_while_blocks_are_in_flight_on_it(case: Case, expected: dict[str, bytes], tmp_path: Path) -> None:
+    """Two nodes, one taken away mid-work: at least one block is recomputed, and the bytes are the same."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 200_000_000})
+    try:
+        doomed = cluster.add_node(num_cpus=1, object_store_memory=200_000_000)
+        cluster.wait_for_nodes()
+        environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        diary = tmp_path / "diary"
+        slow = Faulty(case.load, Slow, (("diary", diary), ("delay_s", 1.0)))
+        with pool(slow, workers=2) as executor:
+            remover = threading.Thread(target=remove_when_busy, args=(cluster, doomed, diary))
+            remover.start()
+            report = case.run(executor, tmp_path / "two-nodes")
+            remover.join()
+            record = executor.record()
+        assert report.exit_code == 0
+        assert record["blocks_recomputed"] >= 1
+        assert published(tmp_path / "two-nodes") == expected
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def remove_when_busy(cluster: object, node: object, diary: Path) -> None:
+    """Wait until a detector on ``node`` has begun a look, then take the node away."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if diary.exists() and node.node_id in diary.read_text():  # type: ignore[attr-defined]
+            cluster.remove_node(node, allow_graceful=False)  # type: ignore[attr-defined]
+            return
+        time.sleep(0.05)
