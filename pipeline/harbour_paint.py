@@ -1,0 +1,232 @@
+"""Colours of a procedural harbour: one square cell of it, sea to clouds, as a Sentinel-2 true-colour image has them.
+
+Layers from the ground up: sea, natural land cover, ports, buildings, wakes, ships; then the optics (a blur of about
+half a 10 m pixel, whatever the GSD asked for), clouds, sensor noise and 16-bit numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from pipeline.harbour_layout import (
+    BASIN, BOATS, BREAKWATER, FILL, JETTY, LAND_KINDS, PIER, ROOF, TANK, YARD, Place, Shapes, inland_grid,
+)  # fmt: skip
+from pipeline.harbour_ports import ports_near, ships_near
+from pipeline.harbour_terrain import Palette, land_cover, palette_of, sea
+from pipeline.noise import FloatImage, fractal_grid, noise_grid
+from pipeline.types import FloatArray
+
+OPTICS_SIGMA_M = 5.0
+_SHADOW_M = 260.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canvas:
+    """Colours being painted: pixel centres in metres, and (H, W, 3) reflectance in thousands, changed in place."""
+
+    xs: FloatArray
+    ys: FloatArray
+    gsd_m: float
+    colour: FloatImage
+
+    def patch(self, box: FloatArray, margin: float) -> tuple[slice, slice, FloatImage, FloatImage] | None:
+        """Rows and columns around an oriented box, and the box's own coordinates (u along it) of their centres."""
+        cos, sin = abs(np.cos(box[4])), abs(np.sin(box[4]))
+        reach_x = (box[2] * cos + box[3] * sin) / 2 + margin
+        reach_y = (box[2] * sin + box[3] * cos) / 2 + margin
+        rows = slice(*np.searchsorted(self.ys, (box[1] - reach_y, box[1] + reach_y)))
+        columns = slice(*np.searchsorted(self.xs, (box[0] - reach_x, box[0] + reach_x)))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return None
+        dx = (self.xs[columns] - box[0]).astype(np.float32)[None, :]
+        dy = (self.ys[rows] - box[1]).astype(np.float32)[:, None]
+        cos, sin = np.float32(np.cos(box[4])), np.float32(np.sin(box[4]))
+        return rows, columns, dx * cos + dy * sin, dy * cos - dx * sin
+
+    def lay(self, rows: slice, columns: slice, colour: FloatImage | FloatArray, alpha: FloatImage) -> None:
+        """Blend ``colour`` over the patch."""
+        under = self.colour[rows, columns]
+        under += (np.asarray(colour, np.float32) - under) * alpha[..., None]
+
+    def soft(self, distance: FloatImage, thickness: float = np.inf) -> FloatImage:
+        """Share of a pixel that is covered, from the signed distance (metres, positive inside) to one edge."""
+        out: FloatImage = np.clip(distance / np.float32(self.gsd_m) + np.float32(0.5), 0, min(1.0, thickness / self.gsd_m))
+        return out
+
+    def rectangle(self, box: FloatArray) -> tuple[slice, slice, FloatImage] | None:
+        """Patch and coverage of an oriented rectangle."""
+        patch = self.patch(box, self.gsd_m)
+        if patch is None:
+            return None
+        rows, columns, u, v = patch
+        along = self.soft(np.float32(box[2] / 2) - np.abs(u), box[2])
+        return rows, columns, along * self.soft(np.float32(box[3] / 2) - np.abs(v), box[3])
+
+
+def _grounds(canvas: Canvas, land: FloatImage, grounds: Shapes, palette: Palette) -> None:
+    """Build and cut the land of ports: ``land`` (share of land per pixel) and its colour."""
+    for box, kind, tone in zip(grounds.boxes, grounds.kinds, grounds.tones, strict=True):
+        hit = canvas.rectangle(box)
+        if hit is None:
+            continue
+        rows, columns, cover = hit
+        if kind == BASIN:
+            land[rows, columns] *= 1 - cover
+            continue
+        land[rows, columns] = np.maximum(land[rows, columns], cover)
+        level = {FILL: 8.0, PIER: 9.0, BREAKWATER: 7.5, JETTY: 8.0}[int(kind)] * (0.75 + 0.6 * tone[0])
+        grain = noise_grid(77, canvas.xs[columns], canvas.ys[rows], 45.0) * np.float32(0.16)
+        canvas.lay(rows, columns, (level * palette.concrete).astype(np.float32) * (1 + grain[..., None]), cover)
+
+
+_ROOFS = np.array([[15, 15, 15.5], [22, 22, 22], [9, 9.2, 9.8], [7, 9, 13], [12, 8, 6.5], [11, 10.5, 9.5], [29, 29, 29]])
+_STACKS = np.array([[11, 6, 5], [6, 7.5, 10], [12, 12, 12], [8, 8.5, 7], [14, 10, 7], [6, 6, 6.5]])
+
+
+def _tops(canvas: Canvas, tops: Shapes) -> None:
+    """Sheds, container stacks, tanks and small boats, with a shadow to one side."""
+    for box, kind, tone in zip(tops.boxes, tops.kinds, tops.tones, strict=True):
+        hit = canvas.rectangle(box)
+        if hit is None:
+            continue
+        rows, columns, cover = hit
+        if kind == TANK:
+            _, _, u, v = canvas.patch(box, canvas.gsd_m) or hit[:2] + (cover, cover)
+            cover = canvas.soft(np.float32(box[2] / 2) - np.hypot(u, v))
+            canvas.lay(rows, columns, np.array([17.0, 17, 16.5]) * (0.6 + 0.7 * tone[1]), cover)
+            continue
+        if kind == BOATS:
+            spots = noise_grid(int(1e6 * tone[0]), canvas.xs[columns], canvas.ys[rows], 11.0)
+            cover = cover * np.clip(0.35 + 0.5 * spots, 0, 1)
+            canvas.lay(rows, columns, np.array([15.0, 16, 16.5]), cover)
+            continue
+        table = _ROOFS if kind == ROOF else _STACKS
+        colour = table[int(tone[0] * len(table))] * (0.7 + 0.5 * tone[1])
+        grain = noise_grid(int(1e6 * tone[2]), canvas.xs[columns], canvas.ys[rows], 14.0 if kind == YARD else 60.0)
+        strength = 0.4 if kind == YARD else 0.08
+        canvas.lay(rows, columns, colour.astype(np.float32) * (1 + strength * grain[..., None]), cover * np.float32(0.92))
+
+
+_HULLS = {
+    0: [[9, 4.5, 4], [5, 5.5, 5], [8, 6, 5]],
+    1: [[5, 6, 9], [9, 6, 5.5], [8, 8.5, 9]],
+    2: [[10, 5, 4.5], [7, 7.5, 7.5], [6, 6, 6.2], [9, 7.5, 6]],
+    3: [[20, 20.5, 21], [16, 17, 18]],
+    4: [[6.5, 7, 7.5], [7.5, 8, 8.4]],
+    5: [[6, 5.6, 5.2], [8, 7, 6]],
+}
+_BRIDGE = {0: 0.15, 1: 0.14, 2: 0.12, 3: 0.0, 4: 0.3, 5: 0.0}
+
+
+def _hull_half_width(u: FloatImage, box: FloatArray, kind: int) -> FloatImage:
+    """Half the beam at ``u`` metres from midships: a pointed bow ahead, a nearly square stern behind."""
+    bow = np.float32(box[2] * (0.05 if kind == 5 else 0.3 if kind == 4 else 0.17))
+    ahead = np.clip((np.float32(box[2] / 2) - u) / bow, 0, 1)
+    astern = np.clip((np.float32(box[2] / 2) + u) / np.float32(0.06 * box[2]), 0, 1)
+    out: FloatImage = np.float32(box[3] / 2) * np.sqrt(ahead * (2 - ahead)) * (0.7 + 0.3 * astern)
+    return out
+
+
+def _deck(u: FloatImage, v: FloatImage, box: FloatArray, kind: int, tone: FloatArray) -> FloatImage:
+    """Colour of the deck: hatches or stacks along the hull, a white bridge near the stern."""
+    hulls = _HULLS[kind]
+    base = np.array(hulls[int(tone[0] * len(hulls))], np.float32) * np.float32(0.75 + 0.6 * tone[1])
+    colour = np.broadcast_to(base, (*u.shape, 3)).copy()
+    place_along = u / np.float32(box[2])
+    if kind in (1, 2):
+        period = max(22.0, box[2] / 9)
+        slot = np.floor(u / np.float32(period)).astype(np.int64)
+        stacks = _STACKS.astype(np.float32)[(slot * 5 + int(97 * tone[1])) % len(_STACKS)]
+        hold = (np.abs(place_along) < 0.36) & (np.abs(v) < 0.4 * box[3])
+        strength = np.float32(0.75 if kind == 1 else 0.3)
+        colour += (stacks * 1.15 - colour) * (hold * strength)[..., None]
+    if kind == 0:
+        pipes = np.abs(v) < 0.1 * box[3]
+        colour += pipes[..., None] * np.float32(1.6)
+    if _BRIDGE[kind]:
+        behind = np.abs(place_along + (0.36 if kind != 4 else 0.0)) < _BRIDGE[kind] / 2
+        colour += (np.array([17, 17.3, 17.6], np.float32) - colour) * (behind * np.float32(0.85))[..., None]
+    return colour
+
+
+def _ships(canvas: Canvas, ships: Shapes) -> None:
+    for box, kind, tone in zip(ships.boxes, ships.kinds, ships.tones, strict=True):
+        patch = canvas.patch(box, 2 * canvas.gsd_m)
+        if patch is None:
+            continue
+        rows, columns, u, v = patch
+        half = _hull_half_width(u, box, int(kind))
+        cover = canvas.soft(half - np.abs(v)) * canvas.soft(np.float32(box[2] / 2) - np.abs(u))
+        cover = np.minimum(cover, 2 * half / np.float32(canvas.gsd_m))
+        canvas.lay(rows, columns, _deck(u, v, box, int(kind), tone), cover)
+
+
+def _wakes(canvas: Canvas, ships: Shapes) -> None:
+    """Foam behind ships under way: a bright core that fades astern, and two faint arms."""
+    for box, tone in zip(ships.boxes, ships.tones, strict=True):
+        if tone[2] >= 0.3:
+            continue
+        length = box[2] * (4 + 14 * tone[2] / 0.3)
+        astern = box.copy()
+        astern[:2] -= np.array([np.cos(box[4]), np.sin(box[4])]) * length / 2
+        astern[2:4] = length, 0.6 * length
+        patch = canvas.patch(astern, canvas.gsd_m)
+        if patch is None:
+            continue
+        rows, columns, u, v = patch
+        behind = np.clip(0.5 - u / np.float32(length), 0, 1)
+        wide = np.float32(box[3] * 0.35) * (1 + 2.5 * behind)
+        core = np.exp(-((v / wide) ** 2)) * (1 - behind) ** 2 * (behind > 0.0)
+        arms = np.exp(-(((np.abs(v) - 0.2 * behind * np.float32(length)) / (wide * 0.8)) ** 2)) * (1 - behind) ** 3
+        canvas.lay(rows, columns, np.array([7.0, 8.5, 9.0]), np.clip(0.75 * core + 0.12 * arms, 0, 1))
+
+
+def _clouds(place: Place, canvas: Canvas) -> None:
+    """Thin clouds, bright and soft, and their shadows some hundred metres away."""
+    cover = float(np.clip((place.occupancy - 0.25) * 2, 0, 1))  # any tone of the place will do
+    amount = 0.0 if cover < 0.55 else (cover - 0.55) * 0.9
+    if not amount:
+        return
+    octaves = ((5200.0, 0.55), (2300.0, 0.3), (900.0, 0.2), (350.0, 0.1), (140.0, 0.05))
+    def veil(shift: float) -> FloatImage:
+        thickness = fractal_grid(place.seed + 31, canvas.xs + shift, canvas.ys + shift, octaves)
+        return np.clip((thickness - np.float32(0.62 - amount)) * 1.4, 0, 0.55)
+    canvas.colour[...] *= 1 - 0.55 * veil(_SHADOW_M)[..., None]
+    alpha = veil(0.0)[..., None]
+    canvas.colour[...] += (np.array([27, 27.5, 28], np.float32) - canvas.colour) * alpha
+
+
+def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDArray[np.uint16]:
+    """(side, side, 3) uint16 of the square cell whose top left pixel is (x_px, y_px)."""
+    sigma = OPTICS_SIGMA_M / gsd_m
+    margin = int(np.ceil(4 * sigma)) + 1
+    steps = np.arange(-margin, side_px + margin) + 0.5
+    xs, ys = (x_px + steps) * gsd_m, (y_px + steps) * gsd_m
+    palette = palette_of(place)
+    bounds = float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1])
+    inland = inland_grid(place, xs, ys)
+    land: FloatImage = np.clip(inland / np.float32(gsd_m) + np.float32(0.5), 0, 1)
+    canvas = Canvas(xs, ys, gsd_m, land_cover(place, palette, xs, ys, inland))
+    ports = ports_near(place, *bounds)
+    grounds = Shapes.concat([p.grounds for p in ports]).near(*bounds, margin=gsd_m)
+    _grounds(canvas, land, grounds, palette)
+    _tops(canvas, Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m))
+    water = sea(place, palette, xs, ys, inland)
+    canvas.colour[...] = water + (canvas.colour - water) * land[..., None]
+    _tops(canvas, (boats := Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m))[boats.kinds == BOATS])
+    ships = ships_near(place, bounds[0] - 6000, bounds[1] - 6000, bounds[2] + 6000, bounds[3] + 6000)
+    _wakes(canvas, ships[ships.tones[:, 2] < 0.3])
+    _ships(canvas, ships.near(*bounds, margin=gsd_m))
+    for band in range(3):
+        canvas.colour[..., band] = gaussian_filter(canvas.colour[..., band], sigma, truncate=4.0, mode="nearest")
+    _clouds(place, canvas)
+    for band in range(3):
+        grain = noise_grid(place.seed + 41 + band, xs, ys, 10.0)
+        canvas.colour[..., band] *= 1 + np.float32(0.025) * grain
+        canvas.colour[..., band] += np.float32(0.05) * grain
+    inner = canvas.colour[margin:-margin, margin:-margin]
+    return np.clip(np.rint(inner * 1000.0), 1, 65535).astype(np.uint16)

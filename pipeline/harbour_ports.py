@@ -1,0 +1,273 @@
+"""Ports along the coast of a procedural harbour, their buildings, and every ship: alongside, at anchor, under way."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from pipeline.harbour_layout import (
+    BASIN, BOATS, BREAKWATER, FILL, JETTY, PIER, ROOF, SHIP_CLASSES, TANK, YARD,
+    Place, Port, Shapes, inland_at, inside, is_land, _along_and_out, _point,
+)  # fmt: skip
+from pipeline.noise import generator, uniform
+from pipeline.types import FloatArray
+
+PORT_REACH_M = 2600.0
+"""Nothing that belongs to a port is farther from its origin than this."""
+ANCHORAGE_CELL_M = 1300.0
+
+Row = tuple[float, float, float, float, float, int]
+Quay = tuple[float, float, float, float]
+"""A straight edge for mooring: from (u0, v0) to (u1, v1), water on its right-hand side looking along it with v up."""
+
+_LENGTHS_M = {"tanker": (110, 330), "container": (120, 400), "bulk": (90, 290), "passenger": (70, 320),
+              "grey": (60, 180), "barge": (60, 130)}  # fmt: skip
+_SLENDERNESS = {"tanker": 6.0, "container": 7.2, "bulk": 6.3, "passenger": 6.8, "grey": 8.2, "barge": 5.0}
+
+
+def _ship(rng: np.random.Generator, longest_m: float) -> tuple[float, float, int]:
+    """Length, width and class of a ship that is at most ``longest_m`` long."""
+    kind = int(np.searchsorted(np.cumsum([0.17, 0.2, 0.25, 0.13, 0.13]), rng.random()))
+    shortest, longest = _LENGTHS_M[SHIP_CLASSES[kind]]
+    top = min(longest, longest_m)
+    length = top if top <= shortest else shortest + (top - shortest) * rng.random() ** 1.6
+    width = length / (_SLENDERNESS[SHIP_CLASSES[kind]] * (0.88 + 0.26 * rng.random()))
+    return float(length), float(np.clip(width, 10.0, 60.0)), kind
+
+
+def _alongside(rng: np.random.Generator, quay: Quay, occupancy: float) -> list[Row]:
+    """Ships moored at one quay, bow to either end, now and then with another one rafted outside."""
+    u0, v0, u1, v1 = quay
+    edge = float(np.hypot(u1 - u0, v1 - v0))
+    du, dv = (u1 - u0) / edge, (v1 - v0) / edge
+    rows: list[Row] = []
+    cursor = 10 + 90 * rng.random()
+    while cursor < edge - 65:
+        if rng.random() > occupancy:
+            cursor += 50 + 130 * rng.random()
+            continue
+        length, width, kind = _ship(rng, edge - cursor - 5)
+        if length < 58:
+            break
+        out, middle = width / 2 + 2 + 5 * rng.random(), cursor + length / 2
+        for _ in range(1 + int(rng.random() < 0.12) + int(rng.random() < 0.03)):
+            heading = np.arctan2(dv, du) + np.pi * (rng.random() < 0.5) + 0.02 * (rng.random() - 0.5)
+            rows.append((u0 + du * middle + dv * out, v0 + dv * middle - du * out, length, width, heading, kind))
+            out += width + 3
+        cursor += length + 12 + 60 * rng.random()
+    return rows
+
+
+def _yards(rng: np.random.Generator, u0: float, v0: float, u1: float, v1: float) -> list[Row]:
+    """Container stacks, sheds or tanks that fill a rectangle of port ground."""
+    rows: list[Row] = []
+    style = rng.random()
+    step_u, step_v = (38 + 60 * rng.random(), 26 + 30 * rng.random()) if style < 0.75 else (62.0, 62.0)
+    fill = 0.35 + 0.5 * rng.random()
+    for u in np.arange(u0 + step_u / 2 + 14, u1 - step_u / 2 - 6, step_u):
+        for v in np.arange(v0 + step_v / 2 + 10, v1 - step_v / 2 - 22, step_v):
+            size = 0.55 + 0.38 * rng.random()
+            if rng.random() > fill:
+                continue
+            if style < 0.4:
+                rows.append((u, v, step_u * 0.9, step_v * size, 0.0, YARD))
+            elif style < 0.75:
+                rows.append((u, v, step_u * size * (1 + (rng.random() < 0.2)), step_v * size, 0.0, ROOF))
+            else:
+                rows.append((u, v, step_u * size, step_u * size, 0.0, TANK))
+    return rows
+
+
+def _finger_piers(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list[Row], list[Row], list[Quay]]:
+    grounds, tops, quays = [], [], []
+    u = -half + 60 * rng.random()
+    slant = (rng.random() - 0.5) * 0.7 if rng.random() < 0.5 else 0.0
+    length, width, gap = 200 + 450 * rng.random(), 40 + 110 * rng.random(), 110 + 150 * rng.random()
+    tangent = np.tan(slant)
+    while u + width < half:
+        reach = length * (0.75 + 0.35 * rng.random())
+        end_u, end_v = u + width / 2 + tangent * reach, quay_v + reach
+        run, turn = reach / np.cos(slant), np.pi / 2 - slant
+        middle = ((u + width / 2 + end_u) / 2, (quay_v + end_v) / 2 - 10)
+        grounds.append((*middle, run + 20, width * np.cos(slant), turn, PIER))
+        for row in _yards(rng, -run / 2, -width / 2 - 8, run / 2, width / 2 + 18) if width > 55 else []:
+            du, dv = row[0] * np.cos(turn) - row[1] * np.sin(turn), row[0] * np.sin(turn) + row[1] * np.cos(turn)
+            tops.append((middle[0] + du, middle[1] + dv, row[2], row[3], turn, row[5]))
+        quays.append((u + width, quay_v + 5, u + width + tangent * reach, end_v - 5))
+        quays.append((u + tangent * reach, end_v - 5, u, quay_v + 5))
+        quays.append((u + width, quay_v, u + width + gap, quay_v) if gap > 160 else (u, quay_v, u + 1.0, quay_v))
+        u += width + gap * (0.9 + 0.3 * rng.random())
+    return grounds, tops, quays
+
+
+def _quay_wall(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list[Row], list[Row], list[Quay]]:
+    """A long straight quay, often with a rectangular basin cut into it."""
+    grounds: list[Row] = []
+    quays: list[Quay] = [(half, quay_v, -half, quay_v)]
+    if rng.random() < 0.7:
+        width, depth = 120 + 200 * rng.random(), 180 + 260 * rng.random()
+        at = (rng.random() - 0.5) * (2 * half - width - 80)
+        grounds.append((at, quay_v - depth / 2 + 10, width, depth + 20, 0.0, BASIN))
+        left, right = at - width / 2, at + width / 2
+        quays = [(half, quay_v, right, quay_v), (left, quay_v, -half, quay_v),
+                 (right, quay_v - 5, right, quay_v - depth), (left, quay_v - depth, left, quay_v - 5)]  # fmt: skip
+    return grounds, [], quays
+
+
+def _marina(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list[Row], list[Row], list[Quay]]:
+    """Jetties full of small boats: bright lines that are no ships."""
+    grounds: list[Row] = []
+    tops: list[Row] = []
+    reach, gap = 90 + 150 * rng.random(), 38 + 25 * rng.random()
+    for u in np.arange(-half * 0.5, half * 0.2, gap):
+        grounds.append((u, quay_v + reach / 2 - 10, reach + 20, 5.0, np.pi / 2, JETTY))
+        tops.extend((u + side * 11, quay_v + reach / 2, reach * 0.95, 15.0, np.pi / 2, BOATS) for side in (-1, 1))
+    wall = half * 0.2 + 40
+    grounds.append((wall, quay_v + reach / 2, reach + 90, 14.0, np.pi / 2, BREAKWATER))
+    grounds.append((wall - half * 0.3, quay_v + reach + 55, half * 0.6, 14.0, 0.0, BREAKWATER))
+    return grounds, tops, [(half, quay_v, wall + 20, quay_v)]
+
+
+def _oil_jetties(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list[Row], list[Row], list[Quay]]:
+    """Thin T-shaped jetties with a berth at the head."""
+    grounds: list[Row] = []
+    quays: list[Quay] = []
+    for u in np.arange(-half + 150, half - 100, 330 + 150 * rng.random()):
+        reach, head = 150 + 350 * rng.random(), 60 + 120 * rng.random()
+        grounds.append((u, quay_v + reach / 2 - 10, reach + 20, 9.0, np.pi / 2, JETTY))
+        grounds.append((u, quay_v + reach, head, 14.0, 0.0, JETTY))
+        quays.append((u + 170, quay_v + reach + 8, u - 170, quay_v + reach + 8))
+    return grounds, [], quays
+
+
+_STYLES = (_finger_piers, _quay_wall, _marina, _oil_jetties)
+
+
+def _breakwater(rng: np.random.Generator, half: float, quay_v: float) -> list[Row]:
+    out, wide = quay_v + 420 + 420 * rng.random(), half * (0.8 + 0.8 * rng.random())
+    bend = (rng.random() - 0.5) * 0.5
+    rows: list[Row] = [(-wide / 2, out, wide, 13 + 9 * rng.random(), 0.0, BREAKWATER)]
+    rows.append((wide / 2 * np.cos(bend) - 8, out + wide / 2 * np.sin(bend), wide, 15.0, bend, BREAKWATER))
+    if rng.random() < 0.6:
+        back = 250 + 300 * rng.random()
+        rows.append((-wide - back / 4, out - back / 2, back * 1.12, 14.0, -np.pi / 2 - 0.46, BREAKWATER))
+    return rows
+
+
+def _to_world(rows: list[Row], x: float, y: float, angle: float) -> list[Row]:
+    """From the port's frame (u along the quay, v seaward) to metres of the scene."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return [(x + u * cos - v * sin, y + u * sin + v * cos, *rest, a + angle, kind) for u, v, *rest, a, kind in rows]
+
+
+def _shore_along(place: Place, along: float) -> float:
+    """Metres seaward of the scene's centre where the outermost land ends, at one place along the coast."""
+    out = np.linspace(9000.0, -9000.0, 451) + place.offset_m
+    land = inland_at(place, *_point(place, np.full(len(out), along), out)) > 0
+    return float(out[int(np.argmax(land))])
+
+
+@lru_cache(maxsize=256)
+def port(place: Place, index: int) -> Port | None:
+    """Port number ``index`` along the coast; None where there is none. Ships that would touch anything are left out."""
+    rng = generator(place.seed, 2, index)
+    spacing = place.port_spacing_m
+    if rng.random() > 0.8 and index != 0:
+        return None
+    along = (index + 0.5 * (rng.random() - 0.5)) * spacing
+    half = 350 + min(550.0, spacing / 2 - 450) * rng.random()
+    shore = [_shore_along(place, along + k * half * 0.6) for k in (-1, 0, 1)]
+    slope = float(np.clip((shore[2] - shore[0]) / (1.2 * half), -1.2, 1.2))
+    (x,), (y,) = _point(place, np.array([along]), np.array([np.median(shore)]))
+    # v points to the sea: the frame is right-handed on screen (y down) when u runs against "along".
+    angle = place.seaward_rad - np.pi / 2 + np.arctan(slope)
+    quay_v = 20 + 100 * rng.random()
+    depth = 500 + 200 * rng.random()
+    grounds: list[Row] = [(0.0, quay_v - depth / 2, 2 * half, depth, 0.0, FILL)]
+    more, tops, quays = _STYLES[int(np.searchsorted([0.4, 0.72, 0.86], rng.random()))](rng, half, quay_v)
+    grounds += more
+    for u in np.arange(-half, half - 150, 260.0):
+        tops += _yards(rng, u, quay_v - depth + 30, u + 250, quay_v - depth / 2)
+        tops += _yards(rng, u, quay_v - depth / 2 + 20, u + 250, quay_v + 4)
+    if rng.random() < 0.65:
+        grounds += _breakwater(rng, half, quay_v)
+    moored = [row for quay in quays for row in _alongside(rng, quay, place.occupancy)]
+    built = Shapes.of(_to_world(grounds, x, y, angle), rng)
+    basins = built.boxes[built.kinds == BASIN]
+    roofs = Shapes.of(_to_world(tops, x, y, angle), rng)
+    dry = ~np.any([inside(b, roofs.boxes[:, 0], roofs.boxes[:, 1], 30.0) for b in basins], axis=0) if len(basins) else ...
+    ships = Shapes.of(_to_world(moored, x, y, angle), rng)
+    return Port(built, roofs[dry] if len(basins) else roofs, _afloat(place, built, ships))
+
+
+def outline(boxes: FloatArray, margin: float = 0.0) -> tuple[FloatArray, FloatArray]:
+    """Fifteen points around and inside every box: (N, 15) x and y."""
+    u, v = (grid.ravel() for grid in np.meshgrid(np.linspace(-0.5, 0.5, 5), np.linspace(-0.5, 0.5, 3)))
+    u, v = u * (boxes[:, 2:3] + 2 * margin), v * (boxes[:, 3:4] + 2 * margin)
+    cos, sin = np.cos(boxes[:, 4:5]), np.sin(boxes[:, 4:5])
+    return boxes[:, 0:1] + u * cos - v * sin, boxes[:, 1:2] + u * sin + v * cos
+
+
+def _afloat(place: Place, grounds: Shapes, ships: Shapes) -> Shapes:
+    """The ships that touch neither land nor a ship before them."""
+    if not len(ships.boxes):
+        return ships
+    x, y = outline(ships.boxes)
+    wet = ~is_land(place, grounds, x.ravel(), y.ravel()).reshape(x.shape).any(axis=1)
+    kept: list[int] = []
+    for i in np.flatnonzero(wet):
+        clear = True
+        for j in kept:
+            if np.hypot(*(ships.boxes[i, :2] - ships.boxes[j, :2])) > (ships.boxes[i, 2] + ships.boxes[j, 2]) / 2 + 5:
+                continue
+            touch = inside(ships.boxes[j], x[i], y[i], 1.0).any() or inside(ships.boxes[i], x[j], y[j], 1.0).any()
+            clear = clear and not touch
+        if clear:
+            kept.append(int(i))
+    return ships[np.array(kept, np.int64)]
+
+
+def ports_near(place: Place, x0: float, y0: float, x1: float, y1: float) -> list[Port]:
+    """The ports that may have something inside the rectangle."""
+    corners = np.array([x0, x1, x0, x1]), np.array([y0, y0, y1, y1])
+    along, _ = _along_and_out(place, *corners)
+    low = int(np.floor((along.min() - PORT_REACH_M) / place.port_spacing_m))
+    high = int(np.ceil((along.max() + PORT_REACH_M) / place.port_spacing_m))
+    found = [port(place, index) for index in range(low, high + 1)]
+    return [p for p in found if p is not None and len(p.grounds.near(x0, y0, x1, y1, 400.0).kinds)]
+
+
+@lru_cache(maxsize=4096)
+def _roadstead(place: Place, column: int, row: int) -> Shapes:
+    """At most two ships of one cell of open water; the fourth tone column says nothing, tone[2] < 0.3 is under way."""
+    rng = generator(place.seed, 3, column, row)
+    if rng.random() > place.anchored + 0.06:
+        return Shapes.concat([])
+    length, width, kind = _ship(rng, 400.0)
+    x, y = (column + 0.2 + 0.6 * rng.random()) * ANCHORAGE_CELL_M, (row + 0.2 + 0.6 * rng.random()) * ANCHORAGE_CELL_M
+    moving = rng.random() < 0.25
+    heading = 2 * np.pi * rng.random() if moving else place.wind_rad + 0.35 * (rng.random() - 0.5)
+    ship = Shapes.of([(x, y, length, width, heading, kind)], rng)
+    ship.tones[:, 2] = 0.3 * rng.random() if moving else 0.3 + 0.7 * rng.random()
+    grounds = Shapes.concat([p.grounds for p in ports_near(place, x - 600, y - 600, x + 600, y + 600)])
+    points = outline(ship.boxes, 60.0)
+    moored = [p.ships.near(x - 500, y - 500, x + 500, y + 500).boxes for p in ports_near(place, x - 900, y - 900, x + 900, y + 900)]
+    crowded = any(inside(box, *(p.ravel() for p in points), 40.0).any() for boxes in moored for box in boxes)
+    on_land = is_land(place, grounds, points[0].ravel(), points[1].ravel(), 40.0).any()
+    return Shapes.concat([]) if on_land or crowded else ship
+
+
+def ships_near(place: Place, x0: float, y0: float, x1: float, y1: float) -> Shapes:
+    """Every ship whose hull may touch the rectangle, in one fixed order."""
+    parts = [p.ships for p in ports_near(place, x0, y0, x1, y1)]
+    moving = [part.tones for part in parts]
+    for tones in moving:
+        tones[:, 2] = np.maximum(tones[:, 2], 0.3)
+    cells = [
+        (column, row)
+        for row in range(int(np.floor(y0 / ANCHORAGE_CELL_M)) - 1, int(np.floor(y1 / ANCHORAGE_CELL_M)) + 2)
+        for column in range(int(np.floor(x0 / ANCHORAGE_CELL_M)) - 1, int(np.floor(x1 / ANCHORAGE_CELL_M)) + 2)
+    ]
+    parts += [_roadstead(place, column, row) for column, row in cells]
+    return Shapes.concat(parts).near(x0, y0, x1, y1)

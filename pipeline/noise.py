@@ -1,0 +1,90 @@
+"""Hashed randomness: numbers and smooth noise that depend on a seed and a place, never on the order of calls.
+
+What is drawn at a place is a pure function of ``(seed, place)``, so a scene of any size can be made window by
+window. The mixer is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014). numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import FloatArray
+
+FloatImage = NDArray[np.float32]
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MIX_A = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_B = np.uint64(0x94D049BB133111EB)
+
+
+def hashed(seed: int, *keys: object) -> NDArray[np.uint64]:
+    """A well mixed uint64 for every element of the broadcast integer ``keys`` (negative ones allowed)."""
+    state = np.asarray(seed & 0xFFFFFFFFFFFFFFFF, np.uint64)
+    with np.errstate(over="ignore"):
+        for key in (0, *keys):
+            state = (state ^ np.asarray(key, np.int64).astype(np.uint64)) + _GAMMA
+            state = (state ^ (state >> np.uint64(30))) * _MIX_A
+            state = (state ^ (state >> np.uint64(27))) * _MIX_B
+            state = state ^ (state >> np.uint64(31))
+    return np.asarray(state)
+
+
+def uniform(seed: int, *keys: object) -> FloatArray:
+    """Numbers in [0, 1), one for every element of the broadcast integer ``keys``."""
+    return np.asarray((hashed(seed, *keys) >> np.uint64(11)) * 2.0**-53)
+
+
+def generator(seed: int, *keys: int) -> np.random.Generator:
+    """A generator of its own for the thing named by ``keys``."""
+    return np.random.default_rng(int(hashed(seed, *keys)))
+
+
+def _cell(position: FloatArray, wavelength: float) -> tuple[NDArray[np.int64], FloatArray]:
+    """Lattice cell of every position, and the smoothstep weight of the cell's far side."""
+    scaled = position / wavelength
+    cell = np.floor(scaled).astype(np.int64)
+    share = scaled - cell
+    return cell, share * share * (3.0 - 2.0 * share)
+
+
+def noise_grid(seed: int, xs: FloatArray, ys: FloatArray, wavelength: float) -> FloatImage:
+    """Smooth noise in [-1, 1] on the grid of ``xs`` (n,) and ``ys`` (m,); returns (m, n) float32."""
+    ix, fx = _cell(xs, wavelength)
+    iy, fy = _cell(ys, wavelength)
+    x0, y0 = int(ix[0]), int(iy[0])
+    columns, rows = np.arange(x0, ix[-1] + 2), np.arange(y0, iy[-1] + 2)
+    knots = (2.0 * uniform(seed, rows[:, None], columns[None, :]) - 1.0).astype(np.float32)
+    wx, wy = fx.astype(np.float32), fy.astype(np.float32)[:, None]
+    across = knots[:, ix - x0] * (1 - wx) + knots[:, ix - x0 + 1] * wx
+    out: FloatImage = across[iy - y0] * (1 - wy) + across[iy - y0 + 1] * wy
+    return out
+
+
+def noise_at(seed: int, x: FloatArray, y: FloatArray, wavelength: float) -> FloatArray:
+    """The noise of :func:`noise_grid` at any points (same shape in, same shape out), float64."""
+    ix, fx = _cell(x, wavelength)
+    iy, fy = _cell(y, wavelength)
+    value = [[2.0 * uniform(seed, iy + j, ix + i) - 1.0 for i in (0, 1)] for j in (0, 1)]
+    near = value[0][0] * (1 - fx) + value[0][1] * fx
+    far = value[1][0] * (1 - fx) + value[1][1] * fx
+    return np.asarray(near * (1 - fy) + far * fy)
+
+
+def fractal_grid(
+    seed: int, xs: FloatArray, ys: FloatArray, octaves: Sequence[tuple[float, float]]
+) -> FloatImage:
+    """Sum of noises; ``octaves`` are (wavelength, amplitude) pairs in the units of ``xs``."""
+    out = np.zeros((len(ys), len(xs)), np.float32)
+    for k, (wavelength, amplitude) in enumerate(octaves):
+        out += np.float32(amplitude) * noise_grid(seed + 7919 * k, xs, ys, wavelength)
+    return out
+
+
+def fractal_at(seed: int, x: FloatArray, y: FloatArray, octaves: Sequence[tuple[float, float]]) -> FloatArray:
+    """The sum of :func:`fractal_grid` at any points."""
+    out = np.zeros(np.broadcast(x, y).shape)
+    for k, (wavelength, amplitude) in enumerate(octaves):
+        out += amplitude * noise_at(seed + 7919 * k, x, y, wavelength)
+    return out
