@@ -288,7 +288,7 @@ def test_no_traceback_from_the_command_itself(tmp_path: Path) -> None:
     """The real process, as a user starts it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "jobs/detect_scene.py", "--scene", "nowhere.tif", "--out", str(tmp_path), "--tiling.tile", "5"],
+        [sys.executable, "jobs/detect_scene.py", "--scene", "no.tif", "--out", str(tmp_path), "--tiling.tile", "5"],
         cwd=ROOT, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
