@@ -3,16 +3,18 @@
 Antialiased linear resampling (a triangle filter as wide as the larger of the two pixels), separable, in float32.
 Every output pixel is a sum over its taps in one fixed order with weights that depend only on its absolute
 lattice position, so chips of two overlapping tiles are bit-equal where they overlap. Invalid pixels carry no
-weight. Training and inference both go through here. numpy only.
+weight. Training and inference both go through here. numpy and numba only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry import compiled
 from pipeline.types import BoolArray, IntArray, Lattice, Window
 
 FloatImage = NDArray[np.float32]
@@ -49,35 +51,22 @@ def source_window(window: Window, lattice: Lattice, scene_width: int, scene_heig
     """The scene pixels that the lattice ``window`` is made from, inside the scene."""
     if is_identity(lattice):
         return window
-    columns = axis_taps(window.x, window.width, lattice.scale_x, scene_width).index
-    rows = axis_taps(window.y, window.height, lattice.scale_y, scene_height).index
-    x, y = int(columns.min()), int(rows.min())
-    return Window(x=x, y=y, width=int(columns.max()) + 1 - x, height=int(rows.max()) + 1 - y)
+    x, x1 = _source_span(window.x, window.width, lattice.scale_x, scene_width)
+    y, y1 = _source_span(window.y, window.height, lattice.scale_y, scene_height)
+    return Window(x=x, y=y, width=x1 - x, height=y1 - y)
 
 
-def _along_rows(image: FloatImage, taps: AxisTaps, origin: int) -> FloatImage:
-    """Resample axis 0 of ``image``, whose first row is source row ``origin``."""
-    out = np.zeros((len(taps.index), *image.shape[1:]), np.float32)
-    expand = (slice(None),) + (None,) * (image.ndim - 1)
-    for k in range(taps.index.shape[1]):
-        out += taps.weight[:, k][expand] * image[taps.index[:, k] - origin]
-    return out
-
-
-def _both_axes(image: FloatImage, rows: AxisTaps, columns: AxisTaps, source: Window) -> FloatImage:
-    tall = _along_rows(image, rows, source.y)
-    return _along_rows(tall.swapaxes(0, 1), columns, source.x).swapaxes(0, 1)
+def _source_span(start: int, count: int, scale: float, source_size: int) -> tuple[int, int]:
+    """Taps ascend, so the first and the last output pixel bound them all."""
+    first = axis_taps(start, 1, scale, source_size).index
+    last = axis_taps(start + count - 1, 1, scale, source_size).index
+    return int(first[0, 0]), int(last[0, -1]) + 1
 
 
 def resample(
-    pixels: NDArray[np.generic],
-    valid: BoolArray,
-    source: Window,
-    window: Window,
-    lattice: Lattice,
-    scene_width: int,
-    scene_height: int,
-) -> tuple[FloatImage, BoolArray]:
+    pixels: NDArray[np.generic], valid: BoolArray, source: Window, window: Window, lattice: Lattice,
+    scene_width: int, scene_height: int,
+) -> tuple[FloatImage, BoolArray]:  # fmt: skip
     """Lattice pixels of ``window`` from scene pixels of ``source`` (see :func:`source_window`).
 
     ``pixels`` is (H, W, C) of any numeric type, ``valid`` (H, W). Returns float32 (H', W', C), zero where invalid,
@@ -85,12 +74,83 @@ def resample(
     """
     rows = axis_taps(window.y, window.height, lattice.scale_y, scene_height)
     columns = axis_taps(window.x, window.width, lattice.scale_x, scene_width)
-    if valid.all():
-        out = _both_axes(pixels.astype(np.float32), rows, columns, source)
-        return out, np.ones(out.shape[:2], np.bool_)
-    weighted = np.where(valid[..., None], pixels, 0).astype(np.float32)
-    share = _both_axes(valid.astype(np.float32)[..., None], rows, columns, source)
-    out = _both_axes(weighted, rows, columns, source)
-    keep = share[..., 0] >= 0.5
-    out = np.where(keep[..., None], out / np.maximum(share, 1e-6), 0).astype(np.float32)
-    return out, keep
+    height, width, channels = pixels.shape
+    out = np.zeros((window.height, window.width * channels), np.float32)
+    keep = np.ones((window.height, window.width), np.bool_)
+    flat = np.ascontiguousarray(pixels).reshape(height, width * channels)
+    _resample_rows(flat, valid, valid.all(axis=1), rows.index - source.y, rows.weight,
+                   columns.index - source.x, columns.weight, out, keep)  # fmt: skip
+    return out.reshape(window.height, window.width, channels), keep
+
+
+def _resample_rows_python(
+    pixels: NDArray[Any], valid: BoolArray, whole: BoolArray, row_index: IntArray, row_weight: FloatImage,
+    column_index: IntArray, column_weight: FloatImage, out: FloatImage, keep: BoolArray,
+) -> None:  # fmt: skip
+    """One output row at a time: taps down the columns into a source-wide row, then taps along it.
+
+    ``pixels`` and ``out`` hold their channels side by side (H, W * C); ``whole`` marks source rows without a hole.
+    """
+    channels = pixels.shape[1] // valid.shape[1]
+    row = np.empty(pixels.shape[1], np.float32)
+    row_lost = np.empty(valid.shape[1], np.float32)
+    for i in range(out.shape[0]):
+        row[:] = 0
+        row_lost[:] = 0
+        holes = False
+        for k in range(row_index.shape[1]):
+            weight, y = row_weight[i, k], row_index[i, k]
+            if weight == 0:
+                continue
+            if whole[y]:
+                for x in range(row.shape[0]):
+                    row[x] += weight * np.float32(pixels[y, x])
+            else:
+                holes = True
+                _add_valid(pixels[y], valid[y], weight, row, row_lost)
+        for j in range(keep.shape[1]):
+            for k in range(column_index.shape[1]):
+                weight, x = column_weight[j, k], column_index[j, k] * channels
+                for c in range(channels):
+                    out[i, j * channels + c] += weight * row[x + c]
+        if holes:
+            _fill_holes(row_lost, column_index, column_weight, out[i], keep[i])
+
+
+def _add_valid_python(
+    pixels: NDArray[Any], valid: BoolArray, weight: np.float32, row: FloatImage, row_lost: FloatImage
+) -> None:
+    """Add one source row's valid pixels; add the weight of the others to ``row_lost``. A NaN there is never touched."""
+    channels = pixels.shape[0] // valid.shape[0]
+    for x in range(valid.shape[0]):
+        if valid[x]:
+            for c in range(channels):
+                row[x * channels + c] += weight * np.float32(pixels[x * channels + c])
+        else:
+            row_lost[x] += weight
+
+
+def _fill_holes_python(
+    row_lost: FloatImage, column_index: IntArray, column_weight: FloatImage, out: FloatImage, keep: BoolArray
+) -> None:
+    """Divide one output row by the weight that was left, and drop pixels that lost more than half.
+
+    The weight lost is exactly 0 where there is no hole, so a pixel far from any has the same bits whether or not
+    its window holds one.
+    """
+    channels = out.shape[0] // keep.shape[0]
+    for j in range(keep.shape[0]):
+        lost = np.float32(0)
+        for k in range(column_index.shape[1]):
+            lost += column_weight[j, k] * row_lost[column_index[j, k]]
+        if lost == 0:
+            continue
+        keep[j] = lost <= 0.5
+        for c in range(channels):
+            at = j * channels + c
+            out[at] = out[at] / (np.float32(1) - lost) if keep[j] else np.float32(0)
+
+
+_add_valid = compiled(_add_valid_python)
+_fill_holes = compiled(_fill_holes_python)
+_resample_rows = compiled(_resample_rows_python)
