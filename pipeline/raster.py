@@ -1,14 +1,12 @@
 """Scenes from files: blocks of pixels on the lattice, coverage, thumbnails; and the streaming writer.
 
-rasterio's home, with :mod:`pipeline.raster_scene` (headers, and how files are opened). Pixels leave as (H, W, C)
+Part of rasterio's home, see :mod:`pipeline.raster_files`. Pixels leave as (H, W, C)
 uint8 with an (H, W) validity mask. Memory is bounded by the window asked for, never by the scene.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +15,17 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import SceneUnreadable, StorageError
-from pipeline.raster_scene import gdal_environment, has_mask, is_remote, open_dataset, open_scene, public_uri
+from pipeline.errors import StorageError
+from pipeline.raster_files import Pixels, gdal_environment, nodata_value
+from pipeline.raster_scene import open_scene
 from pipeline.resampling import is_identity, resample, source_window
 from pipeline.stretch import fixed_stretch, is_identity_stretch, stretch_from_sample, to_bytes
-from pipeline.types import BoolArray, ByteArray, Lattice, Scene, Stretch, Window
+from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
 
 __all__ = ["SceneReader", "decode_window", "measure_stretch", "open_scene", "read_coverage", "read_thumbnail",
            "write_scene"]  # fmt: skip
@@ -37,98 +36,8 @@ STRIP_PX = 2_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
 
 
-class Pixels:
-    """The open files of one scene, at full resolution or one overview: pixels in their own type, and validity.
-
-    One thread of one process only: GDAL's handles are not safe to share.
-    """
-
-    def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
-        self.scene, self.config = scene, config
-        with self.environment():
-            self.files = [open_dataset(uri, (scene.driver,), overview) for uri in scene.uris]
-        self.width, self.height = self.files[0].width, self.files[0].height
-        self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-        self.masked = any(has_mask(file) for file in self.files)
-        self.nodata = nodata_value(scene)
-        self._owner = (os.getpid(), threading.get_ident())
-
-    def close(self) -> None:
-        for file in self.files:
-            file.close()
-
-    def environment(self) -> contextlib.AbstractContextManager[None]:
-        return gdal_environment(self.config, self.scene.uris)
-
-    @property
-    def may_be_invalid(self) -> bool:
-        """False when every pixel of the file is valid by construction, so no mask need be made."""
-        return self.masked or self.nodata is not None or np.dtype(self.scene.dtype).kind == "f"
-
-    def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
-        """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
-
-        Raises SceneUnreadable for a local file that is damaged, StorageError for a remote one.
-        """
-        assert self._owner == (os.getpid(), threading.get_ident()), "a SceneReader belongs to one thread"
-        bands = self.scene.bands
-        shape = decimate.pop("shape", (window.height, window.width))
-        if out is None:
-            out = np.empty((*shape, len(bands)), self.scene.dtype)
-        planes = out.transpose(2, 0, 1)
-        area = RasterioWindow(window.x, window.y, window.width, window.height)
-        with self._reading(window):
-            if len(self.files) > 1:
-                for channel, band in enumerate(bands):
-                    self.files[band - 1].read(1, window=area, out=planes[channel], **decimate)
-            elif len(set(bands)) == 1:
-                self.files[0].read(bands[0], window=area, out=planes[0], **decimate)
-                planes[1:] = planes[:1]
-            else:
-                self.files[0].read(list(bands), window=area, out=planes, **decimate)
-        return out
-
-    def valid(self, window: Window, pixels: NDArray[Any], **decimate: Any) -> BoolArray:
-        """(H, W) True where no mask, alpha, nodata value or NaN says otherwise; ``pixels`` as from :meth:`read`."""
-        valid = np.ones(pixels.shape[:2], np.bool_)
-        if pixels.dtype.kind == "f":
-            for channel in range(pixels.shape[-1]):
-                valid &= np.isfinite(pixels[..., channel])
-        if self.nodata is not None:
-            valid &= (pixels != self.nodata).any(axis=-1)
-        area = RasterioWindow(window.x, window.y, window.width, window.height)
-        with self._reading(window):
-            for file in self.files if self.masked else ():
-                if has_mask(file):
-                    valid &= file.read_masks(1, window=area, out_shape=pixels.shape[:2], **decimate) > 0
-        return valid
-
-    @contextlib.contextmanager
-    def _reading(self, window: Window) -> Iterator[None]:
-        try:
-            with self.environment():
-                yield
-        except (RasterioError, OSError) as error:
-            names = ", ".join(map(public_uri, self.scene.uris))
-            where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
-            if any(map(is_remote, self.scene.uris)):
-                raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
-            raise SceneUnreadable(
-                f"{names} is damaged: {where} cannot be decoded; copy or download it again"
-            ) from error
-
-
-def nodata_value(scene: Scene) -> np.generic | None:
-    """The nodata value in the pixels' own type; None when there is none, or when no pixel can have it."""
-    dtype = np.dtype(scene.dtype)
-    if scene.nodata is None or np.isnan(scene.nodata):
-        return None  # NaN is invalid anyhow
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if scene.nodata != int(scene.nodata) or not limits.min <= scene.nodata <= limits.max:
-            return None
-    with np.errstate(over="ignore"):
-        return dtype.type(scene.nodata)
+FULL_PASS_PX = 4_000_000_000
+"""A scene without overviews that has more pixels is not decoded as a whole before the run starts."""
 
 
 class SceneReader:
@@ -258,9 +167,10 @@ def measure_stretch(scene: Scene, config: RasterConfig) -> Stretch:
 
 def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray[Any], BoolArray, str]:
     """The whole scene in at most ``max_px`` pixels of its own type, their validity, and where they come from."""
-    pixel_counts = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
-    fitting = [level for level, count in enumerate(pixel_counts) if count <= max_px]
-    level = fitting[0] if fitting else len(scene.overviews) - 1 if scene.overviews else None
+    counts = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
+    level = next((level for level, count in enumerate(counts) if count <= max_px), len(counts) - 1) if counts else None
+    if level is None and scene.width * scene.height > FULL_PASS_PX:
+        return _sampled(scene, config)
     with contextlib.closing(Pixels(scene, config, level)) as source:
         whole = Window(x=0, y=0, width=source.width, height=source.height)
         step = int(np.ceil(np.sqrt(whole.pixels / max_px)))
@@ -269,6 +179,19 @@ def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray
         valid = source.valid(whole, pixels)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
+
+
+def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArray, str]:
+    """Windows spread evenly over a scene too large to be decoded for a few percentiles."""
+    count, side = 8, 256
+    with contextlib.closing(Pixels(scene, config)) as source:
+        lefts = [(scene.width - side) * i // (count - 1) for i in range(count)] if scene.width > side else [0]
+        tops = [(scene.height - side) * i // (count - 1) for i in range(count)] if scene.height > side else [0]
+        size = {"width": min(side, scene.width), "height": min(side, scene.height)}
+        windows = [Window(x=x, y=y, **size) for y in tops for x in lefts]
+        pixels = [source.read(window) for window in windows]
+        valid = [source.valid(window, part) for window, part in zip(windows, pixels, strict=True)]
+    return np.concatenate(pixels), np.concatenate(valid), f"{len(windows)} windows of {size['width']} px"
 
 
 def read_thumbnail(
@@ -291,38 +214,45 @@ def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> Bo
     """(h, w) cells that span the lattice exactly: True when a valid pixel may lie in the cell.
 
     Judged on the coarsest overview that still has a pixel per cell, grown by one overview pixel, because an
-    overview may have missed what lies between its samples; or on every pixel when there is none. Scenes that
-    cannot hold an invalid pixel are all True, unread.
+    overview may have missed what lies between its samples; on every pixel when there is none. All True, unread:
+    scenes that cannot hold an invalid pixel, and those without overviews beyond FULL_PASS_PX.
     """
-    config = RasterConfig()
     shrink = max(1.0, max(lattice.width, lattice.height) / max_side_px)
     shape = (max(1, int(lattice.height / shrink)), max(1, int(lattice.width / shrink)))
-    if not (scene.has_mask or nodata_value(scene) is not None or np.dtype(scene.dtype).kind == "f"):
+    masked = scene.has_mask or nodata_value(scene) is not None or np.dtype(scene.dtype).kind == "f"
+    if not masked or (not scene.overviews and scene.width * scene.height > FULL_PASS_PX):
         return np.ones(shape, np.bool_)
-    decimation = max(scene.width / shape[1], scene.height / shape[0])
+    decimation = min(scene.width / shape[1], scene.height / shape[0])
     levels = [level for level, factor in enumerate(scene.overviews) if factor <= decimation]
     level = levels[-1] if levels else None
-    cover = np.zeros(shape, np.bool_)
-    with contextlib.closing(Pixels(scene, config, level)) as source:
+    with contextlib.closing(Pixels(scene, RasterConfig(), level)) as source:
         margin = 0 if level is None else 1
-        tops, ends = _cell_edges(shape[0], source.height, margin)
-        lefts, rights = _cell_edges(shape[1], source.width, margin)
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        rows = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
-        for part in _row_parts(whole, rows):
-            valid = source.valid(part, source.read(part))
-            count = np.zeros((part.height, part.width + 1), np.int32)
-            np.cumsum(valid, axis=1, out=count[:, 1:])
-            hit = count[:, rights] > count[:, lefts]
-            for cell in np.flatnonzero((tops < part.y1) & (ends > part.y)):
-                cover[cell] |= hit[max(tops[cell] - part.y, 0) : ends[cell] - part.y].any(axis=0)
+        extent_x = lattice.width * lattice.scale_x * source.width / scene.width
+        extent_y = lattice.height * lattice.scale_y * source.height / scene.height
+        columns = _cell_spans(shape[1], extent_x, source.width, margin)
+        return _cover(source, columns, _cell_spans(shape[0], extent_y, source.height, margin))
+
+
+def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
+    """(cells, 2) first and past-the-last of ``size`` pixels under equal cells over ``extent``, grown by ``margin``."""
+    edges = np.arange(cells + 1) * (extent / cells)
+    spans = np.stack([np.floor(edges[:-1] + 1e-9) - margin, np.ceil(edges[1:] - 1e-9) + margin], axis=1)
+    return np.clip(spans.astype(np.int64), 0, size)
+
+
+def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
+    """Which cells hold a valid pixel, from whole rows of file blocks at a time."""
+    cover = np.zeros((len(rows), len(columns)), np.bool_)
+    whole = Window(x=0, y=0, width=source.width, height=source.height)
+    step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
+    for part in _row_parts(whole, step):
+        valid = source.valid(part, source.read(part))
+        count = np.zeros((part.height, part.width + 1), np.int32)
+        np.cumsum(valid, axis=1, out=count[:, 1:])
+        hit = count[:, columns[:, 1]] > count[:, columns[:, 0]]
+        for cell in np.flatnonzero((rows[:, 0] < part.y1) & (rows[:, 1] > part.y)):
+            cover[cell] |= hit[max(rows[cell, 0] - part.y, 0) : rows[cell, 1] - part.y].any(axis=0)
     return cover
-
-
-def _cell_edges(cells: int, size: int, margin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and past-the-last pixel under each of ``cells`` equal cells over ``size`` pixels, grown by ``margin``."""
-    edges = np.arange(cells + 1, dtype=np.int64) * size
-    return np.maximum(edges[:-1] // cells - margin, 0), np.minimum(-(-edges[1:] // cells) + margin, size)
 
 
 def write_scene(

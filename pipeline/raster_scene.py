@@ -1,36 +1,24 @@
-"""What the headers of a scene say, and how its files are opened. With :mod:`pipeline.raster`, rasterio's home.
-
-Every file is opened here, so that this is the one place that decides which formats are allowed, which options of
-GDAL are set, and how its errors become ours.
-"""
+"""What the headers of a scene say. Part of rasterio's home, see :mod:`pipeline.raster_files`."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import urllib.error
-import urllib.request
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable, StorageError
+from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.raster_files import DRIVERS, gdal_environment, has_mask, is_remote, open_dataset, public_uri, vsi_path
 from pipeline.types import GroundControlPoint, Scene
 
-DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
-"""GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
-references inside a file to any other file or address this machine can reach."""
+__all__ = ["open_scene", "public_uri", "scene_facts", "scene_id_of", "split_uris"]
 
-REMOTE_PREFIX = {"https": "/vsicurl/https:", "http": "/vsicurl/http:", "s3": "/vsis3/"}
+Transform = tuple[float, float, float, float, float, float]
 MAX_BLOCK_BYTES = 1 << 29
 """A file whose smallest decodable unit is larger than this cannot be read in bounded memory."""
 
@@ -46,157 +34,6 @@ DATE_TAGS = (
 )
 SENSOR_TAGS = ("SATELLITEID", "SENSOR", "SENSOR_ID", "SPACECRAFT_ID", "SPACECRAFT_NAME", "PLATFORM", "MISSION")
 ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
-
-
-def public_uri(uri: str) -> str:
-    """``uri`` without user, password and query, which may be credentials: what messages and records may show."""
-    if "://" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def vsi_path(uri: str) -> str:
-    """The name GDAL knows ``uri`` by. Raises SceneUnreadable for a scheme that scenes are not read from."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return str(Path(uri).expanduser())
-    scheme = scheme.lower()
-    if scheme == "file":
-        return "/" + rest.lstrip("/")
-    if scheme == "s3":
-        return REMOTE_PREFIX["s3"] + rest
-    if scheme in REMOTE_PREFIX:
-        return f"{REMOTE_PREFIX[scheme]}//{rest}"
-    raise SceneUnreadable(
-        f"{public_uri(uri)}: scenes are read from local paths, file://, https://, http:// and "
-        f"s3://, not {scheme}://; copy the file to one of these"
-    )
-
-
-def is_remote(uri: str) -> bool:
-    return vsi_path(uri).startswith("/vsi")
-
-
-def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
-    """Options of GDAL for one open or read. Credentials are left to the environment, which GDAL reads itself."""
-    options: dict[str, Any] = {"GDAL_CACHEMAX": config.gdal_cache_mb * 1_000_000}
-    if not remote:
-        return options
-    options |= {
-        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing, no requests for side-car files
-        "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
-        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-        "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_MAX_RETRY": 4,
-        "GDAL_HTTP_RETRY_DELAY": 0.5,
-        "GDAL_HTTP_CONNECTTIMEOUT": 10,
-        "GDAL_HTTP_TIMEOUT": 120,
-        "CPL_VSIL_CURL_CACHE_SIZE": 16_000_000,
-    }
-    return options | s3_endpoint_options(
-        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_S3_ENDPOINT")
-    )
-
-
-def s3_endpoint_options(endpoint: str | None) -> dict[str, Any]:
-    """GDAL wants ``host:port`` and a switch for TLS where other tools take one address."""
-    if not endpoint:
-        return {}
-    scheme, separator, host = endpoint.partition("://")
-    if not separator:
-        return {"AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE")}
-    return {
-        "AWS_S3_ENDPOINT": host.rstrip("/"),
-        "AWS_HTTPS": "NO" if scheme == "http" else "YES",
-        "AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE"),
-    }
-
-
-@contextlib.contextmanager
-def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None]:
-    """GDAL's options for the calls inside; ours to the caller, and gone afterwards. Pixel scenes are no warning."""
-    with rasterio.Env(**gdal_options(config, any(map(is_remote, uris)))), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
-
-
-def open_dataset(uri: str, drivers: Sequence[str], overview: int | None = None) -> Any:
-    """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
-
-    Raises SceneNotFound, SceneUnreadable or (a server that does not answer) StorageError.
-    """
-    path = vsi_path(uri)
-    remote = path.startswith("/vsi")
-    if not remote:
-        _check_local(path, uri)
-    options = {} if overview is None else {"overview_level": overview}
-    try:
-        return DatasetReader(path, driver=list(drivers), sharing=False, **options)
-    except (RasterioError, OSError, ValueError) as error:
-        if remote:
-            raise _remote_failure(uri, error) from error
-        raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
-
-
-def _check_local(path: str, uri: str) -> None:
-    try:
-        if not Path(path).exists():
-            raise SceneNotFound(f"{uri}: there is no such file on this machine; check the path")
-        if Path(path).is_dir():
-            raise SceneUnreadable(f"{uri} is a folder; name a raster file in it")
-        with Path(path).open("rb"):
-            pass
-    except (PermissionError, ValueError) as error:
-        raise SceneUnreadable(f"{uri!r} cannot be opened; check its name and permissions") from error
-
-
-def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    with Path(path).open("rb") as file:
-        head = file.read(4096)
-    if b"<VRTDataset" in head and "VRT" not in drivers:
-        return (
-            f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
-            f"--raster.allow_vrt true if you trust it, or convert it with gdal_translate"
-        )
-    if not head:
-        return f"{uri} is empty (0 bytes); copy or download it again"
-    return (
-        f"{uri} ({Path(path).stat().st_size} bytes) is damaged or no raster of an allowed format "
-        f"({', '.join(drivers)}); download it again or convert it with gdal_translate"
-    )
-
-
-def _remote_failure(uri: str, error: Exception) -> Exception:
-    """Ask the server why, because GDAL's classes do not tell a missing file from a server without ranges."""
-    shown = public_uri(uri)
-    if not uri.lower().startswith(("http://", "https://")):
-        return SceneNotFound(
-            f"{shown} is not there, or these credentials may not read it; check the address and the "
-            f"AWS_* environment variables ({error})"
-        )
-    request = urllib.request.Request(uri, headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s) only, see above
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            status = answer.status
-    except urllib.error.HTTPError as refusal:
-        if refusal.code in (404, 410):
-            return SceneNotFound(
-                f"{shown}: the server says there is no such file (HTTP {refusal.code}); check the address"
-            )
-        if refusal.code < 500:
-            return SceneUnreadable(f"{shown}: the server refuses it (HTTP {refusal.code}); check the permissions")
-        return StorageError(f"{shown}: the server failed (HTTP {refusal.code}); try again later")
-    except OSError as failure:
-        return StorageError(f"{shown}: the server does not answer ({failure}); check the address and the network")
-    if status != 206:
-        return SceneUnreadable(
-            f"{shown}: the server sends only whole files (no HTTP range requests); download the "
-            f"file first and name the local copy"
-        )
-    return SceneUnreadable(
-        f"{shown} is damaged or no raster of an allowed format ({', '.join(DRIVERS)}); check the file"
-    )
 
 
 def open_scene(uri: str, config: RasterConfig) -> Scene:
@@ -242,15 +79,11 @@ def scene_id_of(uris: Sequence[str]) -> str:
     """A folder name from the file stem(s): letters, digits, dot, dash and underscore, at most 120 characters."""
     stems = [Path(urlsplit(uri).path if "://" in uri else uri).stem for uri in uris]
     words = [stem.split("_") for stem in stems]
-    shared = os.path.commonprefix(words) if len(stems) > 1 else words[0]  # works on lists of words as well
-    rest = "-".join("_".join(word[len(shared) :]) for word in words) if len(stems) > 1 else ""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", "_".join([*shared, *([rest] if rest else [])])).strip("._-")
-    return name[:120] or "scene"
-
-
-def has_mask(dataset: Any) -> bool:
-    """True when an internal mask or an alpha band says which pixels are valid."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    shared = 0
+    while len(stems) > 1 and len({tuple(word[: shared + 1]) for word in words}) == 1 and shared < len(words[0]):
+        shared += 1
+    name = "_".join([*words[0][:shared], "-".join("_".join(word[shared:]) for word in words)])
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:120] or "scene"
 
 
 def _check_readable(datasets: Sequence[Any], uris: Sequence[str]) -> None:
@@ -331,9 +164,7 @@ def _choose_bands(dataset: Any, uris: Sequence[str], count: int, wanted: tuple[i
     return tuple(colours[:3]) if len(colours) >= 3 else (colours[0],) * 3
 
 
-def _georeference(
-    dataset: Any, shown: str
-) -> tuple[tuple[float, ...] | None, tuple[GroundControlPoint, ...], str | None]:
+def _georeference(dataset: Any, shown: str) -> tuple[Transform | None, tuple[GroundControlPoint, ...], str | None]:
     """(transform, ground control points, CRS); all empty for a pixel scene. A transform wins over points."""
     points, points_crs = dataset.gcps
     transform = None if dataset.transform.is_identity else dataset.transform
@@ -355,7 +186,8 @@ def _georeference(
             f"{shown} has the degenerate transform {tuple(transform)[:6]}; repair it with gdal_edit.py -a_ullr"
         )
     if transform is not None:
-        return tuple(transform)[:6], (), crs.to_wkt()
+        a, b, c, d, e, f = tuple(transform)[:6]
+        return (a, b, c, d, e, f), (), crs.to_wkt()
     controls = tuple(GroundControlPoint(column=p.col, row=p.row, x=p.x, y=p.y) for p in points)
     return None, controls, crs.to_wkt()
 

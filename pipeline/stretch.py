@@ -102,10 +102,11 @@ def stretch_tables(dtype: np.dtype[Any], low: Sequence[float], high: Sequence[fl
 def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
     """float32 arithmetic is exact enough for 8 bits once the offset is gone; float64 input keeps its precision."""
     wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
-    work = values.astype(np.float64 if wide else np.float32)
+    work: NDArray[Any] = values.astype(np.float64 if wide else np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        work -= work.dtype.type(low)
-        work *= work.dtype.type(255.0 / (high - low))
-        work += work.dtype.type(0.5)
-        np.nan_to_num(work, copy=False, nan=0.0)
-        return np.clip(work, 0.0, 255.0).astype(np.uint8)
+        np.subtract(work, low, out=work)
+        np.multiply(work, 255.0 / (high - low), out=work)
+        np.add(work, 0.5, out=work)
+        np.clip(np.nan_to_num(work, copy=False, nan=0.0), 0.0, 255.0, out=work)
+    bytes_: ByteArray = work.astype(np.uint8)
+    return bytes_

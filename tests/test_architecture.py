@@ -15,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster",),
-    "rasterio": ("raster", "raster_scene"),
+    "rasterio": ("raster", "raster_files", "raster_scene"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
@@ -36,7 +36,18 @@ RANKS = (
     {"types", "errors", "config"},
     {"resampling", "stretch", "geometry", "oracle", "harbour", "synth", "detectors", "training", "evaluation"},
     {"nms", "tiling", "refine"},
-    {"raster", "raster_scene", "storage", "tables", "exports", "preview", "georeference", "command_line", "progress"},
+    {
+        "raster",
+        "raster_files",
+        "raster_scene",
+        "storage",
+        "tables",
+        "exports",
+        "preview",
+        "georeference",
+        "command_line",
+        "progress",
+    },
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger"},
     {"results", "provenance"},
