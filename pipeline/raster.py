@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 import rasterio
@@ -255,34 +255,47 @@ def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
     return cover
 
 
+class Layout(TypedDict, total=False):
+    """How :func:`write_scene` lays a file out."""
+
+    tiled: bool
+    """Tiles (the default) or strips."""
+    block_px: int
+    """Side of a tile, a multiple of 16, or the rows of a strip. Default 512."""
+    compress: str
+    """GDAL's name of the compression. Default ``deflate``."""
+    nodata: float | None
+    overviews: bool
+    """Add averaged overviews down to 256 pixels."""
+    tags: dict[str, str]
+
+
 def write_scene(
     path: str | Path, *, width: int, height: int, bands: int, dtype: str, crs: str | None,
-    transform: Sequence[float] | None, render: Callable[[Window], NDArray[Any]], tiled: bool = True,
-    block_px: int = 512, compress: str = "deflate", nodata: float | None = None, overviews: bool = False,
-    tags: dict[str, str] | None = None,
+    transform: Sequence[float] | None, render: Callable[[Window], NDArray[Any]], **layout: Unpack[Layout],
 ) -> None:  # fmt: skip
     """Write a GeoTIFF of any size in bounded memory, a row of blocks at a time; it appears when it is complete.
 
-    ``render`` answers the (H, W, C) pixels of a scene window. ``block_px`` is the side of a tile (a multiple of
-    16) or the rows of a strip. ``transform`` is (a, b, c, d, e, f). Raises StorageError when it cannot be written.
+    ``render`` answers the (H, W, C) pixels of a scene window; ``transform`` is (a, b, c, d, e, f).
+    Raises StorageError when the file cannot be written.
     """
     target = Path(path)
     part = target.with_name(f".{target.name}.part")
-    options: dict[str, Any] = {"tiled": tiled, "blockysize": block_px, "compress": compress, "nodata": nodata,
-                               "bigtiff": "IF_SAFER", "interleave": "pixel"}  # fmt: skip
-    if tiled:
-        options["blockxsize"] = block_px
-    if transform is not None:
-        options["transform"] = rasterio.Affine(*transform)
+    tiled, block_px = layout.get("tiled", True), layout.get("block_px", 512)
+    profile: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": dtype,
+                               "crs": crs, "nodata": layout.get("nodata"), "tiled": tiled, "blockysize": block_px,
+                               "compress": layout.get("compress", "deflate"), "bigtiff": "IF_SAFER",
+                               "interleave": "pixel"}  # fmt: skip
+    profile |= {"blockxsize": block_px} if tiled else {}
+    profile |= {"transform": rasterio.Affine(*transform)} if transform is not None else {}
     try:
         with gdal_environment(RasterConfig(), ()):
-            with rasterio.open(part, "w", driver="GTiff", width=width, height=height, count=bands, dtype=dtype,
-                               crs=crs, **options) as file:  # fmt: skip
-                file.update_tags(**(tags or {}))
+            with rasterio.open(part, "w", **profile) as file:
+                file.update_tags(**layout.get("tags", {}))
                 for window in _writing_windows(width, height, block_px, tiled):
                     area = RasterioWindow(window.x, window.y, window.width, window.height)
                     file.write(np.ascontiguousarray(render(window).transpose(2, 0, 1)), window=area)
-            if overviews:
+            if layout.get("overviews", False):
                 with rasterio.open(part, "r+") as file:
                     file.build_overviews(overview_factors(width, height), Resampling.average)
         part.replace(target)

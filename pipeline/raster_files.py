@@ -283,7 +283,7 @@ class Pixels:
 
 def _any_channel(pixels: NDArray[Any], nodata: np.generic) -> BoolArray:
     """(H, W) True where any channel differs from ``nodata``: black in red alone is a colour, not a hole."""
-    different = pixels[..., 0] != nodata
+    different: BoolArray = pixels[..., 0] != nodata
     for channel in range(1, pixels.shape[-1]):
         different |= pixels[..., channel] != nodata
     return different
