@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyogrio
@@ -19,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from pipeline import storage
 from pipeline.errors import ConfigError, StorageError
+from pipeline.preview import score_colour
 from pipeline.tables import Table, polygon_corners
 from pipeline.types import BoolArray, FloatArray
 
@@ -68,10 +70,10 @@ def _geometry_texts(corners_world: FloatArray, to_lonlat: LonLat) -> list[str]:
     """(N, 4, 2) world corners to N GeoJSON geometries."""
     corners = _unwrapped(to_lonlat(corners_world.reshape(-1, 2)).reshape(-1, 4, 2))
     closed = np.concatenate([corners, corners[:, :1]], axis=1)
-    closed[_clockwise(corners)] = closed[_clockwise(corners)][:, ::-1]
-    texts = [
-        '{"type":"Polygon","coordinates":[' + _RING % tuple(ring) + "]}" for ring in closed.reshape(-1, 10).tolist()
-    ]
+    clockwise = _clockwise(corners)
+    closed[clockwise] = closed[clockwise][:, ::-1]
+    polygon = '{"type":"Polygon","coordinates":[' + _RING + "]}"
+    texts = [polygon % tuple(ring) for ring in closed.reshape(-1, 10).tolist()]
     crossing = (np.abs(corners[..., 0]) > 180).any(axis=1)
     for row in np.flatnonzero(crossing):
         texts[row] = _split_at_antimeridian(closed[row])
@@ -81,7 +83,11 @@ def _geometry_texts(corners_world: FloatArray, to_lonlat: LonLat) -> list[str]:
 
 
 def _unwrapped(lonlat: FloatArray) -> FloatArray:
-    """Rings whose longitudes do not jump, with their middle in [-180, 180]; only rings that need it change."""
+    """Rings whose longitudes do not jump, with their middle in [-180, 180]; only rings that need it change.
+
+    Where the projection has no answer (infinity), everything becomes NaN.
+    """
+    lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
     longitudes = lonlat[..., 0]
     turns = np.rint((longitudes - longitudes[:, :1]) / 360)
     turns = turns + np.rint((longitudes - 360 * turns).mean(axis=1, keepdims=True) / 360)
@@ -106,9 +112,10 @@ def _split_at_antimeridian(ring: FloatArray) -> str:
 
 
 def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
-    """Write detections as a GeoPackage with one polygon layer, in the scene's CRS (None: undefined).
+    """Write detections as a GeoPackage with one polygon layer, in the scene's CRS (None: undefined), and its style.
 
-    The date that the format wants in its contents table is a constant: the same table gives the same bytes.
+    QGIS finds the style by its name, that of the layer, in a ``.qml`` beside the file. The date that the format
+    wants in its contents table is a constant: the same table gives the same bytes.
     Raises StorageError when the file cannot be written.
     """
     with _gdal_options(OGR_CURRENT_DATE="2000-01-01T00:00:00.000Z"), warnings.catch_warnings():
@@ -127,6 +134,45 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
             )
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
             raise StorageError(f"cannot write {path.name}: {error}") from error
+    path.with_suffix(".qml").write_text(_qgis_style(), encoding="utf-8", newline="\n")
+
+
+def _qgis_style() -> str:
+    """A QGIS layer style: outlines coloured by score in steps of 0.1, labelled with class and score when near."""
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology|Labeling")
+    renderer = ET.SubElement(
+        root, "renderer-v2", type="graduatedSymbol", attr="score", graduatedMethod="GraduatedColor"
+    )
+    ranges, symbols = (ET.SubElement(renderer, name) for name in ("ranges", "symbols"))
+    for step in range(10):
+        lower, upper, name = step / 10, (step + 1) / 10, str(step)
+        label = f"score {lower:.1f} – {upper:.1f}"
+        ET.SubElement(
+            ranges, "range", lower=f"{lower:.1f}", upper=f"{upper:.1f}", symbol=name, label=label, render="true"
+        )
+        symbol = ET.SubElement(symbols, "symbol", type="fill", name=name, alpha="1")
+        layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0"})
+        red, green, blue = score_colour((lower + upper) / 2, 0.0)
+        _options(
+            layer, style="no", outline_color=f"{red},{green},{blue},255", outline_width="0.5", outline_style="solid"
+        )
+    labeling = ET.SubElement(root, "labeling", type="simple")
+    settings = ET.SubElement(labeling, "settings", calloutType="simple")
+    text = {"fieldName": "class_name || ' ' || format_number(score, 2)", "isExpression": "1", "fontSize": "8"}
+    style = ET.SubElement(settings, "text-style", {**text, "fontSizeUnit": "Point", "textColor": "30,30,30,255"})
+    buffer = {"bufferDraw": "1", "bufferSize": "0.8", "bufferSizeUnits": "MM", "bufferColor": "255,255,255,230"}
+    ET.SubElement(style, "text-buffer", buffer)
+    ET.SubElement(settings, "placement", placement="1", dist="1", distUnits="MM")
+    ET.SubElement(settings, "rendering", scaleVisibility="1", scaleMin="25000", scaleMax="1", drawLabels="1")
+    ET.SubElement(root, "layerGeometryType").text = "2"
+    ET.indent(root)
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, "unicode") + "\n"
+
+
+def _options(parent: ET.Element, **values: str) -> None:
+    options = ET.SubElement(parent, "Option", type="Map")
+    for name, value in values.items():
+        ET.SubElement(options, "Option", name=name, type="QString", value=value)
 
 
 @contextmanager
@@ -140,13 +186,22 @@ def _gdal_options(**options: str) -> Iterator[None]:
         pyogrio.set_gdal_config_options(before)
 
 
-def read_aoi(uri: str) -> tuple[BaseGeometry, str | None]:
-    """The union of all polygons in the first layer of a vector file, and the WKT of its CRS (None: it names none).
+_INDIRECT = (b"<OGRVRT", b"<OGRWFS", b"gdal_streamed_alg")
+"""Marks of files that make GDAL read other files and addresses: virtual layers, web services, pipelines."""
 
+
+def read_aoi(uri: str) -> tuple[BaseGeometry, str | None]:
+    """The union of all polygons in the first layer of a vector file, and its CRS (None: it names none).
+
+    The CRS is WKT, or an authority's code such as ``EPSG:4326`` where the file knows one.
     Raises ConfigError when there is no such file, it is no vector file, or it holds no polygon.
     """
     try:
         with storage.fetched_file(uri) as path:
+            with path.open("rb") as file:
+                head = file.read(4096)
+                if any(mark in head for mark in _INDIRECT):
+                    raise ConfigError(f"{uri} only points to other data; give the vector file itself")
             meta, _, geometry, _ = pyogrio.raw.read(path, layer=0, columns=[], force_2d=True)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise ConfigError(

@@ -242,7 +242,7 @@ def _row_columns(rows: Detections, names: _RowNames) -> dict[str, Any]:
         "stage": _pick(pa.array(STAGES, pa.string()), rows.stage),
         "edge": rows.edge,
         "n_merged": rows.n_merged.astype(np.int32),
-        "entropy": pa.array(rows.entropy, mask=np.isnan(rows.entropy)),
+        "entropy": pa.array(rows.entropy, from_pandas=True),
         "tile_id": _pick(names.tiles, rows.tile_index),
         "scene_id": _repeat(identity.scene_id, len(rows)),
         "model_id": _repeat(identity.model_id, len(rows)),
@@ -264,7 +264,8 @@ def _measure_columns(measures: GroundMeasures | None, rows: IntArray) -> dict[st
     if measures is None:
         return dict.fromkeys(names, pa.nulls(len(rows), pa.float64()))
     # 17 bits are 4e-6 of the value, far below what a pixel can tell, and a third of the bytes.
-    return {name: _round_bits(np.asarray(getattr(measures, name))[rows], 17) for name in names}
+    rounded = {name: _round_bits(np.asarray(getattr(measures, name))[rows], 17) for name in names}
+    return {name: pa.array(values, from_pandas=True) for name, values in rounded.items()}  # NaN becomes null
 
 
 def _round_bits(values: FloatArray, bits: int) -> FloatArray:

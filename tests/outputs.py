@@ -1,0 +1,113 @@
+"""Detections tables of any size for the tests and benchmarks of the output formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyproj
+
+from pipeline.tables import Table, TableIdentity, detections_table
+from pipeline.types import Detections, FloatArray, Frame
+
+UTM_32N = pyproj.CRS.from_epsg(32632)
+CLASSES = ("ship", 'quay "crane"', "Möwe")
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Sizes on the ground, (N,) each."""
+
+    length_m: FloatArray
+    width_m: FloatArray
+    area_m2: FloatArray
+    azimuth_deg: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Everything a table is made from, in the order the detections arrived."""
+
+    corners_world: FloatArray
+    px_boxes: FloatArray
+    measures: Measures | None
+    detections: Detections
+    identity: TableIdentity
+    tile_ids: tuple[str, ...]
+
+    def table(self) -> Table:
+        """The table of the sample."""
+        return detections_table(
+            corners_world=self.corners_world,
+            px_boxes=self.px_boxes,
+            measures=self.measures,
+            detections=self.detections,
+            tile_ids=self.tile_ids,
+            identity=self.identity,
+        )
+
+    def rows(self, keep: np.ndarray) -> Sample:
+        """The sample with the rows of ``keep``, in that order."""
+        measured = self.measures
+        return Sample(
+            self.corners_world[keep],
+            self.px_boxes[keep],
+            measured and Measures(*(getattr(measured, name)[keep] for name in Measures.__slots__)),
+            self.detections[keep],
+            self.identity,
+            self.tile_ids,
+        )
+
+
+def sample(n: int, *, seed: int = 0, georeferenced: bool = True, gsd_m: float = 10.0) -> Sample:
+    """``n`` random boxes in a 100,000 pixel scene of ``gsd_m``: in UTM zone 32 north, or of pixels alone."""
+    rng = np.random.default_rng(seed)
+    width = rng.uniform(8, 40, n)
+    boxes = np.column_stack(
+        [
+            rng.uniform(50, 99_950, (n, 2)),
+            width,
+            width * rng.uniform(0.2, 0.6, n),
+            rng.uniform(-np.pi / 2, np.pi / 2, n),
+        ]
+    )
+    corners = box_corners(boxes)
+    world = np.array([400_000.0, 5_600_000.0]) + corners * (gsd_m, -gsd_m) if georeferenced else corners
+    return Sample(
+        corners_world=world,
+        px_boxes=boxes,
+        measures=ground_measures(boxes, gsd_m) if georeferenced else None,
+        detections=Detections(
+            boxes,
+            rng.uniform(0.3, 1, n).astype(np.float32).astype(np.float64),
+            rng.integers(0, len(CLASSES), n),
+            Frame.LATTICE,
+            edge=rng.random(n) < 0.1,
+            tile_index=rng.integers(0, 100, n),
+            n_merged=rng.integers(1, 5, n),
+        ),
+        identity=TableIdentity(scene_id="S2A_demo", model_id="ships@0123456789ab", run_id="f" * 16, classes=CLASSES),
+        tile_ids=tuple(f"r{i // 10:04d}c{i % 10:04d}" for i in range(100)),
+    )
+
+
+def box_corners(boxes: FloatArray) -> FloatArray:
+    """(N, 5) boxes to (N, 4, 2) corners, clockwise on screen."""
+    cos, sin = np.cos(boxes[:, 4:]), np.sin(boxes[:, 4:])
+    along, across = np.hstack([cos, sin]) * boxes[:, 2:3] / 2, np.hstack([-sin, cos]) * boxes[:, 3:4] / 2
+    centre = boxes[:, :2]
+    return np.stack(
+        [centre - along - across, centre + along - across, centre + along + across, centre - along + across], 1
+    )
+
+
+def ground_measures(boxes: FloatArray, gsd_m: float) -> Measures:
+    """What a tangent plane would measure; good enough where only the columns matter."""
+    length, width = boxes[:, 2] * gsd_m, boxes[:, 3] * gsd_m
+    return Measures(length, width, length * width, (np.degrees(boxes[:, 4]) + 90) % 180)
+
+
+def utm_to_lonlat(points: FloatArray) -> FloatArray:
+    """(N, 2) eastings and northings of UTM zone 32 north to longitude and latitude."""
+    transformer = pyproj.Transformer.from_crs(UTM_32N, 4326, always_xy=True)
+    return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))

@@ -1,0 +1,232 @@
+"""GeoJSON by the letter of RFC 7946, GeoPackage and style, and areas of interest read from people's files."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigError, StorageError
+from pipeline.exports import read_aoi, write_geojson, write_gpkg
+from pipeline.tables import DETECTION_SCHEMA, polygon_corners
+from tests.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
+
+
+def degrees(points: np.ndarray) -> np.ndarray:
+    """World coordinates that are longitude and latitude already."""
+    return points
+
+
+def in_degrees(boxes: list[tuple[float, float, float, float, float]]) -> Sample:
+    """A sample whose boxes are given in degrees."""
+    few, array = sample(len(boxes)), np.array(boxes, np.float64).reshape(-1, 5)
+    return Sample(box_corners(array), few.px_boxes, few.measures, few.detections, few.identity, few.tile_ids)
+
+
+def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
+    write_geojson(table, path, to_lonlat)
+    collection = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda text: pytest.fail(text))
+    assert set(collection) == {"type", "features"}, "RFC 7946 knows no crs member"
+    assert collection["type"] == "FeatureCollection"
+    return collection["features"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 99, 100, 101, 200])
+def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at the seams between streamed chunks."""
+    monkeypatch.setattr("pipeline.exports._CHUNK_ROWS", 100)
+    assert len(features(sample(n).table(), tmp_path / "d.geojson")) == n
+
+
+def test_geojson_tells_all_properties_as_the_table_has_them(tmp_path: Path) -> None:
+    table = sample(300).table()
+    expected = table.drop_columns(["geometry", "bbox"]).to_pylist()
+    for feature, row in zip(features(table, tmp_path / "d.geojson"), expected, strict=True):
+        assert list(feature["properties"]) == list(row)
+        for name, value in row.items():
+            told = feature["properties"][name]
+            assert told == (pytest.approx(value, rel=1e-5, abs=1e-4) if isinstance(value, float) else value), name
+
+
+def test_geojson_places_corners_to_a_millimetre(tmp_path: Path) -> None:
+    table = sample(300).table()
+    rings = np.array([f["geometry"]["coordinates"][0] for f in features(table, tmp_path / "d.geojson")])
+    truth = utm_to_lonlat(polygon_corners(table).reshape(-1, 2)).reshape(-1, 4, 2)
+    assert np.abs(rings[:, :4] - truth).max() <= 0.51e-8  # degrees; 1e-8 is 1.1 mm
+
+
+@pytest.mark.parametrize("georeferenced", [True, False])
+def test_rings_are_closed_and_right_handed(georeferenced: bool, tmp_path: Path) -> None:
+    """RFC 7946 §3.1.6, also where the map from world to degrees mirrors (a pixel frame has y pointing down)."""
+    table = sample(200, georeferenced=georeferenced).table()
+    mirror = utm_to_lonlat if georeferenced else (lambda points: points * (1e-4, -1e-4))
+    rings = [shapely.LinearRing(f["geometry"]["coordinates"][0]) for f in features(table, tmp_path / "d", mirror)]
+    assert all(ring.is_ccw for ring in rings)
+    assert all(len(ring.coords) == 5 and ring.coords[0] == ring.coords[-1] for ring in rings)
+
+
+@given(
+    longitude=st.sampled_from([180.0, -180.0, 179.9999, -179.9999]),
+    latitude=st.floats(-80, 80),
+    angle=st.floats(-1.5, 1.5),
+    convention=st.sampled_from(["signed", "0 to 360"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_box_across_the_antimeridian_is_cut_there(
+    longitude: float, latitude: float, angle: float, convention: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Both parts lie in [-180, 180], are right-handed, and together are as large as the box."""
+    table = in_degrees([(longitude, latitude, 0.01, 0.004, angle)]).table()
+
+    def wrapped(points: np.ndarray) -> np.ndarray:
+        shift = 180 if convention == "signed" else 0
+        return np.column_stack([(points[:, 0] + shift) % 360 - shift, points[:, 1]])
+
+    (feature,) = features(table, tmp_path_factory.mktemp("cut") / "d.geojson", wrapped)
+    shape = shapely.geometry.shape(feature["geometry"])
+    assert isinstance(shape, shapely.MultiPolygon)
+    assert len(shape.geoms) == 2
+    west, _, east, _ = shape.bounds
+    assert (west, east) == (-180.0, 180.0)
+    assert all(part.exterior.is_ccw for part in shape.geoms)
+    assert shape.area == pytest.approx(0.01 * 0.004, rel=1e-3)
+    assert all(part.bounds[2] - part.bounds[0] < 0.02 for part in shape.geoms)
+
+
+def test_longitudes_beyond_180_come_home_and_what_has_no_place_is_null(tmp_path: Path) -> None:
+    table = in_degrees([(200.0, 10.0, 0.01, 0.004, 0.3)]).table()
+    (feature,) = features(table, tmp_path / "a", degrees)
+    assert shapely.geometry.shape(feature["geometry"]).centroid.x == pytest.approx(-160.0, abs=1e-6)
+    (feature,) = features(table, tmp_path / "b", lambda points: np.full_like(points, np.inf))
+    assert feature["geometry"] is None
+
+
+def test_geojson_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory at ten chunks of features is hardly above that at two: no list of everything."""
+    monkeypatch.setattr("pipeline.exports._CHUNK_ROWS", 500)
+    peaks = []
+    for n in (1_000, 5_000):
+        table = sample(n).table()
+        tracemalloc.start()
+        write_geojson(table, tmp_path / "d.geojson", utm_to_lonlat)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.25 * peaks[0], f"{peaks[0] / 1e6:.0f} and {peaks[1] / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize("n", [0, 500])
+@pytest.mark.parametrize("crs", [UTM_32N.to_wkt(), None])
+def test_gpkg_bytes_are_the_same_whenever_it_is_written(n: int, crs: str | None, tmp_path: Path) -> None:
+    table = sample(n).table()
+    write_gpkg(table, tmp_path / "a.gpkg", crs)
+    time.sleep(1.1)  # GeoPackage times have milliseconds, SQLite's own change counters seconds
+    write_gpkg(table, tmp_path / "b.gpkg", crs)
+    assert (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
+
+
+def test_gpkg_of_a_pixel_scene_has_the_undefined_cartesian_crs(tmp_path: Path) -> None:
+    write_gpkg(sample(5, georeferenced=False).table(), tmp_path / "d.gpkg", None)
+    with sqlite3.connect(tmp_path / "d.gpkg") as database:
+        assert database.execute("SELECT table_name, srs_id FROM gpkg_contents").fetchall() == [("detections", -1)]
+        assert database.execute("SELECT srs_id FROM gpkg_geometry_columns").fetchall() == [(-1,)]
+    database.close()
+
+
+def test_gpkg_has_every_column_of_the_table(tmp_path: Path) -> None:
+    write_gpkg(sample(5).table(), tmp_path / "d.gpkg", UTM_32N.to_wkt())
+    info = pyogrio.read_info(tmp_path / "d.gpkg", layer="detections")
+    assert list(info["fields"]) == [name for name in DETECTION_SCHEMA.names if name not in ("geometry", "bbox")]
+
+
+def test_gpkg_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write d\.gpkg"):
+        write_gpkg(sample(5).table(), tmp_path / "missing" / "d.gpkg", None)
+
+
+def test_the_gdal_options_of_the_process_are_left_as_they_were(tmp_path: Path) -> None:
+    write_gpkg(sample(1).table(), tmp_path / "d.gpkg", None)
+    assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
+
+
+def test_the_qgis_style_is_graduated_by_score_without_gaps(tmp_path: Path) -> None:
+    write_gpkg(sample(1).table(), tmp_path / "detections.gpkg", None)
+    root = ET.fromstring((tmp_path / "detections.qml").read_text(encoding="utf-8"))
+    renderer = root.find("renderer-v2")
+    assert (root.tag, renderer.get("type"), renderer.get("attr")) == ("qgis", "graduatedSymbol", "score")
+    bounds = [(float(r.get("lower")), float(r.get("upper"))) for r in renderer.iter("range")]
+    assert (bounds[0][0], bounds[-1][1]) == (0.0, 1.0)
+    assert all(left[1] == right[0] for left, right in pairwise(bounds))
+    assert {r.get("symbol") for r in renderer.iter("range")} == {s.get("name") for s in renderer.iter("symbol")}
+    assert "class_name" in root.find("labeling/settings/text-style").get("fieldName")
+
+
+SQUARES = shapely.MultiPolygon([shapely.box(9, 50, 10, 51), shapely.box(9.5, 50, 11, 51)])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "driver"), [("geojson", "GeoJSON"), ("gpkg", "GPKG"), ("shp", "ESRI Shapefile"), ("fgb", "FlatGeobuf")]
+)
+def test_an_area_of_interest_is_the_union_of_a_files_polygons(suffix: str, driver: str, tmp_path: Path) -> None:
+    path = tmp_path / f"aoi.{suffix}"
+    wkb = np.array([shapely.to_wkb(part) for part in SQUARES.geoms], object)
+    pyogrio.raw.write(path, wkb, [], [], driver=driver, geometry_type="Polygon", crs="EPSG:4326")
+    area, crs = read_aoi(str(path))
+    assert area.equals(shapely.box(9, 50, 11, 51))
+    assert crs is not None
+    assert pyproj.CRS.from_user_input(crs).equals(4326, ignore_axis_order=True)
+
+
+def test_an_area_in_another_crs_keeps_it(tmp_path: Path) -> None:
+    wkb = np.array([shapely.to_wkb(shapely.box(4e5, 5e6, 5e5, 6e6))], object)
+    pyogrio.raw.write(tmp_path / "a.gpkg", wkb, [], [], driver="GPKG", geometry_type="Polygon", crs="EPSG:32632")
+    assert "32632" in read_aoi(str(tmp_path / "a.gpkg"))[1]
+
+
+def test_a_bow_tie_is_repaired(tmp_path: Path) -> None:
+    bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": bow_tie}))
+    area, _ = read_aoi(str(tmp_path / "a.geojson"))
+    assert area.is_valid
+    assert area.area == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "there is no file"),
+        ("not a map", "no vector file"),
+        ('{"type":"FeatureCollection","features":[]}', "holds no polygon"),
+        ('{"type":"Feature","properties":{},"geometry":{"type":"Point","coordinates":[1,2]}}', "holds no polygon"),
+        ('{"type":"Feature","properties":{},"geometry":null}', "holds no polygon"),
+    ],
+)
+def test_what_is_no_area_is_refused_in_one_sentence(content: str | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "aoi.geojson"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        read_aoi(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_area_is_read_from_files_only(tmp_path: Path) -> None:
+    """GDAL would take database addresses and read other files through a VRT; an area of interest may do neither."""
+    with pytest.raises(ConfigError, match="there is no file"):
+        read_aoi("PG:host=localhost dbname=secrets")
+    (tmp_path / "other.geojson").write_text(json.dumps(shapely.geometry.mapping(shapely.box(0, 0, 1, 1))))
+    layer = '<OGRVRTLayer name="other"><SrcDataSource relativeToVRT="1">other.geojson</SrcDataSource></OGRVRTLayer>'
+    (tmp_path / "aoi.geojson").write_text(f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>")
+    with pytest.raises(ConfigError, match="points to other data"):
+        read_aoi(str(tmp_path / "aoi.geojson"))
