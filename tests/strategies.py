@@ -21,7 +21,7 @@ def obbs(
     draw: st.DrawFn,
     *,
     min_size: int = 1,
-    max_size: int = 12,
+    max_size: int = 4,
     extent: float = 100.0,
     sides: tuple[float, float] = (1.0, 60.0),
 ) -> FloatArray:
