@@ -267,7 +267,7 @@ class Layout(TypedDict, total=False):
     nodata: float | None
     overviews: bool
     """Add averaged overviews down to 256 pixels."""
-    tags: dict[str, str]
+    tags: dict[str, str] | None
 
 
 def write_scene(
@@ -291,7 +291,7 @@ def write_scene(
     try:
         with gdal_environment(RasterConfig(), ()):
             with rasterio.open(part, "w", **profile) as file:
-                file.update_tags(**layout.get("tags", {}))
+                file.update_tags(**(layout.get("tags") or {}))
                 for window in _writing_windows(width, height, block_px, tiled):
                     area = RasterioWindow(window.x, window.y, window.width, window.height)
                     file.write(np.ascontiguousarray(render(window).transpose(2, 0, 1)), window=area)

@@ -96,7 +96,7 @@ def _by_table(pixels: NDArray[Any], stretch: Stretch) -> ByteArray:
 def stretch_tables(dtype: np.dtype[Any], low: Sequence[float], high: Sequence[float]) -> list[ByteArray]:
     """One table per band: bit pattern of an integer pixel → byte. ``dtype`` has 8 or 16 bits."""
     values = np.arange(1 << (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}").view(dtype)
-    return [_linear(values, a, b) for a, b in zip(low, high, strict=True)]
+    return [_linear(values.astype(np.float64), a, b) for a, b in zip(low, high, strict=True)]
 
 
 def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
