@@ -1,0 +1,99 @@
+"""The dry run's figures come from the plan, and every warning appears exactly when its cause does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pyproj import CRS
+
+from pipeline.config import RasterConfig, RunConfig
+from pipeline.georeference import Georeference
+from pipeline.inspection import Inspection, Pace, Plan, inspect, render_text
+from pipeline.tiling import make_lattice, plan_blocks, plan_tiles
+from pipeline.types import ModelCard, Scene
+
+CARD = ModelCard(
+    name="ships", classes=("ship",), gsd_m=10.0, bands=("red", "green", "blue"), input_px=320, sha256="0" * 64,
+    longest_object_m=400.0,
+)  # fmt: skip
+SCENE = Scene(
+    scene_id="harbour", uris=("harbour.tif",), width=5000, height=4000, bands=(3, 2, 1), band_count=4, dtype="uint16",
+    driver="GTiff", crs_wkt=CRS("EPSG:32633").to_wkt(), transform=(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0),
+    nodata=0.0, block_width=256, block_height=256, overviews=(2, 4),
+)  # fmt: skip
+
+
+def look(
+    card: ModelCard = CARD, *, config: RunConfig | None = None, gsd: str = "model", halo_px: int = 44,
+    block_mpx: float = 24.0, workers: int = 1, tile_px: int = 512, **changes: Any,
+) -> Inspection:  # fmt: skip
+    scene = replace(SCENE, **changes)
+    place = Georeference.of(scene)
+    lattice = make_lattice(scene, gsd, card.gsd_m, place.ground_gsd() if place else None)
+    tiles = plan_tiles(lattice, tile_px, halo_px)
+    blocks = plan_blocks(tiles, scene, lattice, block_mpx)
+    plan = Plan(lattice=lattice, tile_px=tile_px, halo_px=halo_px, tiles=tiles, blocks=blocks, tiles_outside_aoi=2)
+    pace = Pace(seconds_per_tile=0.5, workers=workers, source="measured")
+    return inspect(scene, card, plan, config or RunConfig(), pace)
+
+
+def test_figures_are_those_of_the_plan() -> None:
+    seen = look()
+    assert (seen.tiles, seen.resampling, seen.tiles_outside_aoi) == (11 * 9, (1.0, 1.0), 2)
+    assert seen.decoded_bytes == seen.decoded_px * 3 * 2
+    assert seen.amplification == seen.decoded_px / (5000 * 4000)
+    assert 1 < seen.amplification <= 1.3
+    assert seen.estimated_s == pytest.approx(99 * 0.5)
+    assert look(workers=3).estimated_s == pytest.approx(99 * 0.5 / 3)
+
+
+def test_a_well_made_scene_gets_no_warning() -> None:
+    assert look().warnings == ()
+
+
+def test_the_text_says_everything_once() -> None:
+    text = render_text(look())
+    for said in (
+        "harbour.tif", "5,000 x 4,000 px = 20.0 Mpx, GTiff", "uint16, bands 3, 2, 1 of 4", "WGS 84 / UTM zone 33N (EPSG:32633)",
+        "10 x 10 m", "nodata", "tiles of 256 x 256 px", "1/2, 1/4", "99 of 512 px, halo 44 px", "2 more outside",
+        "MB uncompressed", "ships, 10 m, ship; bands red, green, blue", "50 s at 0.5 s per tile (measured)",
+    ):  # fmt: skip
+        assert text.count(said) == 1, said
+    assert "warning" not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ("no overviews on 400 Mpx", {"width": 20_000, "height": 20_000, "overviews": ()}),
+        ("decoded in units of 5000 x 4000 px", {"block_width": 5000, "block_height": 4000}),
+        ("PNG can only be read from the top", {"driver": "PNG", "width": 20_000, "height": 20_000}),
+        ("1 band(s) are read but the model knows 3", {"bands": (1,)}),
+        ("repeat one another", {"bands": (1, 1, 1)}),
+        ("uint16 pixels without a stretch", {"config": RunConfig(raster=RasterConfig(stretch="none"))}),
+        ("no georeference", {"crs_wkt": None, "transform": None}),
+        ("scene pixels become one", {"transform": (1.0, 0.0, 5e5, 0.0, -1.0, 5e6)}),
+        ("magnified 3", {"transform": (30.0, 0.0, 5e5, 0.0, -30.0, 5e6), "width": 500, "height": 500}),
+        ("30 m pixels but the model was trained at 10 m", {
+            "transform": (30.0, 0.0, 5e5, 0.0, -30.0, 5e6), "gsd": "native",
+        }),
+        ("does not say its GSD", {"card": replace(CARD, gsd_m=None)}),
+        ("halo of 20 px is 200 m, but objects may be 400 m", {"halo_px": 20}),
+        ("only 200 x 100 px of a tile of 512 px", {"width": 200, "height": 100}),
+        ("block_mpx to 52", {"width": 100_000, "block_width": 100_000, "block_height": 1}),
+        ("gdal_translate -of COG", {"block_width": 1024, "block_height": 1024, "block_mpx": 4.0}),
+        ("cannot keep 64 workers busy", {"workers": 64}),
+    ],
+)  # fmt: skip
+def test_what_will_hurt_is_said_with_a_remedy(said: str, changes: dict[str, Any]) -> None:
+    seen = look(**changes)
+    assert len([sentence for sentence in seen.warnings if said in sentence]) == 1, seen.warnings
+    assert f"warning: {seen.warnings[0]}" in render_text(seen)
+
+
+def test_the_block_size_a_warning_asks_for_is_enough() -> None:
+    wide = {"width": 100_000, "block_width": 100_000, "block_height": 1}
+    assert look(**wide).amplification > 1.3
+    assert look(**wide, block_mpx=52.0).amplification <= 1.3
