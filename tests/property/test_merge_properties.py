@@ -1,0 +1,131 @@
+"""What holds for the merge of any detections."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.geometry import intersection_area_pairs, obb_to_corners, rotated_iou_pairs
+from pipeline.nms import merge, rotated_nms, total_order
+from pipeline.types import Detections, FloatArray, Frame, IntArray
+from tests.strategies import detections
+
+THRESHOLDS = st.sampled_from([0.05, 0.3, 0.5, 0.9])
+COLUMNS = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
+
+
+def same(a: Detections, b: Detections) -> bool:
+    """Equal bit for bit, row by row."""
+    return all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in COLUMNS)
+
+
+def pairs(d: Detections) -> tuple[IntArray, IntArray]:
+    """All ordered pairs of different rows of one class."""
+    i, j = np.nonzero((d.class_ids[:, None] == d.class_ids) & ~np.eye(len(d), dtype=bool))
+    return i, j
+
+
+def shapely_greedy(d: Detections, iou_threshold: float) -> IntArray:
+    """Greedy NMS written plainly on GEOS areas: the reference."""
+    order = total_order(d)
+    shapes = shapely.polygons(obb_to_corners(d.boxes[order]))
+    i, j = shapely.STRtree(shapes).query(shapes)
+    common, area = np.zeros((len(d), len(d))), d.boxes[order, 2] * d.boxes[order, 3]
+    common[i, j] = shapely.area(shapely.intersection(shapes[i], shapes[j]))
+    beaten = common / (area[:, None] + area - common) > iou_threshold
+    beaten &= d.class_ids[order][:, None] == d.class_ids[order]
+    kept: list[int] = []
+    for row in range(len(d)):
+        if not beaten[row, kept].any():
+            kept.append(row)
+    return order[kept]
+
+
+@given(detections(), THRESHOLDS, st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_merge_ignores_the_order_of_its_input(d: Detections, threshold: float, seed: int) -> None:
+    """Bit for bit, in every column, row order included; scores tie often, rows repeat now and then."""
+    shuffled = d[np.random.default_rng(seed).permutation(len(d))]
+    assert same(merge(d, iou_threshold=threshold), merge(shuffled, iou_threshold=threshold))
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_merge_is_idempotent(d: Detections, threshold: float) -> None:
+    once = merge(d, iou_threshold=threshold)
+    assert same(once, merge(once, iou_threshold=threshold))
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_merge_loses_no_look(d: Detections, threshold: float) -> None:
+    """The looks behind the merged boxes are all the looks there were, per class."""
+    merged = merge(d, iou_threshold=threshold)
+    for class_id in range(3):
+        looks = d.n_merged[d.class_ids == class_id].sum()
+        assert merged.n_merged[merged.class_ids == class_id].sum() == looks
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_no_two_kept_boxes_of_a_class_overlap_more_than_the_threshold(d: Detections, threshold: float) -> None:
+    merged = merge(d, iou_threshold=threshold)
+    i, j = pairs(merged)
+    assert (rotated_iou_pairs(merged.boxes[i], merged.boxes[j]) <= threshold).all()
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_no_kept_cut_box_is_half_covered_by_a_whole_one_of_the_input(d: Detections, threshold: float) -> None:
+    merged = merge(d, iou_threshold=threshold)
+    cut, whole = merged[merged.edge], d[~d.edge]
+    i, j = np.nonzero(cut.class_ids[:, None] == whole.class_ids)
+    common = intersection_area_pairs(cut.boxes[i], whole.boxes[j])
+    assert (common < 0.5 * cut.boxes[i, 2] * cut.boxes[i, 3]).all()
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_every_dropped_box_has_a_reason(d: Detections, threshold: float) -> None:
+    """A whole box goes only for a kept box of its class, ranked before it, with an IoU above the threshold."""
+    whole = d[~d.edge]
+    kept = rotated_nms(whole.boxes, whole.scores, whole.class_ids, threshold)
+    assert (np.diff(whole.scores[kept]) <= 0).all()
+    for row in np.setdiff1d(np.arange(len(whole)), kept):
+        rivals = kept[(whole.class_ids[kept] == whole.class_ids[row]) & (whole.scores[kept] >= whole.scores[row])]
+        box = np.repeat(whole.boxes[row : row + 1], len(rivals), axis=0)
+        assert (rotated_iou_pairs(box, whole.boxes[rivals]) > threshold).any()
+
+
+@given(detections(edges=False), st.sampled_from([0.0501, 0.3001, 0.5001, 0.9001]))
+@settings(max_examples=60, deadline=None)
+def test_nms_keeps_what_greedy_nms_on_shapely_keeps(d: Detections, threshold: float) -> None:
+    """Differential; thresholds that no box of round numbers meets exactly."""
+    expected = shapely_greedy(d, threshold)
+    assert rotated_nms(d.boxes, d.scores, d.class_ids, threshold).tolist() == expected.tolist()
+
+
+@given(detections(), detections(), THRESHOLDS)
+@settings(max_examples=60, deadline=None)
+def test_what_is_far_away_changes_nothing(a: Detections, b: Detections, threshold: float) -> None:
+    far: FloatArray = b.boxes + np.array([1 << 20, -(1 << 19), 0, 0, 0])
+    b = Detections(far, b.scores, b.class_ids, b.frame, b.edge, b.tile_index, b.stage, b.n_merged, b.entropy)
+    together = merge(Detections.concat([a, b], Frame.LATTICE), iou_threshold=threshold)
+    near = together.boxes[:, 0] < 1 << 19
+    assert same(together[near], merge(a, iou_threshold=threshold))
+    assert same(together[~near], merge(b, iou_threshold=threshold))
+
+
+def test_nms_equals_shapely_at_scale() -> None:
+    """1,000 crowded boxes of very different sizes and shapes, five classes, four thresholds: the same rows kept."""
+    generator = np.random.default_rng(11)
+    n = 1000
+    size = 10 ** generator.uniform(0, 2.3, (n, 2))
+    boxes = np.column_stack([generator.uniform(0, 500, (n, 2)), size, generator.uniform(-4, 4, n)])
+    d = Detections(boxes, generator.uniform(size=n), generator.integers(0, 5, n), Frame.LATTICE)
+    for threshold in (0.02, 0.1, 0.3, 0.6):
+        expected = shapely_greedy(d, threshold)
+        assert 50 < len(expected) < n
+        assert rotated_nms(d.boxes, d.scores, d.class_ids, threshold).tolist() == expected.tolist()
