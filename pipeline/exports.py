@@ -6,9 +6,11 @@ pyogrio's only home.
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -133,8 +135,35 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
                 layer_options=None if crs_wkt else {"SRID": -1},
             )
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
-            raise StorageError(f"cannot write {path.name}: {error}") from error
+            raise StorageError(f"cannot write {path.name}{_free_space(path)}: {error}") from error
+    if not _complete(path, len(table)):
+        raise StorageError(f"{path.name} is incomplete{_free_space(path)}; free some space or choose another --out")
     path.with_suffix(".qml").write_text(_qgis_style(), encoding="utf-8", newline="\n")
+
+
+def _complete(path: Path, rows: int) -> bool:
+    """Whether the layer, its spatial index and its extent all reached the disk.
+
+    GDAL builds the last two while it closes the file, and says nothing when the disk is full by then.
+    """
+    with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as database:
+        try:
+            counts = [
+                database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - constants of our own
+                for name in (LAYER, f"rtree_{LAYER}_geom_rowid")
+            ]
+            extent = database.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents").fetchone()
+            sound = database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            return False
+    return sound and counts == [rows, rows] and (rows == 0 or None not in extent)
+
+
+def _free_space(path: Path) -> str:
+    """How much room is left, for the message of a write that failed for reasons GDAL tells badly."""
+    if not path.parent.is_dir():
+        return ""
+    return f" ({shutil.disk_usage(path.parent).free / 1e6:.1f} MB free on its disk)"
 
 
 def _qgis_style() -> str:

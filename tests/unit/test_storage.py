@@ -1,0 +1,305 @@
+"""Staging, publishing and fetching on the local disk and on fsspec's in-memory store."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipeline import storage
+from pipeline.errors import ConfigError, ModelError, StorageError
+from pipeline.storage import (
+    MANIFEST,
+    check_writable,
+    exists,
+    fetch_folder,
+    fetched_file,
+    is_local,
+    publish_folder,
+    read_text,
+    redacted,
+    staging_folder,
+)
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """The in-memory store, emptied before and after."""
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+    yield fs
+    fs.store.clear()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Retries without waiting; the pauses asked for."""
+    pauses: list[float] = []
+    monkeypatch.setattr("pipeline.storage.time.sleep", pauses.append)
+    return pauses
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def publish(out: str, files: dict[str, str], name: str = "scene") -> str:
+    with staging_folder(out, name) as staged:
+        for file, text in files.items():
+            (staged / file).parent.mkdir(parents=True, exist_ok=True)
+            (staged / file).write_text(text)
+        return publish_folder(staged, out, name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "local"),
+    [("out", True), ("/data/a b", True), ("file:///data", True), ("s3://b/k", False), ("memory://x", False),
+     ("simplecache::https://h/f", False), ("~/out", True)],
+)  # fmt: skip
+def test_what_is_local(uri: str, local: bool) -> None:
+    assert is_local(uri) is local
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_published_folder_holds_the_files_and_nothing_hidden_stays(scheme: str, tmp_path: Path) -> None:
+    where = publish(f"{scheme}{tmp_path}/deep/out", {"a.txt": "1", "sub/b.txt": "2"})
+    assert Path(where) == tmp_path / "deep/out/scene"
+    assert (tmp_path / "deep/out/scene/sub/b.txt").read_text() == "2"
+    assert names(tmp_path / "deep/out") == ["scene"]
+
+
+def test_a_result_can_be_read_by_others(tmp_path: Path) -> None:
+    """The folder has the permissions of any new folder, not those of a private temporary one."""
+    publish(str(tmp_path), {"a": ""})
+    (tmp_path / "plain").mkdir()
+    assert stat.S_IMODE((tmp_path / "scene").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    publish(str(tmp_path), {"old.txt": "old", "both.txt": "old"})
+    publish(str(tmp_path), {"both.txt": "new"})
+    assert {path.name: path.read_text() for path in (tmp_path / "scene").iterdir()} == {"both.txt": "new"}
+    assert names(tmp_path) == ["scene"]
+
+
+def test_readers_see_one_whole_result_while_results_change_places(tmp_path: Path) -> None:
+    """A reader that looks all the time finds the folder at every look: the swap is one step."""
+    publish(str(tmp_path), {"a": "0"})
+    missing, stop = [], threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            if not (tmp_path / "scene").exists():
+                missing.append(1)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for number in range(40):
+        publish(str(tmp_path), {"a": str(number)})
+    stop.set()
+    reader.join()
+    assert not missing
+
+
+def test_without_the_kernels_exchange_a_failed_swap_restores_the_old_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.storage.ctypes.CDLL", lambda *_, **__: object())
+    publish(str(tmp_path), {"a": "old"})
+    publish(str(tmp_path), {"a": "new"})
+    assert (tmp_path / "scene/a").read_text() == "new"
+    assert names(tmp_path) == ["scene"]
+    rename = Path.rename
+
+    def no_staged_rename(path: Path, target: Path) -> Path:
+        if target.name == "scene" and not path.name.endswith("-old"):
+            raise OSError(5, "input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", no_staged_rename)
+    with pytest.raises(StorageError):
+        publish(str(tmp_path), {"a": "newer"})
+    assert (tmp_path / "scene/a").read_text() == "new"
+
+
+def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with staging_folder(str(tmp_path), "scene") as staged:
+            (staged / "half").write_text("x")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_what_killed_runs_left_is_swept_but_not_what_others_work_on(tmp_path: Path) -> None:
+    (tmp_path / ".scene.staging-dead").mkdir()
+    (tmp_path / ".other.staging-dead").mkdir()
+    with staging_folder(str(tmp_path), "scene") as mine, staging_folder(str(tmp_path), "scene"):
+        assert mine.is_dir()
+        assert not (tmp_path / ".scene.staging-dead").exists()
+    assert names(tmp_path) == [".other.staging-dead"]
+
+
+def test_check_writable_leaves_nothing(tmp_path: Path, memory: fsspec.AbstractFileSystem) -> None:
+    check_writable(str(tmp_path / "not" / "yet"))
+    assert names(tmp_path) == []
+    check_writable("memory://out")
+    assert memory.find("/out") == []
+
+
+@pytest.mark.parametrize("out", ["/proc/kestrel", "{file}/out"])
+def test_an_unwritable_folder_is_one_sentence(out: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write to") as caught:
+        check_writable(out.format(file=tmp_path / "file"))
+    assert caught.value.exit_code == 5
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    """As root, which may write everywhere, the test steps down to nobody for the question."""
+    tmp_path.chmod(0o500)
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(StorageError, match="Permission denied"):
+            check_writable(str(tmp_path))
+    finally:
+        os.seteuid(was)
+        tmp_path.chmod(0o700)
+
+
+def test_an_unknown_kind_of_address_names_the_extras() -> None:
+    with pytest.raises(ConfigError, match="extras"):
+        check_writable("nosuch://out")
+
+
+def test_on_an_object_store_the_manifest_comes_last_and_tells_the_truth(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("memory://out", {"stale.txt": "old"})
+    order: list[str] = []
+    put, pipe, remove = memory.put_file, memory.pipe_file, memory.rm_file
+    monkeypatch.setattr(type(memory), "put_file", lambda _, a, b: (order.append(b), put(a, b))[1])
+    monkeypatch.setattr(type(memory), "pipe_file", lambda _, a, b: (order.append(a), pipe(a, b))[1])
+    monkeypatch.setattr(type(memory), "rm_file", lambda _, a: (order.append("-" + a), remove(a))[1])
+    publish("memory://out", {"a.txt": "1", "sub/b.txt": "22"})
+    root = "/out/scene"
+    assert order == [
+        f"-{root}/{MANIFEST}",
+        f"{root}/a.txt",
+        f"{root}/sub/b.txt",
+        f"-{root}/stale.txt",
+        f"{root}/{MANIFEST}",
+    ]
+    manifest = json.loads(memory.cat_file(f"{root}/{MANIFEST}"))
+    assert manifest["files"]["sub/b.txt"]["bytes"] == 2
+    assert sorted(memory.find("/out")) == [f"{root}/a.txt", f"{root}/{MANIFEST}", f"{root}/sub/b.txt"]
+
+
+def test_a_passing_fault_is_tried_again_and_a_lasting_one_reported(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, no_pauses: list[float]
+) -> None:
+    faults, pipe = [ConnectionError("reset"), TimeoutError("slow")], memory.pipe_file
+
+    def flaky(_: object, path: str, data: bytes) -> None:
+        if faults:
+            raise faults.pop()
+        pipe(path, data)
+
+    monkeypatch.setattr(type(memory), "pipe_file", flaky)
+    check_writable("memory://out")
+    assert no_pauses == [0.5, 2.0]
+    faults.extend(ConnectionError("https://me:secret@host/x?X-Amz-Signature=abc refused") for _ in range(9))
+    with pytest.raises(StorageError, match="after 4 attempts: ConnectionError: https://host/x refused"):
+        check_writable("memory://out")
+
+
+def test_a_lasting_refusal_is_not_tried_again(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, no_pauses: list[float]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(type(memory), "pipe_file", refuse)
+    with pytest.raises(StorageError, match="Permission denied"):
+        check_writable("memory://out")
+    assert no_pauses == []
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("s3://key:secret@bucket/a", "s3://bucket/a"),
+        ("GET https://h/p?sig=s3cret&x=1 failed", "GET https://h/p failed"),
+        ("az://container@account/path", "az://account/path"),
+        ("plain text? yes", "plain text? yes"),
+    ],
+)
+def test_credentials_are_taken_out_of_addresses(text: str, clean: str) -> None:
+    assert redacted(text) == clean
+
+
+def test_weights_are_fetched_once_and_again_when_they_change(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
+    memory.pipe({"/w/model.safetensors": b"one", "/w/config.json": b"{}", "/w/model.pkl": b"evil"})
+    first = fetch_folder("memory://w")
+    assert names(first) == ["config.json", "model.safetensors"], "a pickle is never copied"
+    gets: list[str] = []
+    monkeypatch.setattr(type(memory), "get_file", lambda *a, **_: gets.append(a[1]))
+    assert fetch_folder("memory://w") == first
+    assert gets == []
+    monkeypatch.undo()
+    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
+    memory.pipe("/w/model.safetensors", b"three")
+    assert (fetch_folder("memory://w") / "model.safetensors").read_bytes() == b"three"
+
+
+def test_a_local_folder_of_weights_is_used_in_place(tmp_path: Path) -> None:
+    assert fetch_folder(str(tmp_path)) == tmp_path
+    with pytest.raises(ModelError, match="no folder of weights"):
+        fetch_folder(str(tmp_path / "missing"))
+
+
+def test_a_remote_folder_without_safetensors_is_refused(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/w/model.bin", b"")
+    with pytest.raises(ModelError, match="safetensors"):
+        fetch_folder("memory://w")
+
+
+def test_a_remote_file_comes_with_its_siblings(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe({"/a/area.shp": b"1", "/a/area.dbf": b"2", "/a/other.shp": b"3"})
+    with fetched_file("memory://a/area.shp") as path:
+        assert path.read_bytes() == b"1"
+        assert names(path.parent) == ["area.dbf", "area.shp"]
+    assert not path.exists()
+    with pytest.raises(ConfigError, match="there is no file"), fetched_file("memory://a/none.shp"):
+        pass
+
+
+def test_exists_and_read_text(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ü", encoding="utf-8")
+    memory.pipe("/a.txt", "ü".encode())
+    for root in (str(tmp_path), "memory:/"):
+        assert read_text(f"{root}/a.txt") == "ü"
+        assert (exists(f"{root}/a.txt"), exists(f"{root}/b.txt")) == (True, False)
+        with pytest.raises(StorageError, match="cannot read"):
+            read_text(f"{root}/b.txt")
+
+
+def test_the_manifest_is_not_part_of_local_results(tmp_path: Path) -> None:
+    publish(str(tmp_path), {"a": ""})
+    assert not (tmp_path / "scene" / storage.MANIFEST).exists()
