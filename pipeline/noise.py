@@ -72,9 +72,7 @@ def noise_at(seed: int, x: FloatArray, y: FloatArray, wavelength: float) -> Floa
     return np.asarray(near * (1 - fy) + far * fy)
 
 
-def fractal_grid(
-    seed: int, xs: FloatArray, ys: FloatArray, octaves: Sequence[tuple[float, float]]
-) -> FloatImage:
+def fractal_grid(seed: int, xs: FloatArray, ys: FloatArray, octaves: Sequence[tuple[float, float]]) -> FloatImage:
     """Sum of noises; ``octaves`` are (wavelength, amplitude) pairs in the units of ``xs``."""
     out = np.zeros((len(ys), len(xs)), np.float32)
     for k, (wavelength, amplitude) in enumerate(octaves):
