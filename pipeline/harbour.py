@@ -22,7 +22,7 @@ from pipeline.types import FloatArray, IntArray, Window
 
 CELL_PX = 512
 DEMO_SEED = 20_260_007
-MARGIN_M = 6.0
+MARGIN_M = 12.0
 """Truth boxes are this much larger than the hull on every side: the ring of mixed pixels that annotators include."""
 
 

@@ -20,7 +20,7 @@ FILL, BASIN, PIER, BREAKWATER, YARD, ROOF, TANK, JETTY, BOATS = range(9)
 LAND_KINDS = (FILL, PIER, BREAKWATER, JETTY)
 
 _COAST_OCTAVES = (
-    (24000.0, 4500.0), (9000.0, 1500.0), (3700.0, 500.0), (1500.0, 190.0), (610.0, 70.0), (260.0, 26.0), (110.0, 9.0)
+    (24000.0, 4500.0), (9000.0, 1700.0), (3700.0, 750.0), (1500.0, 300.0), (610.0, 110.0), (260.0, 42.0), (110.0, 15.0)
 )  # fmt: skip
 _PORT_REACH_M = 2600.0
 _ANCHORAGE_CELL_M = 1300.0
@@ -47,6 +47,8 @@ class Place:
     river_half_width_m: float
     """0 without a river."""
     river_at_m: float
+    cloudiness: float
+    """0 for a clear sky, up to 1."""
 
 
 def place_of(seed: int, width_m: float, height_m: float) -> Place:
@@ -62,10 +64,11 @@ def place_of(seed: int, width_m: float, height_m: float) -> Place:
         offset_m=float((draw[1] - 0.55) * 0.5 * reach),
         wind_rad=float(2 * np.pi * draw[2]),
         port_spacing_m=float(1900 + 900 * draw[3]),
-        occupancy=float(0.25 + 0.5 * draw[4]),
+        occupancy=float(0.35 + 0.5 * draw[4]),
         anchored=float(0.08 + 0.4 * draw[5] ** 2),
         river_half_width_m=float(60 + 160 * draw[7]) if draw[6] < 0.4 else 0.0,
         river_at_m=float((draw[8] - 0.5) * 0.7 * reach),
+        cloudiness=float(max(0.0, (draw[9] - 0.55) / 0.45)),
     )
 
 

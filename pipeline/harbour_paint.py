@@ -15,13 +15,14 @@ from scipy.ndimage import gaussian_filter
 from pipeline.harbour_layout import (
     BASIN, BOATS, BREAKWATER, FILL, JETTY, LAND_KINDS, PIER, ROOF, TANK, YARD, Place, Shapes, inland_grid,
 )  # fmt: skip
-from pipeline.harbour_ports import ports_near, ships_near
+from pipeline.harbour_ports import AT_REST, ports_near, ships_near
 from pipeline.harbour_terrain import Palette, land_cover, palette_of, sea
 from pipeline.noise import FloatImage, fractal_grid, noise_grid
 from pipeline.types import FloatArray
 
 OPTICS_SIGMA_M = 5.0
 _SHADOW_M = 260.0
+WAKE_REACH_M = 2600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,8 +79,9 @@ def _grounds(canvas: Canvas, land: FloatImage, grounds: Shapes, palette: Palette
             land[rows, columns] *= 1 - cover
             continue
         land[rows, columns] = np.maximum(land[rows, columns], cover)
-        level = {FILL: 8.0, PIER: 9.0, BREAKWATER: 7.5, JETTY: 8.0}[int(kind)] * (0.75 + 0.6 * tone[0])
-        grain = noise_grid(77, canvas.xs[columns], canvas.ys[rows], 45.0) * np.float32(0.16)
+        level = {FILL: 7.5, PIER: 8.5, BREAKWATER: 7.5, JETTY: 8.0}[int(kind)] * (0.6 + 0.8 * tone[0])
+        wear = ((160.0, 0.2), (45.0, 0.16), (16.0, 0.14))
+        grain = fractal_grid(77, canvas.xs[columns], canvas.ys[rows], wear)
         canvas.lay(rows, columns, (level * palette.concrete).astype(np.float32) * (1 + grain[..., None]), cover)
 
 
@@ -168,9 +170,7 @@ def _ships(canvas: Canvas, ships: Shapes) -> None:
 def _wakes(canvas: Canvas, ships: Shapes) -> None:
     """Foam behind ships under way: a bright core that fades astern, and two faint arms."""
     for box, tone in zip(ships.boxes, ships.tones, strict=True):
-        if tone[2] >= 0.3:
-            continue
-        length = box[2] * (4 + 14 * tone[2] / 0.3)
+        length = min(box[2] * (4 + 14 * tone[2] / AT_REST), WAKE_REACH_M - box[2])
         astern = box.copy()
         astern[:2] -= np.array([np.cos(box[4]), np.sin(box[4])]) * length / 2
         astern[2:4] = length, 0.6 * length
@@ -187,15 +187,16 @@ def _wakes(canvas: Canvas, ships: Shapes) -> None:
 
 def _clouds(place: Place, canvas: Canvas) -> None:
     """Thin clouds, bright and soft, and their shadows some hundred metres away."""
-    cover = float(np.clip((place.occupancy - 0.25) * 2, 0, 1))  # any tone of the place will do
-    amount = 0.0 if cover < 0.55 else (cover - 0.55) * 0.9
-    if not amount:
+    if not place.cloudiness:
         return
-    octaves = ((5200.0, 0.55), (2300.0, 0.3), (900.0, 0.2), (350.0, 0.1), (140.0, 0.05))
+    octaves = ((5200.0, 0.5), (2100.0, 0.3), (1000.0, 0.22), (480.0, 0.15), (230.0, 0.1), (100.0, 0.06), (40.0, 0.03))
+
     def veil(shift: float) -> FloatImage:
         thickness = fractal_grid(place.seed + 31, canvas.xs + shift, canvas.ys + shift, octaves)
-        return np.clip((thickness - np.float32(0.62 - amount)) * 1.4, 0, 0.55)
-    canvas.colour[...] *= 1 - 0.55 * veil(_SHADOW_M)[..., None]
+        out: FloatImage = np.clip((thickness - np.float32(0.75 - 0.35 * place.cloudiness)) * 1.3, 0, 0.6)
+        return out
+
+    canvas.colour[...] *= 1 - np.float32(0.6) * veil(_SHADOW_M)[..., None]
     alpha = veil(0.0)[..., None]
     canvas.colour[...] += (np.array([27, 27.5, 28], np.float32) - canvas.colour) * alpha
 
@@ -214,12 +215,14 @@ def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDA
     ports = ports_near(place, *bounds)
     grounds = Shapes.concat([p.grounds for p in ports]).near(*bounds, margin=gsd_m)
     _grounds(canvas, land, grounds, palette)
-    _tops(canvas, Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m))
+    tops = Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m)
+    _tops(canvas, tops[tops.kinds != BOATS])
     water = sea(place, palette, xs, ys, inland)
     canvas.colour[...] = water + (canvas.colour - water) * land[..., None]
-    _tops(canvas, (boats := Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m))[boats.kinds == BOATS])
-    ships = ships_near(place, bounds[0] - 6000, bounds[1] - 6000, bounds[2] + 6000, bounds[3] + 6000)
-    _wakes(canvas, ships[ships.tones[:, 2] < 0.3])
+    _tops(canvas, tops[tops.kinds == BOATS])
+    reach = WAKE_REACH_M
+    ships = ships_near(place, bounds[0] - reach, bounds[1] - reach, bounds[2] + reach, bounds[3] + reach)
+    _wakes(canvas, ships[ships.tones[:, 2] < AT_REST])
     _ships(canvas, ships.near(*bounds, margin=gsd_m))
     for band in range(3):
         canvas.colour[..., band] = gaussian_filter(canvas.colour[..., band], sigma, truncate=4.0, mode="nearest")

@@ -17,6 +17,9 @@ PORT_REACH_M = 2600.0
 """Nothing that belongs to a port is farther from its origin than this."""
 ANCHORAGE_CELL_M = 1300.0
 
+AT_REST = 0.3
+"""Ships whose third tone is below this are under way and draw a wake."""
+
 Row = tuple[float, float, float, float, float, int]
 Quay = tuple[float, float, float, float]
 """A straight edge for mooring: from (u0, v0) to (u1, v1), water on its right-hand side looking along it with v up."""
@@ -54,7 +57,7 @@ def _alongside(rng: np.random.Generator, quay: Quay, occupancy: float) -> list[R
         for _ in range(1 + int(rng.random() < 0.12) + int(rng.random() < 0.03)):
             heading = np.arctan2(dv, du) + np.pi * (rng.random() < 0.5) + 0.02 * (rng.random() - 0.5)
             rows.append((u0 + du * middle + dv * out, v0 + dv * middle - du * out, length, width, heading, kind))
-            out += width + 3
+            out += width + 8  # room for the rings of the truth boxes, whose IoU must stay below the merge's
         cursor += length + 12 + 60 * rng.random()
     return rows
 
@@ -63,16 +66,16 @@ def _yards(rng: np.random.Generator, u0: float, v0: float, u1: float, v1: float)
     """Container stacks, sheds or tanks that fill a rectangle of port ground."""
     rows: list[Row] = []
     style = rng.random()
-    step_u, step_v = (38 + 60 * rng.random(), 26 + 30 * rng.random()) if style < 0.75 else (62.0, 62.0)
-    fill = 0.35 + 0.5 * rng.random()
-    for u in np.arange(u0 + step_u / 2 + 14, u1 - step_u / 2 - 6, step_u):
-        for v in np.arange(v0 + step_v / 2 + 10, v1 - step_v / 2 - 22, step_v):
+    step_u, step_v = (60 + 110 * rng.random(), 24 + 30 * rng.random()) if style < 0.8 else (62.0, 62.0)
+    fill = 0.5 + 0.45 * rng.random()
+    for u in np.arange(u0 + step_u / 2 + 10, u1 - step_u / 2, step_u + 8):
+        for v in np.arange(v0 + step_v / 2 + 6, v1 - step_v / 2 - 20, step_v + 5):
             size = 0.55 + 0.38 * rng.random()
             if rng.random() > fill:
                 continue
             if style < 0.4:
                 rows.append((u, v, step_u * 0.9, step_v * size, 0.0, YARD))
-            elif style < 0.75:
+            elif style < 0.8:
                 rows.append((u, v, step_u * size * (1 + (rng.random() < 0.2)), step_v * size, 0.0, ROOF))
             else:
                 rows.append((u, v, step_u * size, step_u * size, 0.0, TANK))
@@ -144,6 +147,21 @@ def _oil_jetties(rng: np.random.Generator, half: float, quay_v: float) -> tuple[
 _STYLES = (_finger_piers, _quay_wall, _marina, _oil_jetties)
 
 
+def _grounds(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list[Row], list[Row]]:
+    """The made ground of a port, in pieces of unequal depth, and what stands on it."""
+    grounds: list[Row] = []
+    tops: list[Row] = []
+    edges = np.sort(np.concatenate([[-half, half], half * (2 * rng.random(3) - 1)]))
+    for u0, u1 in zip(edges[:-1], edges[1:], strict=True):
+        depth = 180 + 380 * rng.random()
+        grounds.append(((u0 + u1) / 2, quay_v - depth / 2, u1 - u0 + 8, depth, 0.0, FILL))
+        middle = quay_v - depth * (0.35 + 0.3 * rng.random())
+        for left in np.arange(u0, u1 - 60, 240.0):
+            right = min(left + 225, u1)
+            tops += _yards(rng, left, quay_v - depth + 10, right, middle) + _yards(rng, left, middle, right, quay_v)
+    return grounds, tops
+
+
 def _breakwater(rng: np.random.Generator, half: float, quay_v: float) -> list[Row]:
     out, wide = quay_v + 420 + 420 * rng.random(), half * (0.8 + 0.8 * rng.random())
     bend = (rng.random() - 0.5) * 0.5
@@ -163,7 +181,7 @@ def _to_world(rows: list[Row], x: float, y: float, angle: float) -> list[Row]:
 
 def _shore_along(place: Place, along: float) -> float:
     """Metres seaward of the scene's centre where the outermost land ends, at one place along the coast."""
-    out = np.linspace(9000.0, -9000.0, 451) + place.offset_m
+    out = np.linspace(9000.0, -9000.0, 241) + place.offset_m
     land = inland_at(place, *_point(place, np.full(len(out), along), out)) > 0
     return float(out[int(np.argmax(land))])
 
@@ -183,13 +201,9 @@ def port(place: Place, index: int) -> Port | None:
     # v points to the sea: the frame is right-handed on screen (y down) when u runs against "along".
     angle = place.seaward_rad - np.pi / 2 + np.arctan(slope)
     quay_v = 20 + 100 * rng.random()
-    depth = 500 + 200 * rng.random()
-    grounds: list[Row] = [(0.0, quay_v - depth / 2, 2 * half, depth, 0.0, FILL)]
     more, tops, quays = _STYLES[int(np.searchsorted([0.4, 0.72, 0.86], rng.random()))](rng, half, quay_v)
-    grounds += more
-    for u in np.arange(-half, half - 150, 260.0):
-        tops += _yards(rng, u, quay_v - depth + 30, u + 250, quay_v - depth / 2)
-        tops += _yards(rng, u, quay_v - depth / 2 + 20, u + 250, quay_v + 4)
+    ground, built_up = _grounds(rng, half, quay_v)
+    grounds, tops = ground + more, tops + built_up
     if rng.random() < 0.65:
         grounds += _breakwater(rng, half, quay_v)
     moored = [row for quay in quays for row in _alongside(rng, quay, place.occupancy)]
@@ -198,6 +212,7 @@ def port(place: Place, index: int) -> Port | None:
     roofs = Shapes.of(_to_world(tops, x, y, angle), rng)
     dry = ~np.any([inside(b, roofs.boxes[:, 0], roofs.boxes[:, 1], 30.0) for b in basins], axis=0) if len(basins) else ...
     ships = Shapes.of(_to_world(moored, x, y, angle), rng)
+    ships.tones[:, 2] = AT_REST + (1 - AT_REST) * ships.tones[:, 2]
     return Port(built, roofs[dry] if len(basins) else roofs, _afloat(place, built, ships))
 
 
@@ -240,7 +255,7 @@ def ports_near(place: Place, x0: float, y0: float, x1: float, y1: float) -> list
 
 @lru_cache(maxsize=4096)
 def _roadstead(place: Place, column: int, row: int) -> Shapes:
-    """At most two ships of one cell of open water; the fourth tone column says nothing, tone[2] < 0.3 is under way."""
+    """The ship in one cell of open water, if there is one."""
     rng = generator(place.seed, 3, column, row)
     if rng.random() > place.anchored + 0.06:
         return Shapes.concat([])
@@ -249,7 +264,7 @@ def _roadstead(place: Place, column: int, row: int) -> Shapes:
     moving = rng.random() < 0.25
     heading = 2 * np.pi * rng.random() if moving else place.wind_rad + 0.35 * (rng.random() - 0.5)
     ship = Shapes.of([(x, y, length, width, heading, kind)], rng)
-    ship.tones[:, 2] = 0.3 * rng.random() if moving else 0.3 + 0.7 * rng.random()
+    ship.tones[:, 2] = rng.random() * AT_REST if moving else AT_REST + (1 - AT_REST) * rng.random()
     grounds = Shapes.concat([p.grounds for p in ports_near(place, x - 600, y - 600, x + 600, y + 600)])
     points = outline(ship.boxes, 60.0)
     moored = [p.ships.near(x - 500, y - 500, x + 500, y + 500).boxes for p in ports_near(place, x - 900, y - 900, x + 900, y + 900)]
@@ -261,9 +276,6 @@ def _roadstead(place: Place, column: int, row: int) -> Shapes:
 def ships_near(place: Place, x0: float, y0: float, x1: float, y1: float) -> Shapes:
     """Every ship whose hull may touch the rectangle, in one fixed order."""
     parts = [p.ships for p in ports_near(place, x0, y0, x1, y1)]
-    moving = [part.tones for part in parts]
-    for tones in moving:
-        tones[:, 2] = np.maximum(tones[:, 2], 0.3)
     cells = [
         (column, row)
         for row in range(int(np.floor(y0 / ANCHORAGE_CELL_M)) - 1, int(np.floor(y1 / ANCHORAGE_CELL_M)) + 2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.harbour_layout import Place
-from pipeline.noise import FloatImage, fractal_grid, generator, noise_grid, uniform
+from pipeline.noise import FloatImage, fractal_grid, generator, noise_grid, scrambled, uniform
 from pipeline.types import FloatArray, IntArray
 
 
@@ -64,67 +65,98 @@ def sea(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray, inland: 
     return result
 
 
-def _districts(seed: int, xs: FloatArray, ys: FloatArray, size: float) -> IntArray:
-    """Number of the district of every pixel: Voronoi cells of one jittered point per square of ``size`` metres."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Plots:
+    """Land is divided into districts (Voronoi cells of jittered points), each with a grid of its own direction."""
+
+    names: IntArray
+    """(D,) hashable number of each district."""
+    index: NDArray[np.int32]
+    """(H, W) which district."""
+    u: FloatImage
+    """(H, W) metres along the district's grid, from its point."""
+    v: FloatImage
+
+    def of(self, table: FloatArray) -> FloatImage:
+        """(H, W, ...) the row of a (D, ...) table that each pixel's district has."""
+        out: FloatImage = table.astype(np.float32)[self.index]
+        return out
+
+
+def plots_of(seed: int, xs: FloatArray, ys: FloatArray, size: float = 1000.0) -> Plots:
+    """The districts of a grid of pixels; their points lie one in each square of ``size`` metres."""
     columns = np.arange(int(np.floor(xs[0] / size)) - 1, int(np.floor(xs[-1] / size)) + 2)
     rows = np.arange(int(np.floor(ys[0] / size)) - 1, int(np.floor(ys[-1] / size)) + 2)
+    row, column = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+    px = (column + uniform(seed, 1, row, column)) * size - xs[0]
+    py = (row + uniform(seed, 2, row, column)) * size - ys[0]
+    x, y = (xs - xs[0]).astype(np.float32), (ys - ys[0]).astype(np.float32)
     best = np.full((len(ys), len(xs)), np.inf, np.float32)
-    name = np.zeros(best.shape, np.int64)
-    for row in rows:
-        for column in columns:
-            px = (column + float(uniform(seed, 1, row, column))) * size
-            py = (row + float(uniform(seed, 2, row, column))) * size
-            left, right = np.searchsorted(xs, (px - 1.5 * size, px + 1.5 * size))
-            top, low = np.searchsorted(ys, (py - 1.5 * size, py + 1.5 * size))
-            if left == right or top == low:
-                continue
-            away = ((xs[left:right] - px) ** 2).astype(np.float32) + ((ys[top:low] - py) ** 2).astype(np.float32)[:, None]
-            closer = away < best[top:low, left:right]
-            best[top:low, left:right][closer] = away[closer]
-            name[top:low, left:right][closer] = (int(row) << 20) + int(column)
-    return name
-
-
-def _town(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray) -> FloatImage:
-    """(H, W, 3) streets and roofs: a grid per district, buildings of hashed colours inside the blocks."""
-    district = _districts(place.seed + 61, xs, ys, 900.0)
-    names, index = np.unique(district, return_inverse=True)
-    index = index.reshape(district.shape)
-    turn = np.pi / 2 * uniform(place.seed + 62, names)
-    long_m, short_m = 70 + 90 * uniform(place.seed + 63, names), 45 + 40 * uniform(place.seed + 64, names)
+    index = np.zeros(best.shape, np.int32)
+    for k in range(len(px)):
+        left, right = np.searchsorted(x, (px[k] - 1.3 * size, px[k] + 1.3 * size))
+        top, low = np.searchsorted(y, (py[k] - 1.3 * size, py[k] + 1.3 * size))
+        if left == right or top == low:
+            continue
+        away = np.square(x[left:right] - np.float32(px[k])) + np.square(y[top:low] - np.float32(py[k]))[:, None]
+        closer = away < best[top:low, left:right]
+        np.copyto(best[top:low, left:right], away, where=closer)
+        np.copyto(index[top:low, left:right], np.int32(k), where=closer)
+    names = row * 65536 + column
+    turn = np.pi / 2 * uniform(seed, 3, names)
     cos, sin = np.cos(turn).astype(np.float32)[index], np.sin(turn).astype(np.float32)[index]
-    x, y = (xs - xs[0]).astype(np.float32)[None, :], (ys - ys[0]).astype(np.float32)[:, None]
-    bend = noise_grid(place.seed + 65, xs, ys, 500.0) * np.float32(35)
-    # Offsets of the district keep u and v absolute while the bulk of the arithmetic stays in float32.
-    base_u = ((xs[0] * np.cos(turn) + ys[0] * np.sin(turn)) % (long_m * 1024)).astype(np.float32)[index]
-    base_v = ((ys[0] * np.cos(turn) - xs[0] * np.sin(turn)) % (short_m * 1024)).astype(np.float32)[index]
-    u = (x * cos + y * sin + base_u + bend) / long_m.astype(np.float32)[index]
-    v = (y * cos - x * sin + base_v + bend) / short_m.astype(np.float32)[index]
-    bu, bv = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    street = (np.minimum(u - bu, 1 - (u - bu)) * long_m.astype(np.float32)[index] < 7) | (
-        np.minimum(v - bv, 1 - (v - bv)) * short_m.astype(np.float32)[index] < 6
-    )
-    house = np.floor(u * 4).astype(np.int64) * 4099 + np.floor(v * 2.5).astype(np.int64)
-    a = uniform(place.seed + 66, house, index).astype(np.float32)
-    block = uniform(place.seed + 67, bu, bv, index).astype(np.float32)
-    tone = (0.62 + 0.75 * ((a * 7.3) % 1.0))[..., None]
-    roof, green = palette.roof.astype(np.float32), palette.green.astype(np.float32)
-    grey = np.array([9.5, 9.5, 9.6], np.float32)
-    out = np.where((a < 0.6)[..., None], roof, grey) * tone
-    out = np.where((a > 0.93)[..., None], np.float32(19.0), out)
-    out = np.where(((a < 0.12) | (block < 0.07))[..., None], green * 1.3, out)
-    out = np.where((block > 0.965)[..., None], np.array([20, 20, 20.5], np.float32) * tone, out)
-    result: FloatImage = np.where(street[..., None], np.array([6.2, 6.2, 6.4], np.float32), out)
+    dx, dy = x[None, :] - px.astype(np.float32)[index], y[:, None] - py.astype(np.float32)[index]
+    bend = noise_grid(seed + 5, xs, ys, 450.0) * np.float32(30)
+    return Plots(names, index, dx * cos + dy * sin + bend, dy * cos - dx * sin + bend)
+
+
+_TOWN_KINDS = np.array([0.48, 0.7, 0.86])
+"""Cumulated shares: housing, suburb, industry; the rest is old town."""
+_BLOCK_M = np.array([[85.0, 60], [110, 70], [150, 90], [60, 50]])
+_HOUSES = np.array([[3.0, 2.0], [4, 2], [2, 2], [2, 2]])
+_CONTRAST = np.array([0.55, 0.6, 0.8, 0.45])
+_GREENERY = np.array([0.16, 0.42, 0.12, 0.07])
+_BRIGHT = np.array([0.02, 0.01, 0.1, 0.015])
+
+
+def _town(place: Place, palette: Palette, plots: Plots) -> FloatImage:
+    """(H, W, 3) streets and roofs of four kinds of district; houses have hashed tones."""
+    seed, names = place.seed + 61, plots.names
+    kind = np.searchsorted(_TOWN_KINDS, uniform(seed, 1, names))
+    stretch = 0.8 + 0.5 * np.stack([uniform(seed, 2, names), uniform(seed, 3, names)], axis=1)
+    block = plots.of(_BLOCK_M[kind] * stretch)
+    houses = plots.of(_HOUSES[kind])
+    u, v = plots.u / block[..., 0], plots.v / block[..., 1]
+    bu, bv = np.floor(u), np.floor(v)
+    side = np.minimum(np.minimum(u - bu, 1 - (u - bu)) * block[..., 0], np.minimum(v - bv, 1 - (v - bv)) * block[..., 1])
+    bu, bv = bu.astype(np.int32), bv.astype(np.int32)
+    hu = np.floor(u * houses[..., 0]).astype(np.int32)
+    hv = np.floor(v * houses[..., 1]).astype(np.int32)
+    a, b = scrambled(hu, hv, plots.index), scrambled(hv, hu, plots.index)
+    whole = scrambled(bu, bv, plots.index)
+    warm = uniform(seed, 4, names) * np.array([1.0, 0.9, 0.35, 1.0])[kind]
+    base = np.array([8.3, 8.2, 8.3]) + (palette.roof - np.array([8.3, 8.2, 8.3])) * warm[:, None]
+    base *= 0.75 + 0.4 * uniform(seed, 5, names)[:, None]
+    tone = 1 + plots.of(_CONTRAST[kind]) * (a - np.float32(0.5))
+    out = plots.of(base) * tone[..., None]
+    green = palette.green.astype(np.float32) * np.float32(1.45)
+    leafy = np.clip((plots.of(_GREENERY[kind]) - np.minimum(b, whole + 0.04)) * 30, 0, 1)
+    out += (green - out) * (leafy * np.float32(0.85))[..., None]
+    hall = (plots.of(_BRIGHT[kind]) > np.abs(whole - np.float32(0.6))) & (b < 0.75)
+    out = np.where(hall[..., None], np.float32(10.5) + 10 * a[..., None] * np.array([0.92, 1, 1.08], np.float32), out)
+    street = np.clip((np.float32(8.0) - side) / 8, 0, 0.75)[..., None]
+    result: FloatImage = out + (np.array([6.3, 6.3, 6.5], np.float32) - out) * street
     return result
 
 
-def _fields(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray) -> FloatImage:
-    """(H, W, 3) fields of hashed crops."""
-    district = _districts(place.seed + 71, xs, ys, 260.0)
-    names, index = np.unique(district, return_inverse=True)
-    ripe, tone = uniform(place.seed + 72, names), 0.75 + 0.5 * uniform(place.seed + 73, names)
-    colours = palette.green * 1.5 + (palette.soil - palette.green * 1.5) * (ripe**1.5)[:, None]
-    result: FloatImage = (colours * tone[:, None]).astype(np.float32)[index.reshape(district.shape)]
+def _fields(place: Place, palette: Palette, plots: Plots) -> FloatImage:
+    """(H, W, 3) strips of hashed crops, from green to bare soil."""
+    seed, names = place.seed + 71, plots.names
+    u = np.floor(plots.u / plots.of(140 + 330 * uniform(seed, 1, names))).astype(np.int32)
+    v = np.floor((plots.v + 37.0 * (u % 7)) / plots.of(60 + 140 * uniform(seed, 2, names))).astype(np.int32)
+    ripe, tone = scrambled(u, v, plots.index)[..., None], scrambled(v, u, plots.index)[..., None]
+    fresh = (palette.green * 1.6).astype(np.float32)
+    result: FloatImage = (fresh + (palette.soil.astype(np.float32) - fresh) * ripe**2) * (np.float32(0.75) + tone / 2)
     return result
 
 
@@ -145,16 +177,20 @@ def land_cover(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray, i
     shade = np.clip(1 + 2.2 * (0.7 * slope_x + 0.7 * slope_y), 0.35, 1.7)[..., None]
     canopy = fractal_grid(place.seed + 92, xs, ys, ((420.0, 0.22), (90.0, 0.16), (24.0, 0.16)))[..., None]
     woods = palette.green.astype(np.float32) * (1 + canopy) * shade
-    settled = fractal_grid(place.seed + 93, xs, ys, ((5200.0, 0.5), (1900.0, 0.3), (650.0, 0.16), (160.0, 0.08)))
-    settled += np.float32(palette.town - 0.42) + np.float32(0.35) * np.exp(-np.maximum(inland, 0) / np.float32(1500.0))
+    settled = fractal_grid(place.seed + 93, xs, ys, ((5200.0, 0.5), (1900.0, 0.3), (650.0, 0.2), (160.0, 0.12)))
+    settled += np.float32(palette.town - 0.5) + np.float32(0.35) * np.exp(-np.maximum(inland, 0) / np.float32(1500.0))
     farmed = fractal_grid(place.seed + 94, xs, ys, ((3300.0, 0.6), (1100.0, 0.3), (300.0, 0.15)))
-    fields = _fields(place, palette, xs, ys) * (1 + 0.5 * canopy)
-    out = woods + (fields - woods) * np.clip((farmed - 0.05) * 9, 0, 1)[..., None]
-    grain = 1 + 0.5 * canopy
-    out += (_town(place, palette, xs, ys) * grain - out) * np.clip(settled * 9, 0, 1)[..., None]
+    plots = plots_of(place.seed + 60, xs, ys)
+    grain = 1 + np.float32(0.5) * canopy
+    out = woods
+    if farmed.max() > 0.05:
+        out += (_fields(place, palette, plots) * grain - out) * np.clip((farmed - 0.05) * 12, 0, 1)[..., None]
+    if settled.max() > 0:
+        haze = 1 + fractal_grid(place.seed + 96, xs, ys, ((1300.0, 0.14), (300.0, 0.12), (55.0, 0.1)))[..., None]
+        out += (_town(place, palette, plots) * haze - out) * np.clip(settled * 7, 0, 1)[..., None]
     road = _roads(place, xs, ys, gsd_m)[..., None]
     out += (np.array([8.5, 8.4, 8.4], np.float32) - out) * (road * np.float32(0.8))
     sandy = noise_grid(place.seed + 95, xs, ys, 1700.0)
-    sand = np.clip((np.float32(38.0) - inland) / 12, 0, 1) * np.clip(sandy * 6, 0, 1)
+    sand = np.clip((np.float32(38.0) - inland) / 12, 0, 1) * np.clip((sandy - 0.25) * 6, 0, 0.8)
     result: FloatImage = out + (np.array([17.0, 15.0, 12.0], np.float32) - out) * sand[..., None]
     return result

@@ -41,6 +41,25 @@ def generator(seed: int, *keys: int) -> np.random.Generator:
     return np.random.default_rng(int(hashed(seed, *keys)))
 
 
+_TABLE = (2.0 * uniform(1, np.arange(65536)) - 1.0).astype(np.float32)
+
+
+def scrambled(*keys: NDArray[np.int32]) -> FloatImage:
+    """Numbers in [0, 1] for per-pixel textures: as :func:`uniform`, but coarse and ten times as fast."""
+    primes = (73856093, 19349663, 83492791)
+    with np.errstate(over="ignore"):
+        mixed = keys[0] * np.int32(primes[0])
+        for key, prime in zip(keys[1:], primes[1:], strict=False):
+            mixed = mixed ^ (key * np.int32(prime))
+        mixed = (mixed ^ (mixed >> 15)) * np.int32(0x2C1B3C6D)
+    out: FloatImage = _TABLE[(mixed ^ (mixed >> 13)) & 0xFFFF] * np.float32(0.5) + np.float32(0.5)
+    return out
+
+
+def _axis_hash(seed: int, axis: int, cells: NDArray[np.int64]) -> NDArray[np.uint16]:
+    return (hashed(seed, cells, axis) & np.uint64(0xFFFF)).astype(np.uint16)
+
+
 def _cell(position: FloatArray, wavelength: float) -> tuple[NDArray[np.int64], FloatArray]:
     """Lattice cell of every position, and the smoothstep weight of the cell's far side."""
     scaled = position / wavelength
@@ -50,15 +69,20 @@ def _cell(position: FloatArray, wavelength: float) -> tuple[NDArray[np.int64], F
 
 
 def noise_grid(seed: int, xs: FloatArray, ys: FloatArray, wavelength: float) -> FloatImage:
-    """Smooth noise in [-1, 1] on the grid of ``xs`` (n,) and ``ys`` (m,); returns (m, n) float32."""
+    """Smooth noise in [-1, 1] on the grid of ``xs`` (n,) and ``ys`` (m,), both ascending; returns (m, n) float32.
+
+    A knot's value is looked up at the sum of a hash of its row and a hash of its column, which costs one addition.
+    """
     ix, fx = _cell(xs, wavelength)
     iy, fy = _cell(ys, wavelength)
-    x0, y0 = int(ix[0]), int(iy[0])
-    columns, rows = np.arange(x0, ix[-1] + 2), np.arange(y0, iy[-1] + 2)
-    knots = (2.0 * uniform(seed, rows[:, None], columns[None, :]) - 1.0).astype(np.float32)
+    columns, rows = np.arange(ix[0], ix[-1] + 2), np.arange(iy[0], iy[-1] + 2)
+    knots = _TABLE[_axis_hash(seed, 1, rows)[:, None] + _axis_hash(seed, 0, columns)[None, :]]
+    ix, iy = ix - ix[0], iy - iy[0]
     wx, wy = fx.astype(np.float32), fy.astype(np.float32)[:, None]
-    across = knots[:, ix - x0] * (1 - wx) + knots[:, ix - x0 + 1] * wx
-    out: FloatImage = across[iy - y0] * (1 - wy) + across[iy - y0 + 1] * wy
+    across = knots[:, ix]
+    across += (knots[:, ix + 1] - across) * wx
+    out: FloatImage = across[iy]
+    out += (across[iy + 1] - out) * wy
     return out
 
 
@@ -66,9 +90,9 @@ def noise_at(seed: int, x: FloatArray, y: FloatArray, wavelength: float) -> Floa
     """The noise of :func:`noise_grid` at any points (same shape in, same shape out), float64."""
     ix, fx = _cell(x, wavelength)
     iy, fy = _cell(y, wavelength)
-    value = [[2.0 * uniform(seed, iy + j, ix + i) - 1.0 for i in (0, 1)] for j in (0, 1)]
-    near = value[0][0] * (1 - fx) + value[0][1] * fx
-    far = value[1][0] * (1 - fx) + value[1][1] * fx
+    rows = [_axis_hash(seed, 1, iy + j) for j in (0, 1)]
+    columns = [_axis_hash(seed, 0, ix + i) for i in (0, 1)]
+    near, far = (_TABLE[row + columns[0]] * (1 - fx) + _TABLE[row + columns[1]] * fx for row in rows)
     return np.asarray(near * (1 - fy) + far * fy)
 
 
