@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 CLASSES = ("boat", "quay", "crane")
@@ -28,27 +29,6 @@ SQUARE = {"size": {"height": 96, "width": 128}, "do_normalize": False, "do_pad":
 SHORTEST = {"size": {"shortest_edge": 72, "longest_edge": 120}, "do_normalize": True, "do_pad": True, "resample": 2,
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}  # fmt: skip
 
-FAMILIES = ("rt_detr", "rt_detr_v2", "d_fine", "deformable_detr", "conditional_detr", "detr")
-
-
-def make_network(family: str, **settings: Any) -> Any:
-    """A network of the family with random weights; the same ones in every run."""
-    torch.manual_seed(20261121)
-    names = dict(enumerate(CLASSES))
-    labels = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
-    config = getattr(transformers, _CONFIGS[family])(**{**_settings(family), **labels, **settings})
-    network = getattr(transformers, _CONFIGS[family].replace("Config", "ForObjectDetection"))(config)
-    return _spread(network).eval()
-
-
-def save_checkpoint(family: str, folder: Path, **settings: Any) -> Path:
-    """Save :func:`make_network` with its preprocessor file into ``folder``. Returns it."""
-    make_network(family, **settings).save_pretrained(folder)
-    preprocessor = SQUARE if family in ("rt_detr", "rt_detr_v2", "d_fine") else SHORTEST
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    return folder
-
-
 _CONFIGS = {
     "rt_detr": "RTDetrConfig",
     "rt_detr_v2": "RTDetrV2Config",
@@ -57,6 +37,116 @@ _CONFIGS = {
     "conditional_detr": "ConditionalDetrConfig",
     "detr": "DetrConfig",
 }
+FAMILIES = tuple(_CONFIGS)
+
+
+def make_network(family: str, **settings: Any) -> Any:
+    """A network of the family with random weights; the same ones in every run."""
+    torch.manual_seed(20261121)
+    labels = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: number for number, name in enumerate(CLASSES)}}
+    config = getattr(transformers, _CONFIGS[family])(**{**_settings(family), **labels, **settings})
+    network = getattr(transformers, _CONFIGS[family].replace("Config", "ForObjectDetection"))(config)
+    return _spread(network).eval()
+
+
+def save_checkpoint(family: str, folder: Path, *, max_shard_size: str = "1GB", **settings: Any) -> Path:
+    """Save :func:`make_network` with its preprocessor file into ``folder``. Returns it."""
+    transformers.logging.disable_progress_bar()
+    make_network(family, **settings).save_pretrained(folder, max_shard_size=max_shard_size)
+    preprocessor = SQUARE if family in ("rt_detr", "rt_detr_v2", "d_fine") else SHORTEST
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+def save_timm_checkpoint(family: str, folder: Path, *, bottleneck: bool, spelling: str) -> TimmResNet:
+    """A checkpoint as the first DETRs were published: a backbone of timm under timm's names. Returns that backbone.
+
+    ``spelling``: ``flat`` is the configuration as transformers 4 wrote it, ``nested`` as transformers 5 does.
+    """
+    widths = [16, 24, 32, 40] if bottleneck else [8, 12, 16, 20]
+    resnet = {
+        **_RESNET,
+        "hidden_sizes": widths,
+        "layer_type": "bottleneck" if bottleneck else "basic",
+        "depths": [2, 1, 2, 1],
+    }
+    out = [2, 3, 4] if family == "deformable_detr" else [4]
+    save_checkpoint(family, folder, backbone_config=transformers.ResNetConfig(**resnet, out_indices=out))
+    backbone = TimmResNet(widths, depths=[2, 1, 2, 1], bottleneck=bottleneck).eval()
+    others = {
+        name: weight for name, weight in load_file(folder / "model.safetensors").items() if "backbone.conv" not in name
+    }
+    prefix = "model.backbone.conv_encoder.model."
+    save_file({**others, **{prefix + name: weight for name, weight in backbone.state_dict().items()}},
+              folder / "model.safetensors")  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    if spelling == "flat":
+        kwargs = {"in_chans": 3, "out_indices": out if family == "deformable_detr" else [1, 2, 3, 4]}
+        config |= {"backbone": "resnet50", "backbone_config": None, "use_timm_backbone": True, "dilation": False}
+        config |= {"use_pretrained_backbone": True, "backbone_kwargs": kwargs}
+    else:
+        nested = {"model_type": "timm_backbone", "backbone": "resnet50.a1_in1k", "num_channels": 3, "out_indices": out}
+        config["backbone_config"] = {**nested, "features_only": True, "use_pretrained_backbone": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    return backbone
+
+
+class TimmResNet(nn.Module):
+    """A plain ResNet with random statistics, written from the paper, its weights named as timm names them."""
+
+    def __init__(self, widths: list[int], *, depths: list[int], bottleneck: bool) -> None:
+        super().__init__()
+        torch.manual_seed(50)
+        self.conv1, self.bn1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False), _random_norm(8)
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
+            entering = 8 if stage == 1 else widths[stage - 2]
+            blocks = [
+                _Block(width if block else entering, width, 2 if stage > 1 and not block else 1, bottleneck)
+                for block in range(depth)
+            ]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """The features of the four stages."""
+        x = nn.functional.max_pool2d(self.bn1(self.conv1(pixels)).relu(), 3, 2, 1)
+        features = []
+        for stage in range(1, 5):
+            x = self.get_submodule(f"layer{stage}")(x)
+            features.append(x)
+        return features
+
+
+class _Block(nn.Module):
+    def __init__(self, entering: int, leaving: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        inner = leaving // 4 if bottleneck else leaving
+        self.chain = []
+        shapes = ((entering, inner, 1, 1), (inner, inner, 3, stride), (inner, leaving, 1, 1))
+        for number, (i, o, kernel, step) in enumerate(shapes if bottleneck else
+                ((entering, inner, 3, stride), (inner, leaving, 3, 1)), start=1):  # fmt: skip
+            self.add_module(f"conv{number}", nn.Conv2d(i, o, kernel, step, kernel // 2, bias=False))
+            self.add_module(f"bn{number}", _random_norm(o))
+            self.chain.append(number)
+        if stride != 1 or entering != leaving:
+            self.downsample = nn.Sequential(nn.Conv2d(entering, leaving, 1, stride, bias=False), _random_norm(leaving))
+        else:
+            self.downsample = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for number in self.chain:
+            y = self.get_submodule(f"bn{number}")(self.get_submodule(f"conv{number}")(y))
+            y = y.relu() if number < len(self.chain) else y
+        return (y + (x if self.downsample is None else self.downsample(x))).relu()
+
+
+def _random_norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias, std=0.2)
+    nn.init.normal_(norm.running_mean, std=0.2)
+    nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    return norm
 
 
 def _settings(family: str) -> dict[str, Any]:
@@ -76,9 +166,13 @@ def _settings(family: str) -> dict[str, Any]:
 
 
 def _spread(network: nn.Module) -> nn.Module:
-    """Widen freshly initialised heads, whose answers would all be alike and hide mistakes in the order of things."""
+    """Widen fresh weights: an untrained network answers everything alike, which hides mistakes in the order."""
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if "class" in name or "score" in name or "bbox" in name:
+            if "class" in name or "score" in name:
+                weight.normal_(std=0.5)
+            if "bbox" in name or ("decoder.layers" in name and weight.ndim == 2):
                 weight += 0.3 * torch.randn_like(weight)
+            if "query" in name:
+                weight += 2 * torch.randn_like(weight)
     return network

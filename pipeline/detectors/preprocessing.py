@@ -122,26 +122,17 @@ def read_preprocessing(folder: Path, family: str) -> Preprocessing:
     """
     settings = _settings(folder, family)
     source = folder / PREPROCESSOR
-    bands = len(_bands(folder))
     try:
-        scale = float(settings["rescale_factor"]) if settings["do_rescale"] else 1.0
-        rescaled = (np.arange(256, dtype=np.float64) * scale).astype(np.float32)
-        mean, std = _per_band(settings["image_mean"], bands), _per_band(settings["image_std"], bands)
-        normalise = bool(settings["do_normalize"])
-        table = (rescaled - mean[:, None]) / std[:, None] if normalise else np.tile(rescaled, (bands, 1))
         pad_size = settings.get("pad_size")
-        preprocessing = Preprocessing(
+        return Preprocessing(
             size=_checked_size(settings) if settings["do_resize"] else None,
             resample=Image.Resampling(settings["resample"]),
-            table=table,
+            table=_table(settings, len(_bands(folder))),
             pad=bool(settings["do_pad"]),
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{source} asks for something this program does not know ({error!r})") from error
-    if not np.isfinite(table).all():
-        raise ModelError(f"{source}: the normalisation is not finite; image_std must not be 0")
-    return preprocessing
 
 
 def foreign_card(folder: Path, family: str) -> ModelCard:
@@ -200,6 +191,18 @@ def _checked_size(settings: Mapping[str, Any]) -> dict[str, int]:
     return sides
 
 
+def _table(settings: Mapping[str, Any], bands: int) -> FloatImage:
+    """(bands, 256): rescaled in float64, normalised in float32, as the library does it."""
+    scale = float(settings["rescale_factor"]) if settings["do_rescale"] else 1.0
+    table = np.tile((np.arange(256, dtype=np.float64) * scale).astype(np.float32), (bands, 1))
+    if not settings["do_normalize"]:
+        return table
+    mean, std = _per_band(settings["image_mean"], bands), _per_band(settings["image_std"], bands)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
+        raise ValueError("a mean or std that is not finite, or a std of 0")
+    return (table - mean[:, None]) / std[:, None]
+
+
 def _per_band(values: float | Sequence[float], bands: int) -> FloatImage:
     given = np.asarray(values, np.float32)
     if given.ndim and given.shape != (bands,):
@@ -223,8 +226,13 @@ def _input_px(preprocessing: Preprocessing) -> int:
 
 
 def _bands(folder: Path) -> list[str]:
-    count = read_json(folder / CONFIG).get("num_channels", 3)
-    return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(int(count))]
+    """Names of the network's channels; the backbone's count is the one that matters."""
+    config = read_json(folder / CONFIG)
+    backbone = config.get("backbone_config")
+    count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
+    if not isinstance(count, int) or count < 1:
+        raise ModelError(f"{folder / CONFIG}: num_channels must be a whole number above 0, got {count!r}")
+    return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(count)]
 
 
 def _classes(config: Mapping[str, Any]) -> list[str]:

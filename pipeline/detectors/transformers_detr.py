@@ -24,6 +24,7 @@ from pipeline.detectors.checkpoint import CONFIG, check_keys, model_type, read_j
 from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
 from pipeline.detectors.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
+from pipeline.geometry import canonical_obb
 from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
 _CLASSES = {
@@ -53,6 +54,10 @@ def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str 
         )
     card = foreign_card(folder, family)
     network = _load_network(folder, family).to(device).eval()
+    if len(card.classes) != network.config.num_labels:
+        raise ModelError(
+            f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.num_labels}"
+        )
     use_focal = family != "detr" and bool(getattr(network.config, "use_focal_loss", True))
     return TransformersDetr(
         card=card,
@@ -78,14 +83,17 @@ def _load_network(folder: Path, family: str) -> Any:
         except (StrictDataclassError, ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError,
                 TypeError, ValueError) as error:  # fmt: skip
             # A config is free-form: what a wrong value breaks inside the library may be any of these.
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"{folder / CONFIG} describes no {family} network that can be built: {first_line}"
+                f"{folder / CONFIG} describes no {family} network that can be built: {_first_line(error)}"
             ) from error
     mismatched = {name if isinstance(name, str) else str(name[0]) for name in found["mismatched_keys"]}
     missing, unexpected = set(found["missing_keys"]) - mismatched, set(found["unexpected_keys"])
     check_keys(folder, missing=missing, unexpected=unexpected, mismatched=mismatched)
     return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
@@ -167,6 +175,11 @@ class TransformersDetr:
                 answer = self.network(**inputs)
         except torch.OutOfMemoryError as error:
             raise MemoryError(f"no room on {self.device} for {len(pixels)} chips of {pixels.shape[2:]}") from error
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({_first_line(error)}): "
+                f"check its {CONFIG}"
+            ) from error
         logits, boxes = (part.float().cpu().numpy().astype(np.float64) for part in (answer.logits, answer.pred_boxes))
         if not (np.isfinite(logits).all() and np.isfinite(boxes).all()):
             raise ModelError(
@@ -202,10 +215,7 @@ def _to_detections(
     scores: FloatArray, class_ids: NDArray[np.int64], boxes: FloatArray, *, width: int, height: int
 ) -> Detections:
     """Canonical oriented boxes in chip pixels from cx, cy, w, h in units of the chip, but those without area."""
-    scaled = boxes * np.array([width, height, width, height], np.float64)
+    scaled = np.zeros((len(boxes), 5))
+    scaled[:, :4] = boxes * np.array([width, height, width, height], np.float64)
     keep = (scaled[:, 2] > 0) & (scaled[:, 3] > 0)
-    scaled, scores, class_ids = scaled[keep], scores[keep], class_ids[keep]
-    tall = scaled[:, 3] > scaled[:, 2]
-    long, short = scaled[:, 2:].max(axis=1), scaled[:, 2:].min(axis=1)
-    angle = np.where(tall, -np.pi / 2, 0.0)
-    return Detections(np.column_stack([scaled[:, :2], long, short, angle]), scores, class_ids, Frame.CHIP)
+    return Detections(canonical_obb(scaled[keep]), scores[keep], class_ids[keep], Frame.CHIP)
