@@ -91,13 +91,17 @@ class SplineMap:
             if not len(left):
                 return pixels
             jacobian = self._jacobian(pixels[left])
-            if not (np.abs(np.linalg.det(jacobian)) > FOLD).all():
+            if not (_area(jacobian) > FOLD).all():
                 break
             pixels[left] -= np.linalg.solve(jacobian, error[..., None])[..., 0]
         raise SceneNotGeoreferenced(
             f"the ground control points have no inverse at {len(left)} of {len(world)} positions; "
             "remove wrong points from the file, or warp the scene to a regular grid first"
         )
+
+    def folds(self, pixels: FloatArray) -> bool:
+        """True when the map turns the scene's skin over at any of (N, 2) positions."""
+        return not (_area(self._jacobian(pixels)) > FOLD).all()
 
     def _bend(self, pixels: FloatArray) -> FloatArray:
         return np.asarray(self.bend(pixels), np.float64) if len(pixels) else np.zeros((0, 2))
@@ -108,6 +112,11 @@ class SplineMap:
         by_column = (self._bend(pixels + across) - self._bend(pixels - across)) / (2 * step)
         by_row = (self._bend(pixels + down) - self._bend(pixels - down)) / (2 * step)
         return np.eye(2) + np.stack([by_column, by_row], axis=-1)
+
+
+def _area(jacobian: FloatArray) -> FloatArray:
+    """(N,) determinants of (N, 2, 2), NaN where an entry is."""
+    return jacobian[:, 0, 0] * jacobian[:, 1, 1] - jacobian[:, 0, 1] * jacobian[:, 1, 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,10 +178,11 @@ class Georeference:
 
         Arrays of at least three axes hold rings, (..., corners, 2). A ring across the antimeridian stays in one
         piece: its longitudes follow the first corner's and may pass ±180 by the width of the ring. Single points
-        answer in [-180, 180].
+        answer in [-180, 180]. NaN where the CRS has no answer.
         """
         flat = np.reshape(points, (-1, 2))
         lon, lat = _transformer(self.crs_wkt, WGS84_LONLAT).transform(flat[:, 0], flat[:, 1])
+        lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
         lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
         lonlat = np.stack([lon, lat], axis=-1).reshape(np.shape(points))
         if lonlat.ndim >= 3:
@@ -227,7 +237,7 @@ class Georeference:
             to_area = Transformer.from_crs(CRS.from_wkt(self.crs_wkt), area_crs, always_xy=True)
         except ProjError as error:
             raise ConfigError(f"the CRS of the area of interest cannot be used with the scene's: {error}") from error
-        footprint = np.stack(to_area.transform(*self.scene_to_world(self._grid()).T), axis=-1)
+        footprint = np.stack(to_area.transform(*self.scene_to_world(_grid(self.width, self.height)).T), axis=-1)
         clipped = _clip_to(geometry, footprint, degrees=area_crs.is_geographic)
         if clipped.is_empty:
             return clipped
@@ -243,10 +253,11 @@ class Georeference:
 
         return shapely.make_valid(shapely.transform(clipped, to_scene))
 
-    def _grid(self, count: int = 33) -> FloatArray:
-        """(count², 2) scene pixels spread over the whole scene: its bounds in any CRS, a pole inside included."""
-        x, y = np.meshgrid(np.linspace(0, self.width, count), np.linspace(0, self.height, count))
-        return np.stack([x.ravel(), y.ravel()], axis=-1)
+
+def _grid(width: int, height: int, count: int = 33) -> FloatArray:
+    """(count², 2) scene pixels spread over the whole scene: its bounds in any CRS, a pole inside included."""
+    x, y = np.meshgrid(np.linspace(0, width, count), np.linspace(0, height, count))
+    return np.stack([x.ravel(), y.ravel()], axis=-1)
 
 
 @lru_cache(maxsize=64)
@@ -297,7 +308,13 @@ def _gcp_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
     left = trend.backward(world) - pixels
     if np.abs(left).max() <= AFFINE_GCP_PX:
         return trend
-    return SplineMap(trend, RBFInterpolator(pixels, left, kernel="thin_plate_spline", degree=1))
+    spline = SplineMap(trend, RBFInterpolator(pixels, left, kernel="thin_plate_spline", degree=1))
+    if spline.folds(_grid(scene.width, scene.height)):
+        raise SceneNotGeoreferenced(
+            f"{name}: its {len(pixels)} ground control points fold the scene over itself; some are "
+            f"{np.abs(left).max():.0f} px off an affine transform: remove the wrong ones"
+        )
+    return spline
 
 
 def _gcp_arrays(gcps: tuple[GroundControlPoint, ...], *, degrees: bool) -> tuple[FloatArray, FloatArray]:
@@ -337,8 +354,8 @@ def _azimuth(direction: FloatArray, place: FloatArray) -> FloatArray:
     outward = dx * np.cos(lon) + dy * np.sin(lon)
     east = dy * np.cos(lon) - dx * np.sin(lon)
     north = dz * np.cos(lat) - outward * np.sin(lat)
-    azimuth = np.degrees(np.arctan2(east, north)) % 180
-    return np.where(azimuth >= 180, 0.0, azimuth)
+    # To a millionth of a degree, which is noise for any object, so that due south is 0 and not 179.9999999.
+    return np.asarray(np.round(np.degrees(np.arctan2(east, north)), 6) % 180, np.float64)
 
 
 def _clip_to(geometry: shapely.Geometry, footprint: FloatArray, *, degrees: bool) -> shapely.Geometry:
@@ -351,12 +368,13 @@ def _clip_to(geometry: shapely.Geometry, footprint: FloatArray, *, degrees: bool
     if not len(finite):
         return shapely.Polygon()
     if degrees:
-        finite = np.column_stack([_near(finite[:, 0], finite[len(finite) // 2, 0]), finite[:, 1]])
+        middle = finite[len(finite) // 2, 0]
+        finite = np.column_stack([_near(finite[:, 0], middle), finite[:, 1]])
     low, high = finite.min(axis=0), finite.max(axis=0)
     margin = AREA_MARGIN * (high - low)
     low, high = low - margin, high + margin
     if degrees:
-        low[1], high[1] = max(low[1], -90.0), min(high[1], 90.0)
+        low, high = np.maximum(low, (middle - 180, -90)), np.minimum(high, (middle + 180, 90))
     box = shapely.box(*low, *high)
     turns = (-360.0, 0.0, 360.0) if degrees else (0.0,)
     valid = shapely.make_valid(geometry)

@@ -34,6 +34,9 @@ SAME_GSD = 1e-3
 """Resampling for less than 0.1 % is not worth a blurred pixel: 1000 px drift by one, no detector notices, and
 UTM's own scale error (0.9996 on the central meridian, 1.0010 at the edge of a zone) is of this size."""
 
+MOST_MAGNIFIED = 16.0
+"""Beyond this a scene holds no detail at the wanted GSD, only work: a world map at 10 m is 30 million tiles."""
+
 EDGE_MARGIN_PX = 2
 """A box this near to an inner chip edge counts as cut (ruling 7), so the default halo keeps it free on both sides."""
 
@@ -55,7 +58,7 @@ def make_lattice(
     ``gsd`` is ``model``, ``native`` or metres; ``native_gsd_m`` the ground size (x, y) of a scene pixel at the centre.
     Pixels become square on the ground, unless the scene stays native: because it was asked for, because a GSD is
     unknown, or because the wanted one is within SAME_GSD. The last column and row may hang over the scene's edge by
-    less than one lattice pixel.
+    less than one lattice pixel. Raises ConfigError when pixels would be magnified more than MOST_MAGNIFIED times.
     """
     wanted = model_gsd_m if gsd == "model" else None if gsd == "native" else float(gsd)
     if native_gsd_m is None:
@@ -65,6 +68,11 @@ def make_lattice(
     if wanted is None or max(abs(wanted / native_x - 1), abs(wanted / native_y - 1)) <= SAME_GSD:
         return Lattice(width=scene.width, height=scene.height, scale_x=1.0, scale_y=1.0, gsd_m=mean_native)
     scale_x, scale_y = wanted / native_x, wanted / native_y
+    if min(scale_x, scale_y) < 1 / MOST_MAGNIFIED:
+        raise ConfigError(
+            f"{scene.uris[0]} has pixels of {native_x:.4g} x {native_y:.4g} m on the ground, too coarse for "
+            f"{wanted:g} m: {1 / min(scale_x, scale_y):.0f} times magnified; use a finer scene or tiling.gsd=native"
+        )
     return Lattice(
         width=_cells(scene.width, scale_x), height=_cells(scene.height, scale_y),
         scale_x=scale_x, scale_y=scale_y, gsd_m=wanted,

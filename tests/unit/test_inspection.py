@@ -56,7 +56,8 @@ def test_a_well_made_scene_gets_no_warning() -> None:
 def test_the_text_says_everything_once() -> None:
     text = render_text(look())
     for said in (
-        "harbour.tif", "5,000 x 4,000 px = 20.0 Mpx, GTiff", "uint16, bands 3, 2, 1 of 4", "WGS 84 / UTM zone 33N (EPSG:32633)",
+        "harbour.tif", "5,000 x 4,000 px = 20.0 Mpx, GTiff", "uint16, bands 3, 2, 1 of 4",
+        "WGS 84 / UTM zone 33N (EPSG:32633)",
         "10 x 10 m", "nodata", "tiles of 256 x 256 px", "1/2, 1/4", "99 of 512 px, halo 44 px", "2 more outside",
         "MB uncompressed", "ships, 10 m, ship; bands red, green, blue", "50 s at 0.5 s per tile (measured)",
     ):  # fmt: skip

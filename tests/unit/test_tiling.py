@@ -72,6 +72,10 @@ class TestLattice:
         """2100 / (0.7 / 0.1) is 300.0000…4 in floating point; the lattice has 300 pixels."""
         assert make_lattice(make_scene(2100, 2100), "0.7", None, (0.1, 0.1)).width == 300
 
+    def test_of_a_scene_far_too_coarse_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"s\.tif has pixels of 1113 x 1113 m .* 10 m: 111 times magnified"):
+            make_lattice(make_scene(), "model", 10.0, (1113.0, 1113.0))
+
     def test_of_a_tiny_scene_keeps_one_pixel(self) -> None:
         assert make_lattice(make_scene(3, 3), "100", None, (1.0, 1.0)).window.pixels == 1
 
