@@ -191,7 +191,17 @@ def _remote_failure(uri: str, error: Exception) -> Exception:
 
 def has_mask(dataset: Any) -> bool:
     """True when an internal mask or an alpha band says which pixels are valid."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
+
+
+def read_mask(dataset: Any, **options: Any) -> BoolArray:
+    """Validity by the internal mask or the alpha band. GDAL takes alpha for a mask only among two or four bands."""
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
+        mask = dataset.read_masks(1, **options)
+    else:
+        mask = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **options)
+    valid: BoolArray = mask > 0
+    return valid
 
 
 class Pixels:
@@ -263,7 +273,7 @@ class Pixels:
                 valid &= _any_channel(pixels, self.nodata)
             for file in self.files if self.masked else ():
                 if has_mask(file):
-                    valid &= file.read_masks(1, window=area, out_shape=pixels.shape[:2], **decimate) > 0
+                    valid &= read_mask(file, window=area, out_shape=valid.shape, **decimate)
         return valid
 
     @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -212,10 +213,11 @@ def scene_facts(tags: dict[str, str]) -> dict[str, str | None]:
 
 
 def iso_time(text: str) -> str | None:
-    """``2023:07:14 10:20:30`` (TIFF), ``20230714T102030`` or ISO 8601 → ISO 8601; None for anything else."""
-    found = re.match(r"(\d{4})[:/-]?(\d{2})[:/-]?(\d{2})(?:[T ](\d{2}):?(\d{2}):?(\d{2})(?:\.\d+)?)?", text.strip())
-    if not found:
+    """``2023:07:14 10:20:30`` (TIFF), ``20230714T102030`` or ISO 8601 → ISO 8601 in whole seconds; else None."""
+    text = re.sub(r"^(\d{4}):(\d{2}):(\d{2})", r"\1-\2-\3", text.strip())
+    try:
+        if len(text) <= 10:
+            return date.fromisoformat(text).isoformat()
+        return datetime.fromisoformat(text).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    except ValueError:
         return None
-    year, month, day, *clock = found.groups()
-    zone = "Z" if text.strip().endswith("Z") else ""
-    return f"{year}-{month}-{day}" + (f"T{':'.join(clock)}{zone}" if clock[0] else "")

@@ -105,7 +105,8 @@ def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
     work: NDArray[Any] = values.astype(np.float64 if wide else np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         np.subtract(work, low, out=work)
-        np.multiply(work, 255.0 / (high - low), out=work)
+        np.multiply(work, 255.0, out=work)
+        np.divide(work, high - low, out=work)
         np.add(work, 0.5, out=work)
         np.clip(np.nan_to_num(work, copy=False, nan=0.0), 0.0, 255.0, out=work)
     bytes_: ByteArray = work.astype(np.uint8)

@@ -79,9 +79,9 @@ def write_geotiff(
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", **profile) as file:
             if alpha:
-                file.colorinterp = [*([ColorInterp.gray, ColorInterp.undefined, ColorInterp.undefined][: bands - 1]
-                                      if bands != 4 else [ColorInterp.red, ColorInterp.green, ColorInterp.blue]),
-                                    ColorInterp.alpha]  # fmt: skip
+                colours = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+                others = [ColorInterp.gray, *[ColorInterp.undefined] * bands]
+                file.colorinterp = [*(colours if bands == 4 else others)[: bands - 1], ColorInterp.alpha]
             file.write(pixels.transpose(2, 0, 1))
             if mask is not None:
                 file.write_mask(np.asarray(mask) != 0)
