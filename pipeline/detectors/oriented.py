@@ -33,7 +33,9 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 class OrientedDetector:
     """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
 
-    def __init__(self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(
+        self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32"
+    ) -> None:
         """``network`` is taken over and changed: convolutions swallow their batch normalisation."""
         self._card = card
         self._device = torch.device(device)
@@ -56,7 +58,9 @@ class OrientedDetector:
         scores, boxes = last.logits.float().sigmoid().cpu().numpy(), canonical(last.boxes.float()).cpu().numpy()
         if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
             raise ModelError(f"model {self._card.name}: the network answered NaN or infinity; its weights are damaged")
-        return [Look(detections_of(s, b, chip, score_threshold)) for s, b, chip in zip(scores, boxes, chips, strict=True)]
+        return [
+            Look(detections_of(s, b, chip, score_threshold)) for s, b, chip in zip(scores, boxes, chips, strict=True)
+        ]
 
     def batch(self, chips: Sequence[Chip]) -> Tensor:
         """(B, C, H, W) normalised; chips are padded below and to the right with black, which means "no data"."""
@@ -79,8 +83,13 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def detections_of(scores: np.ndarray[Any, Any], boxes: np.ndarray[Any, Any], chip: Chip, threshold: float) -> Detections:
-    """Detections of one chip from (N, classes) scores and (N, 5) canonical boxes: centre inside, best class, best first."""
+def detections_of(
+    scores: np.ndarray[Any, Any], boxes: np.ndarray[Any, Any], chip: Chip, threshold: float
+) -> Detections:
+    """Detections of one chip from (N, classes) scores and (N, 5) canonical boxes.
+
+    Those with their centre inside the chip, each of its best class, best first.
+    """
     height, width = chip.pixels.shape[:2]
     class_ids, best = scores.argmax(1), scores.max(1)
     inside = (boxes[:, 0] >= 0) & (boxes[:, 1] >= 0) & (boxes[:, 0] < width) & (boxes[:, 1] < height)
@@ -116,6 +125,7 @@ def save_network(folder: Path, network: OrientedRTDetr) -> None:
         if not name.endswith("num_batches_tracked")
     }
     save_file(tensors, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).chmod(0o644)  # the library makes it private
 
 
 def load_network(folder: Path) -> OrientedRTDetr:
@@ -144,13 +154,14 @@ def read_config(folder: Path) -> NetworkConfig:
     """The network's shape from ``config.json``. Raises ModelError when it is missing or not one of ours."""
     path = folder / CONFIG_FILE
     try:
-        values = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text())
         if values.pop("model_type") != MODEL_TYPE:
             raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
         known = {field.name for field in fields(NetworkConfig)}
         if unknown := sorted(values.keys() - known):
             raise ModelError(f"{path} has settings this version does not know: {', '.join(unknown)}")
-        return NetworkConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        checked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return NetworkConfig(**checked)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:

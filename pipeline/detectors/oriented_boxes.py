@@ -34,8 +34,11 @@ def reference_frames(boxes: Tensor, width: float, height: float) -> Tensor:
 
 
 def refine(reference: Tensor, residual: Tensor) -> Tensor:
-    """Boxes from a reference and (..., 5) residuals: shift in units of the sides along the box's axes, log growth of the
-    sides, and an unbounded turn that is added to the angle modulo pi."""
+    """Boxes from a reference and (..., 5) residuals.
+
+    A shift along the reference's axes in units of its sides, the logarithm of how its sides grow, and an unbounded
+    turn that is added to its angle modulo pi.
+    """
     shift = (rotation(reference[..., 4]) @ (residual[..., :2] * reference[..., 2:4])[..., None])[..., 0]
     growth = residual[..., 2:4].clamp(-LARGEST_LOG_STEP, LARGEST_LOG_STEP).exp()
     sides = (reference[..., 2:4] * growth).clamp(SMALLEST_SIDE_PX, LARGEST_SIDE_PX)

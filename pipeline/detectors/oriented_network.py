@@ -35,6 +35,7 @@ from pipeline.detectors.oriented_boxes import SMALLEST_SIDE_PX, reference_frames
 
 MODEL_TYPE = "kestrel_oriented_rtdetr"
 PRIOR_PROBABILITY = 0.01
+BOX_HEAD_LAYERS = 3
 POSITION_SCALE_PX = 512.0
 """Centres are divided by this before they become positional queries."""
 
@@ -196,7 +197,7 @@ class OrientedRTDetr(nn.Module):
             layer.encoder_attn = RotatedDeformableAttention(library)
         self.score_heads = nn.ModuleList(nn.Linear(config.width, config.classes) for _ in self.decoder)
         self.box_heads = nn.ModuleList(
-            RTDetrV2MLPPredictionHead(config.width, config.width, 5, num_layers=3) for _ in self.decoder
+            RTDetrV2MLPPredictionHead(config.width, config.width, 5, num_layers=BOX_HEAD_LAYERS) for _ in self.decoder
         )
         self.label_embedding = nn.Embedding(config.classes, config.width)
         self.initialise()
@@ -204,6 +205,7 @@ class OrientedRTDetr(nn.Module):
     @torch.no_grad()
     def initialise(self) -> None:
         """Weights for training from nothing; the library's own initialisation expects a pretrained backbone."""
+        spread_later: list[RotatedDeformableAttention] = []
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -213,12 +215,14 @@ class OrientedRTDetr(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        for layer in self.decoder:
-            _spread_sampling_points(layer.encoder_attn)
+            elif isinstance(module, RotatedDeformableAttention):
+                spread_later.append(module)
+        for attention in spread_later:
+            _spread_sampling_points(attention)
         for score in (self.proposals.score, *self.score_heads):
             nn.init.constant_(score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
         for box in self.box_heads:
-            nn.init.zeros_(box.layers[-1].weight)
+            nn.init.zeros_(box.get_submodule(f"layers.{BOX_HEAD_LAYERS - 1}").weight)  # type: ignore[arg-type]
         nn.init.normal_(self.proposals.box.layers[-1].weight, std=0.01)
 
     def features(self, pixels: Tensor) -> list[Tensor]:
@@ -260,7 +264,9 @@ class OrientedRTDetr(nn.Module):
         best = select(logits.detach(), shapes, self.config.queries)
         queries = Queries(_gather(embedded, best), _gather(boxes, best))
         if extra is not None:
-            queries = Queries(torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1))
+            queries = Queries(
+                torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
+            )
         return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask))
 
 
@@ -279,7 +285,7 @@ def select(logits: Tensor, shapes: list[tuple[int, int]], count: int) -> Tensor:
     """(B, N) indices of the best tokens, local maxima of their 3 × 3 neighbourhood first, best first."""
     best = logits.amax(-1)
     ranked = []
-    for level, (rows, columns) in zip(best.split([r * c for r, c in shapes], 1), shapes, strict=True):
+    for level, (rows, columns) in zip(torch.split(best, [r * c for r, c in shapes], 1), shapes, strict=True):
         plane = level.view(-1, 1, rows, columns)
         peak = plane == functional.max_pool2d(plane, 3, stride=1, padding=1)
         ranked.append(torch.where(peak, plane, plane - 100.0).flatten(1))

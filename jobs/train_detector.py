@@ -1,0 +1,120 @@
+"""Train an oriented detector: prepare scenes once, fit, validate on scenes that were held out, export."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
+
+from pipeline.errors import PipelineError
+
+EXAMPLE = """\
+a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
+  {prog} prepare --annotations train.json --images images --gsd 6 --out prep/real
+  {prog} harbours --count 120 --gsd 6 --out prep/harbours
+  {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --hold-out athens,gdynia --out runs/held
+  {prog} validate --run runs/held --scenes prep/real --only athens,gdynia --gsd 6
+  {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --out runs/all
+  {prog} export --run runs/all --card card.json --out weights/ships
+
+A run that was interrupted goes on from its last checkpoint when the same 'fit' is given again.
+exit codes: 0 done, 2 configuration, 3 scene, 4 model"""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "train_detector.py") -> int:
+    """Do what the first argument says; return the exit code."""
+    arguments = build_parser(prog).parse_args(argv)
+    try:
+        # Imported here because torch takes seconds and --help must not wait for it.
+        from pipeline.training import commands
+
+        getattr(commands, arguments.command)(arguments, lambda line: print(line, flush=True))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """Five commands, each with the flags it needs."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog), formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    prepare = commands.add_parser(
+        "prepare", help="annotated scenes → chips at the model's GSD, with detection's own reader"
+    )
+    prepare.add_argument(
+        "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
+    )
+    prepare.add_argument("--images", type=Path, required=True, help="folder of the images")
+    prepare.add_argument("--classes", type=_names, default=("ship",), help="class names, comma-separated, for DOTA txt")
+    _gsd_and_out(prepare)
+    harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
+    harbours.add_argument("--first-seed", type=int, default=0)
+    harbours.add_argument("--count", type=int, default=120)
+    harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
+    _gsd_and_out(harbours)
+    _fit(commands.add_parser("fit", help="train, or go on training"))
+    validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")
+    validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
+    validate.add_argument("--scenes", type=Path, required=True, help="folder of prepared scenes")
+    validate.add_argument("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
+    validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes")
+    validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
+    validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
+    validate.add_argument("--score-threshold", type=float, help="operating point (default: the one of best F1 here)")
+    validate.add_argument("--threads", type=int, default=1)
+    export = commands.add_parser("export", help="averaged weights and card → a folder for --weights")
+    export.add_argument("--run", type=Path, required=True)
+    export.add_argument("--card", type=Path, required=True, help="json with the card's fields; its sha256 is filled in")
+    export.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def _fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenes",
+        nargs="+",
+        required=True,
+        metavar="FOLDER[:SHARE]",
+        help="folders of prepared scenes and their shares of the tiles",
+    )
+    parser.add_argument("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl")
+    parser.add_argument("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
+    parser.add_argument("--classes", type=int, default=1, help="number of classes")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--tiles", type=int, default=6, help="tiles per step")
+    parser.add_argument(
+        "--sizes", type=_integers, default=(192, 224, 256), help="sides of tiles, pixels, multiples of 32"
+    )
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
+    parser.add_argument("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (bfloat16)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--checkpoint-steps", type=int, default=100)  # fmt: skip
+
+
+def _gsd_and_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gsd", type=float, help="metres per pixel on the ground (default: as the scenes are)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the prepared scenes (npz)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Training tiles: any rotation, scale, flip, place and light, with ships copied onto other waters.
+
+Everything is a function of a numpy Generator, so a step of training is the same however often it is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from pipeline.training.scenes import Annotations, TrainingScene
+from pipeline.types import ByteArray, FloatArray
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """How training tiles are drawn."""
+
+    object_share: float = 0.65
+    """Share of the tiles that are drawn around an object; the others lie anywhere."""
+    scale_range: tuple[float, float] = (0.75, 1.4)
+    """Magnification of a tile, drawn evenly in its logarithm."""
+    paste_mean: float = 1.5
+    """Mean number of objects copied into a tile from other scenes."""
+    light: float = 1.0
+    """Strength of the photometric jitter; 0 is none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sticker:
+    """An object that lies alone on a smooth ground and can be copied."""
+
+    scene: TrainingScene
+    index: int
+    ground: Pixels
+    """(3,) median colour around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where a tile lies in its scene: tile = turn · (scene - centre) + size / 2."""
+
+    centre: FloatArray
+    """(2,) scene pixels."""
+    angle: float
+    """Radians, clockwise on screen."""
+    scale: float
+    flip: bool
+    """Mirror left-right before turning."""
+
+    @property
+    def matrix(self) -> FloatArray:
+        """(2, 2) scene vectors → tile vectors."""
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        return self.scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if self.flip else 1.0, 1.0])
+
+
+def draw_pose(centre: FloatArray, config: AugmentConfig, random: Generator) -> Pose:
+    """A pose around ``centre``: any rotation, scale from the configured range, mirrored half of the time."""
+    low, high = np.log(config.scale_range)
+    return Pose(centre, random.uniform(-np.pi, np.pi), float(np.exp(random.uniform(low, high))), random.random() < 0.5)
+
+
+def warp_pixels(pixels: ByteArray, pose: Pose, size: int) -> Pixels:
+    """(size, size, C) float32 tile of ``pixels`` at ``pose``, bilinear, 0 outside the scene."""
+    inverse = np.linalg.inv(pose.matrix)
+    reach = np.abs(inverse).sum(1) * size / 2 + 2
+    x, y = np.maximum(np.floor(pose.centre - reach), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(pose.centre + reach), pixels.shape[1::-1]).astype(int)
+    if x1 <= x or y1 <= y:
+        return np.zeros((size, size, pixels.shape[2]), np.float32)
+    part = torch.from_numpy(pixels[y:y1, x:x1]).permute(2, 0, 1)[None].float()
+    extent = np.array([x1 - x, y1 - y], np.float64)
+    linear = inverse * size / extent[:, None]
+    shift = 2 * (pose.centre - (x, y)) / extent - 1
+    theta = torch.from_numpy(np.column_stack([linear, shift])).float()[None]
+    grid = functional.affine_grid(theta, [1, part.shape[1], size, size], align_corners=False)
+    return functional.grid_sample(part, grid, align_corners=False)[0].permute(1, 2, 0).numpy()
+
+
+def warp_boxes(boxes: FloatArray, pose: Pose, size: int) -> FloatArray:
+    """(N, 5) scene boxes → tile boxes."""
+    out = boxes.copy()
+    out[:, :2] = (boxes[:, :2] - pose.centre) @ pose.matrix.T + size / 2
+    out[:, 2:4] *= pose.scale
+    angle = (np.pi - boxes[:, 4] if pose.flip else boxes[:, 4]) + pose.angle
+    out[:, 4] = (angle + np.pi / 2) % np.pi - np.pi / 2
+    return out
+
+
+def find_stickers(scenes: Sequence[TrainingScene], roughest: float = 14.0, ring_px: int = 5) -> list[Sticker]:
+    """Objects whose surroundings vary by less than ``roughest`` grey values (standard deviation)."""
+    stickers = []
+    for scene in scenes:
+        for index in np.flatnonzero(~scene.truth.ignore):
+            ring = _ring(scene, int(index), ring_px)
+            if len(ring) > 30 and float(ring.std(0).max()) < roughest:
+                stickers.append(Sticker(scene, int(index), np.median(ring, 0).astype(np.float32)))
+    return stickers
+
+
+def _ring(scene: TrainingScene, index: int, ring_px: int) -> Pixels:
+    """(M, 3) pixels around a box and outside every box."""
+    box = scene.truth.boxes[index]
+    size = int(box[2] + 2 * ring_px + 2)
+    pose = Pose(box[:2], -float(box[4]), 1.0, False)
+    pixels = warp_pixels(scene.pixels, pose, size)
+    inside = sum(
+        (box_mask(b, size, 1.0) > 0 for b in warp_boxes(scene.truth.boxes, pose, size)), np.zeros((size, size))
+    )
+    near = np.zeros((size, size), bool)
+    half = int(box[3] / 2 + ring_px)
+    near[max(0, size // 2 - half) : size // 2 + half] = True
+    ring: Pixels = pixels[near & (inside == 0)]
+    return ring
+
+
+def box_mask(box: FloatArray, size: int, soft_px: float) -> Pixels:
+    """(size, size) float32: 1 inside the box, falling to 0 over ``soft_px`` outside its sides."""
+    y, x = np.mgrid[:size, :size] + 0.5
+    cos, sin = np.cos(box[4]), np.sin(box[4])
+    along, across = (x - box[0]) * cos + (y - box[1]) * sin, (y - box[1]) * cos - (x - box[0]) * sin
+    outside = np.maximum(np.abs(along) - box[2] / 2, np.abs(across) - box[3] / 2)
+    mask: Pixels = np.clip(1 - outside / soft_px, 0, 1).astype(np.float32)
+    return mask
+
+
+def paste(tile: Pixels, truth: Annotations, sticker: Sticker, config: AugmentConfig, random: Generator) -> Annotations:
+    """Add a sticker's contrast to a smooth free place of ``tile`` (changed in place), when one is found."""
+    size = len(tile)
+    box = sticker.scene.truth.boxes[sticker.index]
+    pose = draw_pose(box[:2], config, random)
+    reach = int(box[2] * pose.scale / 2 + 4)
+    if 2 * reach + 2 >= size:
+        return truth
+    for _ in range(8):
+        cx, cy = random.integers(reach, size - reach, 2)
+        place = tile[cy - reach : cy + reach, cx - reach : cx + reach]
+        free = np.all(np.hypot(*(truth.boxes[:, :2] - (cx, cy)).T) > reach + truth.boxes[:, 2] / 2)
+        if free and place.std((0, 1)).max() < 10 and place.max() > 0:
+            patch = warp_pixels(sticker.scene.pixels, pose, 2 * reach)
+            local = warp_boxes(box[None], pose, 2 * reach)
+            mask = box_mask(local[0], 2 * reach, 2.0)[..., None]
+            place += mask * (patch - sticker.ground) * random.uniform(0.6, 1.2)
+            label = sticker.scene.truth.class_ids[sticker.index : sticker.index + 1]
+            there = local + np.array([cx - reach, cy - reach, 0, 0, 0])
+            return Annotations.concat(truth, Annotations(there, label, np.zeros(1, np.bool_)))
+    return truth
+
+
+def relight(tile: Pixels, strength: float, random: Generator) -> Pixels:
+    """Gain, offset and gamma, common and per band, sometimes grey or swapped bands, noise. Black stays black."""
+    if strength == 0:
+        return tile
+    nodata = (tile == 0).all(-1, keepdims=True)
+    gain = np.exp(random.normal(0, 0.2 * strength) + random.normal(0, 0.1 * strength, 3)).astype(np.float32)
+    offset = (random.normal(0, 8 * strength) + random.normal(0, 5 * strength, 3)).astype(np.float32)
+    gamma = np.float32(np.exp(random.normal(0, 0.2 * strength)))
+    lit = 255 * (np.clip(tile * gain + offset, 0, 255) / 255) ** gamma
+    if random.random() < 0.15 * strength:
+        lit = lit[..., random.permutation(3)]
+    if random.random() < 0.1 * strength:
+        lit = np.repeat(lit.mean(-1, keepdims=True), 3, -1)
+    lit = lit + random.standard_normal(lit.shape, np.float32) * np.float32(random.uniform(0, 3) * strength)
+    return np.where(nodata, 0, np.clip(lit, 0, 255)).astype(np.float32)

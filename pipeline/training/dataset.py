@@ -1,0 +1,102 @@
+"""From scenes to batches. Batch ``step`` of a run is a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from pipeline.training.augment import AugmentConfig, draw_pose, find_stickers, paste, relight, warp_boxes, warp_pixels
+from pipeline.training.scenes import Annotations, TrainingScene
+from pipeline.types import BoolArray, ByteArray, FloatArray
+
+SMALLEST_KEPT_PX = 2.0
+"""Boxes with a shorter side after scaling are dropped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """Truth of one tile, as tensors."""
+
+    boxes: Tensor
+    """(N, 5) float32 canonical boxes, pixels."""
+    class_ids: Tensor
+    """(N,) int64."""
+    ignored: Tensor
+    """(M, 5) float32 regions that are neither right nor wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B tiles and their truth."""
+
+    pixels: Tensor
+    """(B, H, W, 3) uint8."""
+    targets: tuple[Target, ...]
+
+
+class TileSampler:
+    """Draws training tiles: scenes by the square root of what they hold, groups of scenes by their share."""
+
+    def __init__(self, groups: Sequence[tuple[Sequence[TrainingScene], float]], config: AugmentConfig) -> None:
+        """``groups``: (scenes, share of the tiles) pairs, real ones first: objects are copied from the first only."""
+        total = sum(share for _, share in groups)
+        self._scenes = [scene for scenes, _ in groups for scene in scenes]
+        weights = [self._weights(scenes) * share / total for scenes, share in groups]
+        self._weights_all = np.concatenate(weights)
+        self._config = config
+        self._stickers = find_stickers(groups[0][0]) if config.paste_mean > 0 else []
+
+    @staticmethod
+    def _weights(scenes: Sequence[TrainingScene]) -> FloatArray:
+        weights = np.array([np.sqrt(1 + len(scene.truth)) for scene in scenes])
+        return np.asarray(weights / weights.sum())
+
+    def tile(self, size: int, random: Generator) -> tuple[ByteArray, Annotations]:
+        """One (size, size, 3) uint8 tile and its truth."""
+        scene = self._scenes[random.choice(len(self._scenes), p=self._weights_all)]
+        pose = draw_pose(self._centre(scene, size, random), self._config, random)
+        pixels = warp_pixels(scene.pixels, pose, size)
+        truth = Annotations(warp_boxes(scene.truth.boxes, pose, size), scene.truth.class_ids, scene.truth.ignore)
+        truth = truth[near_tile(truth.boxes, size)]
+        if self._stickers:
+            for _ in range(random.poisson(self._config.paste_mean)):
+                sticker = self._stickers[random.integers(len(self._stickers))]
+                truth = paste(pixels, truth, sticker, self._config, random)
+        pixels = relight(np.clip(pixels, 0, 255), self._config.light, random)
+        return pixels.round().astype(np.uint8), truth
+
+    def _centre(self, scene: TrainingScene, size: int, random: Generator) -> FloatArray:
+        height, width = scene.pixels.shape[:2]
+        if len(scene.truth) and random.random() < self._config.object_share:
+            around = scene.truth.boxes[random.integers(len(scene.truth)), :2]
+            return np.asarray(around + random.uniform(-0.4, 0.4, 2) * size)
+        return random.uniform(0, 1, 2) * (width, height)
+
+    def batch(self, tiles: int, size: int, random: Generator) -> Batch:
+        """``tiles`` tiles of ``size`` pixels."""
+        drawn = [self.tile(size, random) for _ in range(tiles)]
+        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in drawn]))
+        return Batch(pixels, tuple(to_target(truth, size) for _, truth in drawn))
+
+
+def near_tile(boxes: FloatArray, size: int) -> BoolArray:
+    """(N,) True for boxes that can reach into the tile."""
+    reach = np.hypot(boxes[:, 2], boxes[:, 3])[:, None] / 2
+    return np.asarray(np.all((boxes[:, :2] > -reach) & (boxes[:, :2] < size + reach), axis=1))
+
+
+def to_target(truth: Annotations, size: int) -> Target:
+    """Boxes with their centre inside are objects; those that only reach in, and ignore regions, count nowhere."""
+    boxes = truth.boxes
+    inside = np.all((boxes[:, :2] >= 0) & (boxes[:, :2] < size), axis=1)
+    wanted = inside & ~truth.ignore & (boxes[:, 3] >= SMALLEST_KEPT_PX)
+    return Target(
+        torch.from_numpy(boxes[wanted]).float(),
+        torch.from_numpy(truth.class_ids[wanted]),
+        torch.from_numpy(boxes[~wanted]).float(),
+    )

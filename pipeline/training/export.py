@@ -1,0 +1,44 @@
+"""From a run to a folder that ``load_detector`` takes: averaged weights and a card that fits them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from pipeline.detectors.card import write_card
+from pipeline.detectors.checkpoint import weights_sha256
+from pipeline.detectors.oriented import read_config, save_network
+from pipeline.detectors.oriented_network import OrientedRTDetr
+from pipeline.errors import ModelError
+from pipeline.training.loop import CHECKPOINT, PIXEL_MEAN, PIXEL_STD, STATE_FILE
+from pipeline.types import ModelCard
+
+
+def averaged_network(run: Path) -> OrientedRTDetr:
+    """The moving average of the run's last checkpoint. Raises ModelError when there is none."""
+    path = run / CHECKPOINT / STATE_FILE
+    if not path.exists():
+        raise ModelError(f"{run} holds no checkpoint yet; train first, or wait for its first one")
+    network = OrientedRTDetr(read_config(run / CHECKPOINT))
+    tensors = load_file(path)
+    prefix = "average."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return network.eval()
+
+
+def training_card(name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int) -> ModelCard:
+    """The card of a network that is still being trained."""
+    return ModelCard(
+        name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
+        oriented=True, mean=PIXEL_MEAN, std=PIXEL_STD,
+    )  # fmt: skip
+
+
+def export(run: Path, folder: Path, card: ModelCard) -> ModelCard:
+    """Write weights, configuration and ``card`` (its hash set to the weights') to ``folder``; returns that card."""
+    save_network(folder, averaged_network(run))
+    card = replace(card, sha256=weights_sha256(folder))
+    write_card(folder, card)
+    return card

@@ -1,0 +1,105 @@
+"""Scenes and annotations → :class:`TrainingScene` files, read with the code that detection reads with.
+
+Runs once, where rasterio is; training itself needs the npz files only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import RasterConfig
+from pipeline.errors import ConfigError
+from pipeline.evaluation.coco import read_annotations
+from pipeline.geometry import corners_to_obb, obb_to_corners, scene_to_lattice
+from pipeline.georeference import Georeference
+from pipeline.harbour import MARGIN_M, Harbour
+from pipeline.raster import SceneReader, measure_stretch
+from pipeline.raster_scene import open_scene
+from pipeline.resampling import resample
+from pipeline.tiling import make_lattice
+from pipeline.training.dota import read_dota
+from pipeline.training.scenes import Annotations, TrainingScene, save_scene
+from pipeline.types import Lattice, Window
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
+TRAINING_SEEDS = range(1_000_000)
+"""Seeds of harbours that may be trained on; the demo and the tests use others."""
+ANNOTATED_MARGIN_M = 16.0
+"""What the annotators of the real Sentinel-2 ships left around a hull, metres on each side: their boxes are 183 x 60 m
+in the median, which is a ship of 6.5 times its width with this margin. Harbours are boxed alike for training."""
+
+
+def scenes_of_coco(json_path: Path, images: Path) -> Iterable[tuple[Path, Annotations]]:
+    """(image, truth in scene pixels) of a COCO json file with oriented boxes."""
+    for name, truth in read_annotations(json_path).scenes.items():
+        yield images / name, Annotations(truth.boxes, truth.class_ids, truth.ignore)
+
+
+def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterable[tuple[Path, Annotations]]:
+    """(image, truth in scene pixels) of a folder of DOTA txt files. Raises ConfigError when an image is missing."""
+    paths = sorted(labels.glob("*.txt"))
+    if not paths:
+        raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
+    for path in paths:
+        candidates = [images / (path.stem + suffix) for suffix in IMAGE_SUFFIXES]
+        found = next((candidate for candidate in candidates if candidate.exists()), None)
+        if found is None:
+            raise ConfigError(f"no image for {path.name} in {images}, with any of {', '.join(IMAGE_SUFFIXES)}")
+        yield found, read_dota(path, classes)
+
+
+def prepare_scene(image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig) -> TrainingScene:
+    """Read ``image`` on the lattice of ``gsd_m`` metres (None: native) and bring its truth there.
+
+    Raises SceneError for what detection would refuse too.
+    """
+    scene = open_scene(str(image), raster)
+    georeference = Georeference.of(scene)
+    lattice = make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None)
+    with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
+        pixels, valid = reader.read(lattice.window)
+    pixels = np.where(valid[..., None], pixels, np.uint8(0))
+    return TrainingScene(image.stem, pixels, to_lattice(truth, lattice))
+
+
+def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig) -> TrainingScene:
+    """A procedural harbour of ``size_px`` pixels of 10 m, stretched and resampled like a scene from a file."""
+    if seed not in TRAINING_SEEDS:
+        raise ConfigError(f"harbour seeds for training lie in 0 … {len(TRAINING_SEEDS) - 1}, got {seed}")
+    harbour = Harbour(seed=seed, width=size_px, height=size_px)
+    whole = Window(x=0, y=0, width=size_px, height=size_px)
+    values = harbour.render(whole).astype(np.float32)
+    percents = (raster.stretch_low_percent, raster.stretch_high_percent)
+    low, high = np.percentile(values.reshape(-1, 3), percents, axis=0)
+    scale = gsd_m / harbour.gsd_m
+    side = int(size_px / scale)
+    lattice = Lattice(width=side, height=side, scale_x=scale, scale_y=scale, gsd_m=gsd_m)
+    resampled, _ = resample(
+        values, np.ones(values.shape[:2], np.bool_), whole, lattice.window, lattice, size_px, size_px
+    )
+    pixels = np.clip(255 * (resampled - low) / (high - low), 0, 255).round().astype(np.uint8)
+    ships = harbour.ships()
+    ships.boxes[:, 2:4] += 2 * (ANNOTATED_MARGIN_M - MARGIN_M) / harbour.gsd_m
+    truth = Annotations(ships.boxes, ships.class_ids, np.zeros(len(ships.boxes), np.bool_))
+    return TrainingScene(f"harbour_{seed:06d}", pixels, to_lattice(truth, lattice))
+
+
+def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:
+    """Boxes of the scene → boxes of the lattice, through their corners."""
+    if len(truth) == 0:
+        return truth
+    corners = scene_to_lattice(obb_to_corners(truth.boxes), lattice)
+    return Annotations(corners_to_obb(corners), truth.class_ids, truth.ignore)
+
+
+def save_all(scenes: Iterable[TrainingScene], out: Path) -> list[str]:
+    """Write every scene to ``out``; returns one line per scene for the user."""
+    lines = []
+    for scene in scenes:
+        save_scene(out / f"{scene.name}.npz", scene)
+        height, width = scene.pixels.shape[:2]
+        lines.append(f"{scene.name}: {width} x {height} px, {np.count_nonzero(~scene.truth.ignore)} objects")
+    return lines

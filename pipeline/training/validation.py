@@ -1,0 +1,76 @@
+"""How good a detector is on prepared scenes: tiled, detected and merged as detection does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.detectors.base import Detector
+from pipeline.evaluation.oriented import (
+    Annotations,
+    area_under_curve,
+    average_precision_coco,
+    best_f1_score_threshold,
+    bootstrap_intervals,
+    match_classes,
+    mean_over_classes,
+    operating_point,
+)
+from pipeline.geometry import chip_to_lattice, near_inner_edge
+from pipeline.nms import merge
+from pipeline.tiling import plan_tiles
+from pipeline.training.scenes import TrainingScene
+from pipeline.types import Chip, Detections, Frame, Lattice
+
+LOWEST_SCORE = 0.02
+MERGE_IOU = 0.3
+BATCH = 4
+
+
+def detect_whole(detector: Detector, scene: TrainingScene, halo_px: int) -> Detections:
+    """All detections of a scene with a score of at least LOWEST_SCORE, merged, in its own pixels (frame LATTICE)."""
+    height, width = scene.pixels.shape[:2]
+    lattice = Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=detector.card.gsd_m)
+    tiles = plan_tiles(lattice, detector.card.input_px, halo_px)
+    parts = []
+    for start in range(0, len(tiles), BATCH):
+        windows = [tile.window for tile in tiles[start : start + BATCH]]
+        chips = [Chip(pixels=scene.pixels[w.y : w.y1, w.x : w.x1], window=w) for w in windows]
+        looks = detector.detect(chips, score_threshold=LOWEST_SCORE)
+        for window, look in zip(windows, looks, strict=True):
+            boxes = chip_to_lattice(look.detections.boxes, window)
+            edge = near_inner_edge(boxes, window, lattice.window)
+            parts.append(replace(look.detections, boxes=boxes, edge=edge, frame=Frame.LATTICE))
+    return merge(Detections.concat(parts, Frame.LATTICE), iou_threshold=MERGE_IOU)
+
+
+def validate(
+    detector: Detector, scenes: Sequence[TrainingScene], halo_px: int, score_threshold: float | None = None
+) -> dict[str, Any]:
+    """Figures over ``scenes`` together, intervals (95 %, bootstrap over boxes) and AP50 per scene.
+
+    Without ``score_threshold`` the operating point is the one of best F1: only for scenes that are not reported on.
+    """
+    detections = [detect_whole(detector, scene, halo_px) for scene in scenes]
+    truth = [Annotations(s.truth.boxes, s.truth.class_ids, s.truth.ignore) for s in scenes]
+    found = list(match_classes(detections, truth, (0.5,)).values())
+    threshold = best_f1_score_threshold(found) if score_threshold is None else score_threshold
+    point = operating_point(found, threshold)
+    per_scene = {
+        scene.name: mean_over_classes([area_under_curve(m) for m in match_classes([d], [t], (0.5,)).values()])
+        for scene, d, t in zip(scenes, detections, truth, strict=True)
+    }
+    return {
+        "ap50": mean_over_classes([area_under_curve(matches) for matches in found]),
+        "ap50_95": average_precision_coco(detections, truth),
+        "score_threshold": threshold,
+        "precision": point.precision,
+        "recall": point.recall,
+        "f1": point.f1,
+        "intervals_95": bootstrap_intervals(found, threshold),
+        "right": int(point.right),
+        "wrong": int(point.wrong),
+        "missed": int(point.missed),
+        "ap50_per_scene": per_scene,
+    }
