@@ -1,6 +1,6 @@
 """One picture of a scene with its detections: for a person who wants to see at a glance whether it worked.
 
-pillow's only home for results. Score is colour; size on the ground is a scale bar; the best detections are shown
+Score is colour; size on the ground is a scale bar; the best detections are shown
 enlarged at the side, numbered like in the picture.
 """
 
@@ -54,7 +54,7 @@ def draw_preview(
     low = _lowest(scores) if score_threshold is None else min(score_threshold, 0.99)
     font = _Fonts.for_width(width)
     shown = _distinct_best(corners_px, scores, _inset_count(height))
-    picture = _Picture(Image.fromarray(pixels, "RGB"), corners_px, scores, low)
+    picture = _Picture(Image.fromarray(pixels), corners_px, scores, low)
     frame = _Frame.around(width, height, font, insets=len(shown))
     canvas = Image.new("RGB", frame.size, _BACKGROUND)
     canvas.paste(_with_detections(picture, shown, font), frame.image_at)
