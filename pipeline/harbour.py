@@ -18,22 +18,16 @@ from numpy.typing import NDArray
 from pipeline.harbour_layout import Place, place_of
 from pipeline.harbour_paint import paint
 from pipeline.harbour_ports import ships_near
-from pipeline.types import FloatArray, IntArray, Window
+from pipeline.synth import Truth
+from pipeline.types import Window
 
 CELL_PX = 512
 DEMO_SEED = 20_260_007
-MARGIN_M = 12.0
+DEMO_SCENE = ("--kind", "harbour", "--seed", str(DEMO_SEED), "--width", "2048", "--height", "1536", "--gsd", "10",
+              "--crs", "EPSG:32632")  # fmt: skip
+"""The arguments with which ``jobs/make_scene.py`` writes the scene of :func:`demo_harbour`."""
+MARGIN_M = 16.0
 """Truth boxes are this much larger than the hull on every side: the ring of mixed pixels that annotators include."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShipTruth:
-    """N ships of one scene."""
-
-    boxes: FloatArray
-    """(N, 5) cx, cy, w, h in scene pixels, angle_rad in [-pi/2, pi/2): the hull and its ring of mixed pixels."""
-    class_ids: IntArray
-    """(N,) all 0: ship."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +42,14 @@ class Harbour:
     gsd_m: float = 10.0
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return ("ship",)
+
+    @property
     def place(self) -> Place:
         return place_of(self.seed, self.width * self.gsd_m, self.height * self.gsd_m)
 
-    def ships_in(self, window: Window) -> ShipTruth:
+    def objects_in(self, window: Window) -> Truth:
         """The ships whose centre lies in ``window``, frame SCENE."""
         metres = [edge * self.gsd_m for edge in (window.x, window.y, window.x1, window.y1)]
         boxes = ships_near(self.place, *metres).boxes
@@ -60,11 +58,11 @@ class Harbour:
         boxes[:, 2:4] += 2 * MARGIN_M
         boxes[:, :4] /= self.gsd_m
         boxes[:, 4] = (boxes[:, 4] + np.pi / 2) % np.pi - np.pi / 2
-        return ShipTruth(boxes, np.zeros(len(boxes), np.int64))
+        return Truth(boxes, np.zeros(len(boxes), np.int64))
 
-    def ships(self) -> ShipTruth:
+    def ships(self) -> Truth:
         """Every ship of the scene."""
-        return self.ships_in(Window(x=0, y=0, width=self.width, height=self.height))
+        return self.objects_in(Window(x=0, y=0, width=self.width, height=self.height))
 
     def render(self, window: Window) -> NDArray[np.uint16]:
         """(H, W, 3) uint16, red, green, blue. The window may reach over the scene's edges."""

@@ -6,14 +6,24 @@ half a 10 m pixel, whatever the GSD asked for), clouds, sensor noise and 16-bit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from pipeline.canvas import Canvas
 from pipeline.harbour_layout import (
-    BASIN, BOATS, BREAKWATER, FILL, JETTY, LAND_KINDS, PIER, ROOF, TANK, YARD, Place, Shapes, inland_grid,
+    BASIN,
+    BOATS,
+    BREAKWATER,
+    FILL,
+    JETTY,
+    PIER,
+    ROOF,
+    TANK,
+    YARD,
+    Place,
+    Shapes,
+    inland_grid,
 )  # fmt: skip
 from pipeline.harbour_ports import AT_REST, ports_near, ships_near
 from pipeline.harbour_terrain import Palette, land_cover, palette_of, sea
@@ -23,49 +33,6 @@ from pipeline.types import FloatArray
 OPTICS_SIGMA_M = 5.0
 _SHADOW_M = 260.0
 WAKE_REACH_M = 2600.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Canvas:
-    """Colours being painted: pixel centres in metres, and (H, W, 3) reflectance in thousands, changed in place."""
-
-    xs: FloatArray
-    ys: FloatArray
-    gsd_m: float
-    colour: FloatImage
-
-    def patch(self, box: FloatArray, margin: float) -> tuple[slice, slice, FloatImage, FloatImage] | None:
-        """Rows and columns around an oriented box, and the box's own coordinates (u along it) of their centres."""
-        cos, sin = abs(np.cos(box[4])), abs(np.sin(box[4]))
-        reach_x = (box[2] * cos + box[3] * sin) / 2 + margin
-        reach_y = (box[2] * sin + box[3] * cos) / 2 + margin
-        rows = slice(*np.searchsorted(self.ys, (box[1] - reach_y, box[1] + reach_y)))
-        columns = slice(*np.searchsorted(self.xs, (box[0] - reach_x, box[0] + reach_x)))
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return None
-        dx = (self.xs[columns] - box[0]).astype(np.float32)[None, :]
-        dy = (self.ys[rows] - box[1]).astype(np.float32)[:, None]
-        cos, sin = np.float32(np.cos(box[4])), np.float32(np.sin(box[4]))
-        return rows, columns, dx * cos + dy * sin, dy * cos - dx * sin
-
-    def lay(self, rows: slice, columns: slice, colour: FloatImage | FloatArray, alpha: FloatImage) -> None:
-        """Blend ``colour`` over the patch."""
-        under = self.colour[rows, columns]
-        under += (np.asarray(colour, np.float32) - under) * alpha[..., None]
-
-    def soft(self, distance: FloatImage, thickness: float = np.inf) -> FloatImage:
-        """Share of a pixel that is covered, from the signed distance (metres, positive inside) to one edge."""
-        out: FloatImage = np.clip(distance / np.float32(self.gsd_m) + np.float32(0.5), 0, min(1.0, thickness / self.gsd_m))
-        return out
-
-    def rectangle(self, box: FloatArray) -> tuple[slice, slice, FloatImage] | None:
-        """Patch and coverage of an oriented rectangle."""
-        patch = self.patch(box, self.gsd_m)
-        if patch is None:
-            return None
-        rows, columns, u, v = patch
-        along = self.soft(np.float32(box[2] / 2) - np.abs(u), box[2])
-        return rows, columns, along * self.soft(np.float32(box[3] / 2) - np.abs(v), box[3])
 
 
 def _grounds(canvas: Canvas, land: FloatImage, grounds: Shapes, palette: Palette) -> None:
@@ -85,7 +52,9 @@ def _grounds(canvas: Canvas, land: FloatImage, grounds: Shapes, palette: Palette
         canvas.lay(rows, columns, (level * palette.concrete).astype(np.float32) * (1 + grain[..., None]), cover)
 
 
-_ROOFS = np.array([[15, 15, 15.5], [22, 22, 22], [9, 9.2, 9.8], [7, 9, 13], [12, 8, 6.5], [11, 10.5, 9.5], [29, 29, 29]])
+_ROOFS = np.array(
+    [[15, 15, 15.5], [22, 22, 22], [9, 9.2, 9.8], [7, 9, 13], [12, 8, 6.5], [11, 10.5, 9.5], [29, 29, 29]]
+)
 _STACKS = np.array([[11, 6, 5], [6, 7.5, 10], [12, 12, 12], [8, 8.5, 7], [14, 10, 7], [6, 6, 6.5]])
 
 
@@ -110,7 +79,9 @@ def _tops(canvas: Canvas, tops: Shapes) -> None:
         colour = table[int(tone[0] * len(table))] * (0.7 + 0.5 * tone[1])
         grain = noise_grid(int(1e6 * tone[2]), canvas.xs[columns], canvas.ys[rows], 14.0 if kind == YARD else 60.0)
         strength = 0.4 if kind == YARD else 0.08
-        canvas.lay(rows, columns, colour.astype(np.float32) * (1 + strength * grain[..., None]), cover * np.float32(0.92))
+        canvas.lay(
+            rows, columns, colour.astype(np.float32) * (1 + strength * grain[..., None]), cover * np.float32(0.92)
+        )
 
 
 _HULLS = {

@@ -7,10 +7,26 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.harbour_layout import (
-    BASIN, BOATS, BREAKWATER, FILL, JETTY, PIER, ROOF, SHIP_CLASSES, TANK, YARD,
-    Place, Port, Shapes, inland_at, inside, is_land, _along_and_out, _point,
+    BASIN,
+    BOATS,
+    BREAKWATER,
+    FILL,
+    JETTY,
+    PIER,
+    ROOF,
+    SHIP_CLASSES,
+    TANK,
+    YARD,
+    Place,
+    Port,
+    Shapes,
+    _along_and_out,
+    _point,
+    inland_at,
+    inside,
+    is_land,
 )  # fmt: skip
-from pipeline.noise import generator, uniform
+from pipeline.noise import generator
 from pipeline.types import FloatArray
 
 PORT_REACH_M = 2600.0
@@ -57,7 +73,7 @@ def _alongside(rng: np.random.Generator, quay: Quay, occupancy: float) -> list[R
         for _ in range(1 + int(rng.random() < 0.12) + int(rng.random() < 0.03)):
             heading = np.arctan2(dv, du) + np.pi * (rng.random() < 0.5) + 0.02 * (rng.random() - 0.5)
             rows.append((u0 + du * middle + dv * out, v0 + dv * middle - du * out, length, width, heading, kind))
-            out += width + 8  # room for the rings of the truth boxes, whose IoU must stay below the merge's
+            out += width + 12  # room for the rings of the truth boxes, whose IoU must stay below the merge's
         cursor += length + 12 + 60 * rng.random()
     return rows
 
@@ -210,7 +226,9 @@ def port(place: Place, index: int) -> Port | None:
     built = Shapes.of(_to_world(grounds, x, y, angle), rng)
     basins = built.boxes[built.kinds == BASIN]
     roofs = Shapes.of(_to_world(tops, x, y, angle), rng)
-    dry = ~np.any([inside(b, roofs.boxes[:, 0], roofs.boxes[:, 1], 30.0) for b in basins], axis=0) if len(basins) else ...
+    dry = (
+        ~np.any([inside(b, roofs.boxes[:, 0], roofs.boxes[:, 1], 30.0) for b in basins], axis=0) if len(basins) else ...
+    )
     ships = Shapes.of(_to_world(moored, x, y, angle), rng)
     ships.tones[:, 2] = AT_REST + (1 - AT_REST) * ships.tones[:, 2]
     return Port(built, roofs[dry] if len(basins) else roofs, _afloat(place, built, ships))
@@ -267,7 +285,10 @@ def _roadstead(place: Place, column: int, row: int) -> Shapes:
     ship.tones[:, 2] = rng.random() * AT_REST if moving else AT_REST + (1 - AT_REST) * rng.random()
     grounds = Shapes.concat([p.grounds for p in ports_near(place, x - 600, y - 600, x + 600, y + 600)])
     points = outline(ship.boxes, 60.0)
-    moored = [p.ships.near(x - 500, y - 500, x + 500, y + 500).boxes for p in ports_near(place, x - 900, y - 900, x + 900, y + 900)]
+    moored = [
+        p.ships.near(x - 500, y - 500, x + 500, y + 500).boxes
+        for p in ports_near(place, x - 900, y - 900, x + 900, y + 900)
+    ]
     crowded = any(inside(box, *(p.ravel() for p in points), 40.0).any() for boxes in moored for box in boxes)
     on_land = is_land(place, grounds, points[0].ravel(), points[1].ravel(), 40.0).any()
     return Shapes.concat([]) if on_land or crowded else ship

@@ -58,7 +58,9 @@ def sea(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray, inland: 
     out = deep + (turbid - deep) * share
     cos, sin = np.cos(place.wind_rad), np.sin(place.wind_rad)
     wave = np.sin((xs[None, :] * cos + ys[:, None] * sin) / 23.0 + 3.0 * plume).astype(np.float32)
-    patch = fractal_grid(place.seed + 52, xs, ys, ((2600.0, 0.6), (900.0, 0.4), (130.0, 0.35), (45.0, 0.25), (20.0, 0.25)))
+    patch = fractal_grid(
+        place.seed + 52, xs, ys, ((2600.0, 0.6), (900.0, 0.4), (130.0, 0.35), (45.0, 0.25), (20.0, 0.25))
+    )
     out += np.float32(0.55 * palette.glint) * (np.maximum(patch, -0.5) + 0.12 * wave + 0.5)[..., None]
     shimmer = noise_grid(place.seed + 53, xs, ys, 12.0) * np.float32(0.06 + 0.1 * palette.glint)
     result: FloatImage = out + shimmer[..., None]
@@ -128,7 +130,9 @@ def _town(place: Place, palette: Palette, plots: Plots) -> FloatImage:
     houses = plots.of(_HOUSES[kind])
     u, v = plots.u / block[..., 0], plots.v / block[..., 1]
     bu, bv = np.floor(u), np.floor(v)
-    side = np.minimum(np.minimum(u - bu, 1 - (u - bu)) * block[..., 0], np.minimum(v - bv, 1 - (v - bv)) * block[..., 1])
+    side = np.minimum(
+        np.minimum(u - bu, 1 - (u - bu)) * block[..., 0], np.minimum(v - bv, 1 - (v - bv)) * block[..., 1]
+    )
     bu, bv = bu.astype(np.int32), bv.astype(np.int32)
     hu = np.floor(u * houses[..., 0]).astype(np.int32)
     hv = np.floor(v * houses[..., 1]).astype(np.int32)

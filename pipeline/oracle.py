@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Jitter:
 EXACT = Jitter()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class OracleDetector:
     """Answers with the true objects a chip shows. Implements :class:`~pipeline.detectors.base.Detector`.
 
@@ -52,8 +52,9 @@ class OracleDetector:
 
     boxes: FloatArray
     """(N, 5) true boxes, frame LATTICE."""
-    class_ids: IntArray
-    """(N,)"""
+    class_ids: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(N,); none given: all are of class 0."""
+    _: KW_ONLY
     card: ModelCard
     bounds: Window | None = None
     """The whole lattice. What its sides cut is no cut copy: there is nothing more of it to see anywhere."""
@@ -71,7 +72,8 @@ class OracleDetector:
         boxes = canonical_obb(np.asarray(self.boxes, np.float64).reshape(-1, 5))
         boxes[:, :4] = _quantised(boxes[:, :4])
         object.__setattr__(self, "boxes", boxes)
-        object.__setattr__(self, "class_ids", np.asarray(self.class_ids, np.int64).reshape(len(boxes)))
+        classes = np.asarray(self.class_ids, np.int64) if len(self.class_ids) else np.zeros(len(boxes), np.int64)
+        object.__setattr__(self, "class_ids", classes.reshape(len(boxes)))
         object.__setattr__(self, "_by_column", np.argsort(boxes[:, 0], kind="stable"))
         object.__setattr__(self, "_columns", boxes[self._by_column, 0])
 
