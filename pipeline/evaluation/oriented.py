@@ -23,7 +23,6 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.geometry import intersection_area_pairs, obb_to_aabb
-from pipeline.nms import total_order
 from pipeline.types import BoolArray, Detections, FloatArray, IntArray
 
 COCO_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -232,7 +231,7 @@ def _match_class(
     scores, verdicts, found, targets, offset = [], [], [], [], 0
     for scene, truth in zip(detections, annotations, strict=True):
         own = scene[scene.class_ids == class_id]
-        own = own[total_order(own)]
+        own = own[np.lexsort([*own.boxes.T, -own.scores])]
         wanted = np.flatnonzero((truth.class_ids == class_id) & ~truth.ignore)
         regions = np.flatnonzero(np.isin(truth.class_ids, (class_id, EVERY_CLASS)) & truth.ignore)
         verdict, taken = _match_scene(own.boxes, truth.boxes[wanted], truth.boxes[regions], thresholds)
