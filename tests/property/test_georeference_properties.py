@@ -103,10 +103,12 @@ def test_lengths_and_azimuths_are_pyprojs_geodesics(scene: Scene, seed: int) -> 
     middles = [lonlat((corners[i] + corners[(i + 1) % 4]) / 2) for i in range(4)]
     mid_lines = [GEOD.inv(*middles[0], *middles[2])[2], GEOD.inv(*middles[1], *middles[3])[2]]
     seen = made.measure(corners[None])
-    np.testing.assert_allclose([seen.length_m[0], seen.width_m[0]], sorted(mid_lines, reverse=True), rtol=1e-4)
+    # Through bent control points the middle of a side is not the mean of its ends; 0.1 % is what is promised.
+    rtol = 1e-3 if scene.gcps else 1e-5
+    np.testing.assert_allclose([seen.length_m[0], seen.width_m[0]], sorted(mid_lines, reverse=True), rtol=rtol)
     ring = [lonlat(corner) for corner in corners]
     area = abs(GEOD.polygon_area_perimeter([p[0] for p in ring], [p[1] for p in ring])[0])
-    np.testing.assert_allclose(seen.area_m2[0], area, rtol=1e-4)
+    np.testing.assert_allclose(seen.area_m2[0], area, rtol=1e-3 if scene.gcps else 1e-5)
     side = int(mid_lines[1] > mid_lines[0])
     azimuth = GEOD.inv(*lonlat(corners.mean(axis=0)), *middles[side])[0] % 180
     off = (seen.azimuth_deg[0] - azimuth + 90) % 180 - 90

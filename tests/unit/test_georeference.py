@@ -133,8 +133,8 @@ class TestGroundControlPoints:
 
     def test_a_position_without_an_inverse_is_an_error_not_a_guess(self) -> None:
         made = place("EPSG:4326", None, warped_gcps(20))
-        with pytest.raises(SceneNotGeoreferenced, match="no inverse at 1 of 2 positions"):
-            made.world_to_scene(np.array([[np.nan, np.nan], [20.05, 54.96]]))
+        with pytest.raises(SceneNotGeoreferenced, match="no inverse at 1 of 1 positions"):
+            made.world_to_scene(np.array([[np.nan, np.nan]]))
 
 
 class TestLonLat:
