@@ -21,18 +21,32 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import (
+    CPLE_AWSAccessDeniedError,
+    CPLE_AWSBucketNotFoundError,
+    CPLE_AWSInvalidCredentialsError,
+    CPLE_AWSObjectNotFoundError,
+    CPLE_AWSSignatureDoesNotMatchError,
+    CPLE_OpenFailedError,
+)
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import SceneNotFound, SceneUnreadable, StorageError
+from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 """GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
 references inside a file to any other file or address this machine can reach."""
+
+REFUSED_CREDENTIALS = (
+    CPLE_AWSAccessDeniedError,
+    CPLE_AWSInvalidCredentialsError,
+    CPLE_AWSSignatureDoesNotMatchError,
+)
 
 REMOTE_PREFIX = {"https": "/vsicurl/https:", "http": "/vsicurl/http:", "s3": "/vsis3/"}
 
@@ -157,32 +171,47 @@ def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
     )
 
 
-def _remote_failure(uri: str, error: Exception) -> Exception:
-    """Ask the server why, because GDAL's classes do not tell a missing file from a server without ranges."""
-    shown = public_uri(uri)
-    if not uri.lower().startswith(("http://", "https://")):
-        return SceneNotFound(
-            f"{shown} is not there, or these credentials may not read it; check the address and the "
-            f"AWS_* environment variables ({error})"
+def _remote_failure(uri: str, error: Exception) -> PipelineError:
+    """Why a remote file cannot be opened, as one of our errors."""
+    if uri.lower().startswith(("http://", "https://")):
+        return _http_failure(uri)
+    shown, cause = public_uri(uri), error.__cause__ or error.__context__
+    if isinstance(cause, CPLE_AWSObjectNotFoundError | CPLE_AWSBucketNotFoundError):
+        return SceneNotFound(f"{shown}: the store says there is no such object or bucket; check the address")
+    if isinstance(cause, REFUSED_CREDENTIALS):
+        return SceneUnreadable(
+            f"{shown}: the store refuses these credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            f"AWS_SESSION_TOKEN in the environment (AWS_NO_SIGN_REQUEST=YES for public buckets)"
         )
-    request = urllib.request.Request(uri, headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s) only, see above
+    if isinstance(cause, CPLE_OpenFailedError):
+        return SceneUnreadable(
+            f"{shown} is damaged or no raster of an allowed format ({', '.join(DRIVERS)}), or AWS_* in the environment "
+            f"does not reach it; check the object and the endpoint"
+        )
+    return StorageError(f"{shown}: the store does not answer as it should; check AWS_ENDPOINT_URL and try again later")
+
+
+def _http_failure(uri: str) -> PipelineError:
+    """Ask the server itself: GDAL's classes do not tell a missing file from a server without range requests."""
+    shown = public_uri(uri)
+    request = urllib.request.Request(uri, headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s) only, see caller
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            status = answer.status
+            ranges = answer.status == 206
     except urllib.error.HTTPError as refusal:
-        if refusal.code in (404, 410):
-            return SceneNotFound(
-                f"{shown}: the server says there is no such file (HTTP {refusal.code}); check the address"
-            )
-        if refusal.code < 500:
-            return SceneUnreadable(f"{shown}: the server refuses it (HTTP {refusal.code}); check the permissions")
-        return StorageError(f"{shown}: the server failed (HTTP {refusal.code}); try again later")
+        code = refusal.code
+        refusal.close()
+        if code in (404, 410):
+            return SceneNotFound(f"{shown}: the server says there is no such file (HTTP {code}); check the address")
+        if code < 500:
+            return SceneUnreadable(f"{shown}: the server refuses it (HTTP {code}); check the permissions")
+        return StorageError(f"{shown}: the server failed (HTTP {code}); try again later")
     except OSError as failure:
         return StorageError(f"{shown}: the server does not answer ({failure}); check the address and the network")
-    if status != 206:
+    if not ranges:
         return SceneUnreadable(
-            f"{shown}: the server sends only whole files (no HTTP range requests); download the "
-            f"file first and name the local copy"
+            f"{shown}: the server sends only whole files (no HTTP range requests); download the file first and name "
+            f"the local copy"
         )
     return SceneUnreadable(
         f"{shown} is damaged or no raster of an allowed format ({', '.join(DRIVERS)}); check the file"

@@ -1,0 +1,127 @@
+"""Real servers on the loopback interface: HTTP with range requests, counted; and S3 by moto. Nothing is mocked."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+BUCKET = "scenes"
+
+
+@dataclass
+class Traffic:
+    """What a server was asked for, and how much it sent."""
+
+    url: str
+    """Address of the served folder, without a slash at the end."""
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """(method, path, Range header) in order of arrival."""
+    bytes_sent: int = 0
+    """Bytes of bodies."""
+
+    def clear(self) -> None:
+        self.requests.clear()
+        self.bytes_sent = 0
+
+
+class RangeHandler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD for the files of its server's folder, whole or the range asked for."""
+
+    protocol_version = "HTTP/1.1"
+    server: RangeServer
+
+    def do_GET(self) -> None:
+        self._answer(send_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(send_body=False)
+
+    def _answer(self, *, send_body: bool) -> None:
+        path, wanted = self.path.partition("?")[0], self.headers.get("Range")
+        file = self.server.folder / path.lstrip("/")
+        status = self.server.statuses.get(path, 200 if file.is_file() else 404)
+        body = file.read_bytes() if status == 200 else b""
+        headers = {"Accept-Ranges": "bytes"} if self.server.ranges else {}
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+        if status == 200 and match and self.server.ranges:
+            start, end = int(match[1]), min(int(match[2] or len(body) - 1), len(body) - 1)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
+            body, status = body[start : end + 1], 206
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.server.count((self.command, path, wanted), len(body) if send_body else 0)
+        if send_body:
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Tests read the traffic, not a log."""
+
+
+class RangeServer(ThreadingHTTPServer):
+    """An HTTP server of one folder that keeps count."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, ranges: bool, statuses: dict[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), RangeHandler)
+        self.folder, self.ranges, self.statuses = folder, ranges, statuses
+        self.traffic = Traffic(url=f"http://127.0.0.1:{self.server_address[1]}")
+        self._lock = threading.Lock()
+
+    def count(self, request: tuple[str, str, str | None], sent: int) -> None:
+        with self._lock:
+            self.traffic.requests.append(request)
+            self.traffic.bytes_sent += sent
+
+    def handle_error(self, *_: object) -> None:
+        """GDAL hangs up as soon as it has enough; that is no error."""
+
+
+@contextlib.contextmanager
+def http_server(folder: Path, *, ranges: bool = True, statuses: dict[str, int] | None = None) -> Iterator[Traffic]:
+    """Serve ``folder``. Without ``ranges`` the Range header is ignored, as simple servers do.
+
+    ``statuses`` maps a path such as ``/gone.tif`` to the HTTP status it is answered with.
+    """
+    server = RangeServer(folder, ranges, statuses or {})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server.traffic
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path | None = None) -> Iterator[str]:
+    """A moto S3 server whose bucket BUCKET holds the files of ``folder``; yields its address.
+
+    The caller points AWS_ENDPOINT_URL at it and gives any AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    """
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        address = f"http://{host}:{port}"
+        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="test",
+                              aws_secret_access_key="test")  # fmt: skip
+        client.create_bucket(Bucket=BUCKET)
+        for path in sorted(folder.rglob("*")) if folder else []:
+            if path.is_file():
+                client.upload_file(str(path), BUCKET, str(path.relative_to(folder)))
+        yield address
+    finally:
+        server.stop()
