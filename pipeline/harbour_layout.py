@@ -72,14 +72,15 @@ def place_of(seed: int, width_m: float, height_m: float) -> Place:
     )
 
 
-def _along_and_out(place: Place, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+def along_and_out(place: Place, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Metres along the mean coast, and seaward of the scene's centre."""
     dx, dy = x - place.centre_x_m, y - place.centre_y_m
     cos, sin = np.cos(place.seaward_rad), np.sin(place.seaward_rad)
     return np.asarray(dx * sin - dy * cos), np.asarray(dx * cos + dy * sin)
 
 
-def _point(place: Place, along: FloatArray, out: FloatArray) -> tuple[FloatArray, FloatArray]:
+def point_at(place: Place, along: FloatArray, out: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The inverse of :func:`along_and_out`."""
     cos, sin = np.cos(place.seaward_rad), np.sin(place.seaward_rad)
     return place.centre_x_m + along * sin + out * cos, place.centre_y_m - along * cos + out * sin
 
@@ -104,14 +105,14 @@ def _shore(place: Place, relief: FloatArray, along: FloatArray, out: FloatArray)
 def inland_grid(place: Place, xs: FloatArray, ys: FloatArray) -> FloatImage:
     """Roughly the metres to the natural shore, positive on land, on the grid of ``xs`` and ``ys``."""
     relief = fractal_grid(place.seed + 11, xs, ys, _COAST_OCTAVES)
-    along, out = _along_and_out(place, xs[None, :], ys[:, None])
+    along, out = along_and_out(place, xs[None, :], ys[:, None])
     return _shore(place, relief.astype(np.float64), along, out).astype(np.float32)
 
 
 def inland_at(place: Place, x: FloatArray, y: FloatArray) -> FloatArray:
     """The same at any points."""
     relief = fractal_at(place.seed + 11, x, y, _COAST_OCTAVES)
-    return _shore(place, relief, *_along_and_out(place, x, y))
+    return _shore(place, relief, *along_and_out(place, x, y))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

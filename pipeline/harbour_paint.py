@@ -66,8 +66,9 @@ def _tops(canvas: Canvas, tops: Shapes) -> None:
             continue
         rows, columns, cover = hit
         if kind == TANK:
-            _, _, u, v = canvas.patch(box, canvas.gsd_m) or hit[:2] + (cover, cover)
-            cover = canvas.soft(np.float32(box[2] / 2) - np.hypot(u, v))
+            round_off = canvas.patch(box, canvas.gsd_m)
+            assert round_off is not None
+            cover = canvas.soft(np.float32(box[2] / 2) - np.hypot(round_off[2], round_off[3]))
             canvas.lay(rows, columns, np.array([17.0, 17, 16.5]) * (0.6 + 0.7 * tone[1]), cover)
             continue
         if kind == BOATS:
@@ -84,7 +85,7 @@ def _tops(canvas: Canvas, tops: Shapes) -> None:
         )
 
 
-_HULLS = {
+_HULLS: dict[int, list[list[float]]] = {
     0: [[9, 4.5, 4], [5, 5.5, 5], [8, 6, 5]],
     1: [[5, 6, 9], [9, 6, 5.5], [8, 8.5, 9]],
     2: [[10, 5, 4.5], [7, 7.5, 7.5], [6, 6, 6.2], [9, 7.5, 6]],
@@ -176,7 +177,7 @@ def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDA
     """(side, side, 3) uint16 of the square cell whose top left pixel is (x_px, y_px)."""
     sigma = OPTICS_SIGMA_M / gsd_m
     margin = int(np.ceil(4 * sigma)) + 1
-    steps = np.arange(-margin, side_px + margin) + 0.5
+    steps = np.arange(-margin, side_px + margin, dtype=np.float64) + 0.5
     xs, ys = (x_px + steps) * gsd_m, (y_px + steps) * gsd_m
     palette = palette_of(place)
     bounds = float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1])
@@ -203,4 +204,5 @@ def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDA
         canvas.colour[..., band] *= 1 + np.float32(0.025) * grain
         canvas.colour[..., band] += np.float32(0.05) * grain
     inner = canvas.colour[margin:-margin, margin:-margin]
-    return np.clip(np.rint(inner * 1000.0), 1, 65535).astype(np.uint16)
+    numbers: NDArray[np.uint16] = np.clip(np.rint(inner * 1000.0), 1, 65535).astype(np.uint16)
+    return numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,11 +21,11 @@ from pipeline.harbour_layout import (
     Place,
     Port,
     Shapes,
-    _along_and_out,
-    _point,
+    along_and_out,
     inland_at,
     inside,
     is_land,
+    point_at,
 )  # fmt: skip
 from pipeline.noise import generator
 from pipeline.types import FloatArray
@@ -35,6 +36,9 @@ ANCHORAGE_CELL_M = 1300.0
 
 AT_REST = 0.3
 """Ships whose third tone is below this are under way and draw a wake."""
+
+APART_M = 13.0
+"""Least room between hulls: with less, the rings of their truth boxes would overlap so much that a merge drops one."""
 
 Row = tuple[float, float, float, float, float, int]
 Quay = tuple[float, float, float, float]
@@ -73,7 +77,7 @@ def _alongside(rng: np.random.Generator, quay: Quay, occupancy: float) -> list[R
         for _ in range(1 + int(rng.random() < 0.12) + int(rng.random() < 0.03)):
             heading = np.arctan2(dv, du) + np.pi * (rng.random() < 0.5) + 0.02 * (rng.random() - 0.5)
             rows.append((u0 + du * middle + dv * out, v0 + dv * middle - du * out, length, width, heading, kind))
-            out += width + 12  # room for the rings of the truth boxes, whose IoU must stay below the merge's
+            out += width + APART_M + 2
         cursor += length + 12 + 60 * rng.random()
     return rows
 
@@ -168,7 +172,7 @@ def _grounds(rng: np.random.Generator, half: float, quay_v: float) -> tuple[list
     grounds: list[Row] = []
     tops: list[Row] = []
     edges = np.sort(np.concatenate([[-half, half], half * (2 * rng.random(3) - 1)]))
-    for u0, u1 in zip(edges[:-1], edges[1:], strict=True):
+    for u0, u1 in pairwise(edges.tolist()):
         depth = 180 + 380 * rng.random()
         grounds.append(((u0 + u1) / 2, quay_v - depth / 2, u1 - u0 + 8, depth, 0.0, FILL))
         middle = quay_v - depth * (0.35 + 0.3 * rng.random())
@@ -198,13 +202,13 @@ def _to_world(rows: list[Row], x: float, y: float, angle: float) -> list[Row]:
 def _shore_along(place: Place, along: float) -> float:
     """Metres seaward of the scene's centre where the outermost land ends, at one place along the coast."""
     out = np.linspace(9000.0, -9000.0, 241) + place.offset_m
-    land = inland_at(place, *_point(place, np.full(len(out), along), out)) > 0
+    land = inland_at(place, *point_at(place, np.full(len(out), along), out)) > 0
     return float(out[int(np.argmax(land))])
 
 
 @lru_cache(maxsize=256)
-def port(place: Place, index: int) -> Port | None:
-    """Port number ``index`` along the coast; None where there is none. Ships that would touch anything are left out."""
+def _site(place: Place, index: int) -> Port | None:
+    """Port number ``index`` along the coast as planned by itself: its ships may touch anything."""
     rng = generator(place.seed, 2, index)
     spacing = place.port_spacing_m
     if rng.random() > 0.8 and index != 0:
@@ -213,9 +217,8 @@ def port(place: Place, index: int) -> Port | None:
     half = 350 + min(550.0, spacing / 2 - 450) * rng.random()
     shore = [_shore_along(place, along + k * half * 0.6) for k in (-1, 0, 1)]
     slope = float(np.clip((shore[2] - shore[0]) / (1.2 * half), -1.2, 1.2))
-    (x,), (y,) = _point(place, np.array([along]), np.array([np.median(shore)]))
-    # v points to the sea: the frame is right-handed on screen (y down) when u runs against "along".
-    angle = place.seaward_rad - np.pi / 2 + np.arctan(slope)
+    (x,), (y,) = point_at(place, np.array([along]), np.array([np.median(shore)]))
+    angle = place.seaward_rad - np.pi / 2 + float(np.arctan(slope))
     quay_v = 20 + 100 * rng.random()
     more, tops, quays = _STYLES[int(np.searchsorted([0.4, 0.72, 0.86], rng.random()))](rng, half, quay_v)
     ground, built_up = _grounds(rng, half, quay_v)
@@ -223,15 +226,27 @@ def port(place: Place, index: int) -> Port | None:
     if rng.random() < 0.65:
         grounds += _breakwater(rng, half, quay_v)
     moored = [row for quay in quays for row in _alongside(rng, quay, place.occupancy)]
-    built = Shapes.of(_to_world(grounds, x, y, angle), rng)
-    basins = built.boxes[built.kinds == BASIN]
-    roofs = Shapes.of(_to_world(tops, x, y, angle), rng)
-    dry = (
-        ~np.any([inside(b, roofs.boxes[:, 0], roofs.boxes[:, 1], 30.0) for b in basins], axis=0) if len(basins) else ...
-    )
-    ships = Shapes.of(_to_world(moored, x, y, angle), rng)
-    ships.tones[:, 2] = AT_REST + (1 - AT_REST) * ships.tones[:, 2]
-    return Port(built, roofs[dry] if len(basins) else roofs, _afloat(place, built, ships))
+    parts = [Shapes.of(_to_world(rows, x, y, angle), rng) for rows in (grounds, tops, moored)]
+    parts[2].tones[:, 2] = AT_REST + (1 - AT_REST) * parts[2].tones[:, 2]
+    return Port(*parts)
+
+
+@lru_cache(maxsize=256)
+def port(place: Place, index: int) -> Port | None:
+    """Port number ``index`` along the coast; None where there is none.
+
+    Buildings over a basin, and ships that touch land or another ship (the neighbours' too), are left out.
+    """
+    own = _site(place, index)
+    if own is None:
+        return None
+    before, after = _site(place, index - 1), _site(place, index + 1)
+    around = Shapes.concat([site.grounds for site in (before, own, after) if site is not None])
+    dry = np.ones(len(own.tops.kinds), np.bool_)
+    for box in around.boxes[around.kinds == BASIN]:
+        dry &= ~inside(box, own.tops.boxes[:, 0], own.tops.boxes[:, 1], 30.0)
+    taken = before.ships if before is not None else Shapes.concat([])
+    return Port(own.grounds, own.tops[dry], _afloat(place, around, taken, own.ships))
 
 
 def outline(boxes: FloatArray, margin: float = 0.0) -> tuple[FloatArray, FloatArray]:
@@ -242,29 +257,33 @@ def outline(boxes: FloatArray, margin: float = 0.0) -> tuple[FloatArray, FloatAr
     return boxes[:, 0:1] + u * cos - v * sin, boxes[:, 1:2] + u * sin + v * cos
 
 
-def _afloat(place: Place, grounds: Shapes, ships: Shapes) -> Shapes:
-    """The ships that touch neither land nor a ship before them."""
+def _afloat(place: Place, grounds: Shapes, taken: Shapes, ships: Shapes) -> Shapes:
+    """The ``ships`` that touch no land, and come near neither one of ``taken`` nor one before them."""
     if not len(ships.boxes):
         return ships
     x, y = outline(ships.boxes)
     wet = ~is_land(place, grounds, x.ravel(), y.ravel()).reshape(x.shape).any(axis=1)
-    kept: list[int] = []
-    for i in np.flatnonzero(wet):
-        clear = True
-        for j in kept:
-            if np.hypot(*(ships.boxes[i, :2] - ships.boxes[j, :2])) > (ships.boxes[i, 2] + ships.boxes[j, 2]) / 2 + 5:
-                continue
-            touch = inside(ships.boxes[j], x[i], y[i], 1.0).any() or inside(ships.boxes[i], x[j], y[j], 1.0).any()
-            clear = clear and not touch
-        if clear:
+    boxes, first = np.concatenate([taken.boxes, ships.boxes]), len(taken.boxes)
+    x, y = outline(boxes)
+    kept = list(range(first))
+    for i in np.flatnonzero(wet) + first:
+        reach = (boxes[i, 2] + boxes[kept, 2]) / 2 + 2 * APART_M
+        near = np.array(kept, np.int64)[np.hypot(*(boxes[kept, :2] - boxes[i, :2]).T) < reach]
+        if not any(_crowd(boxes[i], boxes[j], (x[i], y[i]), (x[j], y[j])) for j in near):
             kept.append(int(i))
-    return ships[np.array(kept, np.int64)]
+    return ships[np.array(kept[first:], np.int64) - first]
+
+
+def _crowd(
+    a: FloatArray, b: FloatArray, on_a: tuple[FloatArray, FloatArray], on_b: tuple[FloatArray, FloatArray]
+) -> bool:
+    return bool(inside(b, *on_a, APART_M).any() or inside(a, *on_b, APART_M).any())
 
 
 def ports_near(place: Place, x0: float, y0: float, x1: float, y1: float) -> list[Port]:
     """The ports that may have something inside the rectangle."""
     corners = np.array([x0, x1, x0, x1]), np.array([y0, y0, y1, y1])
-    along, _ = _along_and_out(place, *corners)
+    along, _ = along_and_out(place, *corners)
     low = int(np.floor((along.min() - PORT_REACH_M) / place.port_spacing_m))
     high = int(np.ceil((along.max() + PORT_REACH_M) / place.port_spacing_m))
     found = [port(place, index) for index in range(low, high + 1)]
@@ -289,8 +308,9 @@ def _roadstead(place: Place, column: int, row: int) -> Shapes:
         p.ships.near(x - 500, y - 500, x + 500, y + 500).boxes
         for p in ports_near(place, x - 900, y - 900, x + 900, y + 900)
     ]
-    crowded = any(inside(box, *(p.ravel() for p in points), 40.0).any() for boxes in moored for box in boxes)
-    on_land = is_land(place, grounds, points[0].ravel(), points[1].ravel(), 40.0).any()
+    px, py = points[0].ravel(), points[1].ravel()
+    crowded = any(inside(box, px, py, 40.0).any() for boxes in moored for box in boxes)
+    on_land = is_land(place, grounds, px, py, 40.0).any()
     return Shapes.concat([]) if on_land or crowded else ship
 
 

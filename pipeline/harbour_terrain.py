@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.harbour_layout import Place
-from pipeline.noise import FloatImage, fractal_grid, generator, noise_grid, scrambled, uniform
+from pipeline.noise import FloatImage, fractal_grid, generator, hashed, noise_grid, scrambled, uniform
 from pipeline.types import FloatArray, IntArray
 
 
@@ -74,7 +74,9 @@ class Plots:
     names: IntArray
     """(D,) hashable number of each district."""
     index: NDArray[np.int32]
-    """(H, W) which district."""
+    """(H, W) which of the D districts."""
+    key: NDArray[np.int32]
+    """(H, W) a number of the district that is the same in every cell of the scene."""
     u: FloatImage
     """(H, W) metres along the district's grid, from its point."""
     v: FloatImage
@@ -109,7 +111,8 @@ def plots_of(seed: int, xs: FloatArray, ys: FloatArray, size: float = 1000.0) ->
     cos, sin = np.cos(turn).astype(np.float32)[index], np.sin(turn).astype(np.float32)[index]
     dx, dy = x[None, :] - px.astype(np.float32)[index], y[:, None] - py.astype(np.float32)[index]
     bend = noise_grid(seed + 5, xs, ys, 450.0) * np.float32(30)
-    return Plots(names, index, dx * cos + dy * sin + bend, dy * cos - dx * sin + bend)
+    key = (hashed(seed, names) & np.uint64(0x7FFFFFFF)).astype(np.int32)[index]
+    return Plots(names, index, key, dx * cos + dy * sin + bend, dy * cos - dx * sin + bend)
 
 
 _TOWN_KINDS = np.array([0.48, 0.7, 0.86])
@@ -136,11 +139,11 @@ def _town(place: Place, palette: Palette, plots: Plots) -> FloatImage:
     bu, bv = bu.astype(np.int32), bv.astype(np.int32)
     hu = np.floor(u * houses[..., 0]).astype(np.int32)
     hv = np.floor(v * houses[..., 1]).astype(np.int32)
-    a, b = scrambled(hu, hv, plots.index), scrambled(hv, hu, plots.index)
-    whole = scrambled(bu, bv, plots.index)
-    warm = uniform(seed, 4, names) * np.array([1.0, 0.9, 0.35, 1.0])[kind]
+    a, b = scrambled(hu, hv, plots.key), scrambled(hv, hu, plots.key)
+    whole = scrambled(bu, bv, plots.key)
+    warm = (0.3 + 0.5 * uniform(seed, 4, names)) * np.array([1.0, 0.9, 0.4, 1.0])[kind]
     base = np.array([8.3, 8.2, 8.3]) + (palette.roof - np.array([8.3, 8.2, 8.3])) * warm[:, None]
-    base *= 0.75 + 0.4 * uniform(seed, 5, names)[:, None]
+    base *= 0.82 + 0.25 * uniform(seed, 5, names)[:, None]
     tone = 1 + plots.of(_CONTRAST[kind]) * (a - np.float32(0.5))
     out = plots.of(base) * tone[..., None]
     green = palette.green.astype(np.float32) * np.float32(1.45)
@@ -157,10 +160,11 @@ def _fields(place: Place, palette: Palette, plots: Plots) -> FloatImage:
     """(H, W, 3) strips of hashed crops, from green to bare soil."""
     seed, names = place.seed + 71, plots.names
     u = np.floor(plots.u / plots.of(140 + 330 * uniform(seed, 1, names))).astype(np.int32)
-    v = np.floor((plots.v + 37.0 * (u % 7)) / plots.of(60 + 140 * uniform(seed, 2, names))).astype(np.int32)
-    ripe, tone = scrambled(u, v, plots.index)[..., None], scrambled(v, u, plots.index)[..., None]
+    v = np.floor((plots.v + np.float32(37.0) * (u % 7)) / plots.of(60 + 140 * uniform(seed, 2, names))).astype(np.int32)
+    ripe, tone = scrambled(u, v, plots.key)[..., None], scrambled(v, u, plots.key)[..., None]
     fresh = (palette.green * 1.6).astype(np.float32)
-    result: FloatImage = (fresh + (palette.soil.astype(np.float32) - fresh) * ripe**2) * (np.float32(0.75) + tone / 2)
+    ripened: FloatImage = fresh + (palette.soil.astype(np.float32) - fresh) * ripe * ripe
+    result: FloatImage = ripened * (np.float32(0.75) + tone / 2)
     return result
 
 
@@ -178,7 +182,7 @@ def land_cover(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray, i
     gsd_m = float(xs[1] - xs[0])
     hills = fractal_grid(place.seed + 91, xs, ys, ((4200.0, 90.0), (1700.0, 45.0), (700.0, 22.0), (290.0, 9.0)))
     slope_y, slope_x = np.gradient(hills, np.float32(gsd_m))
-    shade = np.clip(1 + 2.2 * (0.7 * slope_x + 0.7 * slope_y), 0.35, 1.7)[..., None]
+    shade = np.asarray(np.clip(1 + 1.54 * (slope_x + slope_y), 0.35, 1.7))[..., None]
     canopy = fractal_grid(place.seed + 92, xs, ys, ((420.0, 0.22), (90.0, 0.16), (24.0, 0.16)))[..., None]
     woods = palette.green.astype(np.float32) * (1 + canopy) * shade
     settled = fractal_grid(place.seed + 93, xs, ys, ((5200.0, 0.5), (1900.0, 0.3), (650.0, 0.2), (160.0, 0.12)))
@@ -195,6 +199,6 @@ def land_cover(place: Place, palette: Palette, xs: FloatArray, ys: FloatArray, i
     road = _roads(place, xs, ys, gsd_m)[..., None]
     out += (np.array([8.5, 8.4, 8.4], np.float32) - out) * (road * np.float32(0.8))
     sandy = noise_grid(place.seed + 95, xs, ys, 1700.0)
-    sand = np.clip((np.float32(38.0) - inland) / 12, 0, 1) * np.clip((sandy - 0.25) * 6, 0, 0.8)
+    sand = np.clip((np.float32(30.0) - inland) / 12, 0, 1) * np.clip((sandy - 0.25) * 6, 0, 0.8)
     result: FloatImage = out + (np.array([17.0, 15.0, 12.0], np.float32) - out) * sand[..., None]
     return result

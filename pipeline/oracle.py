@@ -130,7 +130,7 @@ class OracleDetector:
         half = half_extents(self.boxes[rows])
         x, y = self.boxes[rows, 0], self.boxes[rows, 1]
         across = (x + half[:, 0] > window.x) & (x - half[:, 0] < window.x1)
-        return rows[across & (y + half[:, 1] > window.y) & (y - half[:, 1] < window.y1)]
+        return np.asarray(rows[across & (y + half[:, 1] > window.y) & (y - half[:, 1] < window.y1)])
 
     def _draw(self, rows: IntArray, window: Window, what: int) -> FloatArray:
         """Numbers in [-1, 1), one per object, that depend on the view."""
@@ -225,7 +225,7 @@ def smallest_rectangle(polygon: FloatArray, angle_rad: float) -> FloatArray:
     v = (across[:, best].min() + across[:, best].max()) / 2
     cos, sin = axes[best]
     row = np.array([[u * cos - v * sin, u * sin + v * cos, length[best], width[best], angles[best]]])
-    return canonical_obb(row)[0]
+    return np.asarray(canonical_obb(row)[0])
 
 
 def untiled(oracle: OracleDetector, bounds: Window) -> Detections:

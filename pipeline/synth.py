@@ -127,8 +127,8 @@ class ObjectField:
 
     def render(self, window: Window) -> NDArray[Any]:
         """(H, W, 3) of ``dtype``: patchy ground, objects in a colour of their class, brighter than what is around."""
-        xs = np.arange(window.x, window.x1) + 0.5
-        ys = np.arange(window.y, window.y1) + 0.5
+        xs = np.arange(window.x, window.x1, dtype=np.float64) + 0.5
+        ys = np.arange(window.y, window.y1, dtype=np.float64) + 0.5
         ground = fractal_grid(self.seed, xs, ys, ((900.0, 0.06), (130.0, 0.05), (23.0, 0.04), (3.0, 0.03)))
         tint = np.array([0.30, 0.33, 0.27], np.float32)
         canvas = Canvas(xs, ys, 1.0, (ground[..., None] + tint).astype(np.float32))
@@ -145,4 +145,5 @@ class ObjectField:
 
     def _as_numbers(self, colour: FloatImage) -> NDArray[Any]:
         scale = 255.0 if self.dtype == "uint8" else 10000.0
-        return np.clip(np.rint(colour * np.float32(scale)), 1, scale).astype(self.dtype)
+        numbers: NDArray[Any] = np.clip(np.rint(colour * np.float32(scale)), 1, scale).astype(self.dtype)
+        return numbers
