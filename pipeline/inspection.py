@@ -22,6 +22,8 @@ FAR_SHRINK, FAR_MAGNIFY = 4.0, 0.5
 """Resampling factors beyond which detail is thrown away in bulk, or invented."""
 OTHER_GSD = 1.25
 """A scene looked at with a GSD this many times off the model's shows objects of sizes it was not trained on."""
+SMALL_UNIT_PX = 512
+"""Smaller tiles in the file would hardly lower what is decoded."""
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG")
 
 
@@ -135,7 +137,7 @@ def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: 
         tiles=len(plan.tiles),
         tiles_outside_aoi=plan.tiles_outside_aoi,
         blocks=len(plan.blocks),
-        decoded_bytes=decoded * len(scene.bands) * np.dtype(scene.dtype).itemsize,
+        decoded_bytes=decoded * _files_bands(scene) * np.dtype(scene.dtype).itemsize,
         model=card.name,
         model_gsd_m=card.gsd_m,
         model_classes=card.classes,
@@ -150,6 +152,11 @@ def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: 
         ),
         **facts,
     )
+
+
+def _files_bands(scene: Scene) -> int:
+    """Bands that are read: one of one file may stand for three channels, and is read once."""
+    return len(scene.uris) if len(scene.uris) > 1 else len(set(scene.bands))
 
 
 def _crs_name(georeference: Georeference | None) -> str | None:
@@ -226,7 +233,9 @@ def _plan_warnings(scene: Scene, plan: Plan, pace: Pace, amplification: float) -
     if max(lattice.width, lattice.height) < plan.tile_px / 2:
         yield f"the scene is only {lattice.width} x {lattice.height} px of a tile of {plan.tile_px} px"
     if amplification > GOOD_AMPLIFICATION:
-        remedy = "raise tiling.block_mpx, or rewrite it in tiles of 256 or 512 px with gdal_translate -of COG"
+        remedy = "raise tiling.block_mpx"
+        if max(scene.block_width, scene.block_height) > SMALL_UNIT_PX:
+            remedy = "raise tiling.block_mpx, or rewrite it in tiles of 256 or 512 px with gdal_translate -of COG"
         if not scene.tiled:
             band_mpx = plan.tile_px * lattice.width * max(1.0, lattice.scale_x * lattice.scale_y) / 1e6
             remedy = f"raise tiling.block_mpx to {ceil(band_mpx)}, or rewrite it in tiles with gdal_translate -of COG"
@@ -275,6 +284,8 @@ def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under a second"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -49,6 +49,16 @@ def test_figures_are_those_of_the_plan() -> None:
     assert look(workers=3).estimated_s == pytest.approx(99 * 0.5 / 3)
 
 
+def test_a_band_that_stands_for_three_channels_is_decoded_once() -> None:
+    assert look(bands=(1, 1, 1)).decoded_bytes * 3 == look().decoded_bytes
+
+
+def test_a_file_in_small_tiles_is_not_advised_to_become_one() -> None:
+    (sentence,) = (said for said in look(block_mpx=0.3).warnings if "decoded" in said)
+    assert "block_mpx" in sentence
+    assert "COG" not in sentence
+
+
 def test_a_well_made_scene_gets_no_warning() -> None:
     assert look().warnings == ()
 
