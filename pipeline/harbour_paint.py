@@ -183,13 +183,14 @@ def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDA
     bounds = float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1])
     inland = inland_grid(place, xs, ys)
     land: FloatImage = np.clip(inland / np.float32(gsd_m) + np.float32(0.5), 0, 1)
-    canvas = Canvas(xs, ys, gsd_m, land_cover(place, palette, xs, ys, inland))
+    water = sea(place, palette, xs, ys, inland)
+    ground = land_cover(place, palette, xs, ys, inland) if land.any() else water.copy()
+    canvas = Canvas(xs, ys, gsd_m, ground)
     ports = ports_near(place, *bounds)
     grounds = Shapes.concat([p.grounds for p in ports]).near(*bounds, margin=gsd_m)
     _grounds(canvas, land, grounds, palette)
     tops = Shapes.concat([p.tops for p in ports]).near(*bounds, margin=gsd_m)
     _tops(canvas, tops[tops.kinds != BOATS])
-    water = sea(place, palette, xs, ys, inland)
     canvas.colour[...] = water + (canvas.colour - water) * land[..., None]
     _tops(canvas, tops[tops.kinds == BOATS])
     reach = WAKE_REACH_M

@@ -110,9 +110,10 @@ def plots_of(seed: int, xs: FloatArray, ys: FloatArray, size: float = 1000.0) ->
     turn = np.pi / 2 * uniform(seed, 3, names)
     cos, sin = np.cos(turn).astype(np.float32)[index], np.sin(turn).astype(np.float32)[index]
     dx, dy = x[None, :] - px.astype(np.float32)[index], y[:, None] - py.astype(np.float32)[index]
-    bend = noise_grid(seed + 5, xs, ys, 450.0) * np.float32(30)
+    bend = fractal_grid(seed + 5, xs, ys, ((450.0, 38.0), (140.0, 11.0)))
+    sway = fractal_grid(seed + 6, xs, ys, ((380.0, 38.0), (110.0, 9.0)))
     key = (hashed(seed, names) & np.uint64(0x7FFFFFFF)).astype(np.int32)[index]
-    return Plots(names, index, key, dx * cos + dy * sin + bend, dy * cos - dx * sin + bend)
+    return Plots(names, index, key, dx * cos + dy * sin + bend, dy * cos - dx * sin + sway)
 
 
 _TOWN_KINDS = np.array([0.48, 0.7, 0.86])
@@ -144,7 +145,7 @@ def _town(place: Place, palette: Palette, plots: Plots) -> FloatImage:
     warm = (0.3 + 0.5 * uniform(seed, 4, names)) * np.array([1.0, 0.9, 0.4, 1.0])[kind]
     base = np.array([8.3, 8.2, 8.3]) + (palette.roof - np.array([8.3, 8.2, 8.3])) * warm[:, None]
     base *= 0.82 + 0.25 * uniform(seed, 5, names)[:, None]
-    tone = 1 + plots.of(_CONTRAST[kind]) * (a - np.float32(0.5))
+    tone = (1 + plots.of(_CONTRAST[kind]) * (a - np.float32(0.5))) * (np.float32(0.85) + np.float32(0.3) * whole)
     out = plots.of(base) * tone[..., None]
     green = palette.green.astype(np.float32) * np.float32(1.45)
     leafy = np.clip((plots.of(_GREENERY[kind]) - np.minimum(b, whole + 0.04)) * 30, 0, 1)
@@ -163,9 +164,8 @@ def _fields(place: Place, palette: Palette, plots: Plots) -> FloatImage:
     v = np.floor((plots.v + np.float32(37.0) * (u % 7)) / plots.of(60 + 140 * uniform(seed, 2, names))).astype(np.int32)
     ripe, tone = scrambled(u, v, plots.key)[..., None], scrambled(v, u, plots.key)[..., None]
     fresh = (palette.green * 1.6).astype(np.float32)
-    ripened: FloatImage = fresh + (palette.soil.astype(np.float32) - fresh) * ripe * ripe
-    result: FloatImage = ripened * (np.float32(0.75) + tone / 2)
-    return result
+    ripened = fresh + (palette.soil.astype(np.float32) - fresh) * ripe * ripe
+    return np.asarray(ripened * (np.float32(0.75) + tone / 2), np.float32)
 
 
 def _roads(place: Place, xs: FloatArray, ys: FloatArray, gsd_m: float) -> FloatImage:

@@ -7,6 +7,7 @@ window. The mixer is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,21 @@ _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 
 
+@lru_cache(maxsize=4096)
+def _seeded(seed: int) -> np.uint64:
+    """The mixer's state after the seed, in plain integers because numpy's overhead would be all there is."""
+    mask = 0xFFFFFFFFFFFFFFFF
+    state = ((seed & mask) + int(_GAMMA)) & mask
+    state = ((state ^ (state >> 30)) * int(_MIX_A)) & mask
+    state = ((state ^ (state >> 27)) * int(_MIX_B)) & mask
+    return np.uint64(state ^ (state >> 31))
+
+
 def hashed(seed: int, *keys: object) -> NDArray[np.uint64]:
     """A well mixed uint64 for every element of the broadcast integer ``keys`` (negative ones allowed)."""
-    state = np.asarray(seed & 0xFFFFFFFFFFFFFFFF, np.uint64)
+    state = np.asarray(_seeded(seed))
     with np.errstate(over="ignore"):
-        for key in (0, *keys):
+        for key in keys:
             state = (state ^ np.asarray(key, np.int64).astype(np.uint64)) + _GAMMA
             state = (state ^ (state >> np.uint64(30))) * _MIX_A
             state = (state ^ (state >> np.uint64(27))) * _MIX_B
