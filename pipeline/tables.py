@@ -7,7 +7,6 @@ The same table gives the same bytes: nothing in it depends on time, machine, or 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.table_rows import content_ids, counter_clockwise, curve_order, round_bits, round_corners, round_to
 from pipeline.types import STAGES, Detections, Failed, FloatArray, IntArray
 
 Table: TypeAlias = pa.Table
@@ -119,22 +119,22 @@ def detections_table(
     n = len(detections)
     assert corners_world.shape == (n, 4, 2), "one ring per detection"
     assert px_boxes.shape == (n, 5), "one box per detection"
-    px = np.column_stack([_round_to(px_boxes[:, :4], 2.0**-12), _round_bits(px_boxes[:, 4:5], 23)])
-    ids = _content_ids(px, detections.class_ids, identity)
-    # Opposite corners add up to twice the centre; the id settles the order of boxes in one cell of the curve.
-    order = np.lexsort((ids, _hilbert_index(corners_world[:, 0] + corners_world[:, 2])))
-    names = _RowNames(identity=identity, tiles=pa.array(list(tile_ids), pa.string()))
+    px = np.ascontiguousarray(px_boxes.T)
+    px = np.vstack([round_to(px[:4], 2.0**-12), round_bits(px[4:], 23)])
+    ids = content_ids(px, detections.class_ids, (identity.scene_id, identity.model_id))
+    order = curve_order(corners_world[:, 0] + corners_world[:, 2], ids)  # opposite corners: twice the centre
+    names = _RowNames.of(identity, tile_ids, min(n, ROW_GROUP_ROWS))
     batches = []
     for start in range(0, n, ROW_GROUP_ROWS):  # one row group at a time stays in the processor's cache
         rows = order[start : start + ROW_GROUP_ROWS]
-        corners = _counter_clockwise(_round_corners(corners_world[rows], px_boxes[rows]))
+        corners = counter_clockwise(round_corners(corners_world.take(rows, axis=0), px_boxes.take(rows, axis=0)))
         columns = {
             "geometry": _wkb_polygons(corners),
-            "detection_id": _hex_strings(ids[rows]),
+            "detection_id": _hex_strings(ids.take(rows)),
             "bbox": _covering(corners),
-            **{f"px_{name}": px[rows, i] for i, name in enumerate(("cx", "cy", "w", "h", "angle_rad"))},
+            **{f"px_{name}": px[i].take(rows) for i, name in enumerate(("cx", "cy", "w", "h", "angle_rad"))},
             **_measure_columns(measures, rows),
-            **_row_columns(detections[rows], names),
+            **_row_columns(detections, rows, names),
         }
         arrays = [pa.array(columns[field.name], type=field.type) for field in DETECTION_SCHEMA]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=DETECTION_SCHEMA))
@@ -226,32 +226,35 @@ def _hex_strings(values: NDArray[np.uint64]) -> pa.Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RowNames:
-    """Strings that rows refer to by number."""
+    """Strings that rows refer to by number, and those that all rows share, repeated for a row group."""
 
-    identity: TableIdentity
+    classes: pa.StringArray
+    stages: pa.StringArray
     tiles: pa.StringArray
+    shared: Mapping[str, pa.StringArray]
+
+    @classmethod
+    def of(cls, identity: TableIdentity, tile_ids: Sequence[str], rows: int) -> _RowNames:
+        names = ("scene_id", "model_id", "run_id")
+        shared = {name: pa.repeat(pa.scalar(getattr(identity, name), pa.string()), rows) for name in names}
+        words = [pa.array(list(values), pa.string()) for values in (identity.classes, STAGES, tile_ids)]
+        return cls(classes=words[0], stages=words[1], tiles=words[2], shared=shared)
 
 
-def _row_columns(rows: Detections, names: _RowNames) -> dict[str, Any]:
+def _row_columns(detections: Detections, rows: IntArray, names: _RowNames) -> dict[str, Any]:
     """The columns that detections and the run's identity give by themselves."""
-    identity = names.identity
+    classes = detections.class_ids.take(rows)
     return {
-        "class_id": rows.class_ids.astype(np.int32),
-        "class_name": _pick(pa.array(identity.classes, pa.string()), rows.class_ids),
-        "score": rows.scores,
-        "stage": _pick(pa.array(STAGES, pa.string()), rows.stage),
-        "edge": rows.edge,
-        "n_merged": rows.n_merged.astype(np.int32),
-        "entropy": pa.array(rows.entropy, from_pandas=True),
-        "tile_id": _pick(names.tiles, rows.tile_index),
-        "scene_id": _repeat(identity.scene_id, len(rows)),
-        "model_id": _repeat(identity.model_id, len(rows)),
-        "run_id": _repeat(identity.run_id, len(rows)),
+        "class_id": classes.astype(np.int32),
+        "class_name": _pick(names.classes, classes),
+        "score": detections.scores.take(rows),
+        "stage": _pick(names.stages, detections.stage.take(rows)),
+        "edge": detections.edge.take(rows),
+        "n_merged": detections.n_merged.take(rows).astype(np.int32),
+        "entropy": pa.array(detections.entropy.take(rows), from_pandas=True),
+        "tile_id": _pick(names.tiles, detections.tile_index.take(rows)),
+        **{name: values.slice(0, len(rows)) for name, values in names.shared.items()},
     }
-
-
-def _repeat(value: str, n: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.string()), n)
 
 
 def _pick(names: pa.StringArray, index: IntArray) -> pa.Array:
@@ -264,44 +267,8 @@ def _measure_columns(measures: GroundMeasures | None, rows: IntArray) -> dict[st
     if measures is None:
         return dict.fromkeys(names, pa.nulls(len(rows), pa.float64()))
     # 17 bits are 4e-6 of the value, far below what a pixel can tell, and a third of the bytes.
-    rounded = {name: _round_bits(np.asarray(getattr(measures, name))[rows], 17) for name in names}
+    rounded = {name: round_bits(np.asarray(getattr(measures, name)).take(rows), 17) for name in names}
     return {name: pa.array(values, from_pandas=True) for name, values in rounded.items()}  # NaN becomes null
-
-
-def _round_bits(values: FloatArray, bits: int) -> FloatArray:
-    """Float64 rounded to ``bits`` of mantissa: relative error <= 2**-(bits + 1), and trailing zeros that compress."""
-    mantissa, exponent = np.frexp(values)
-    rounded: FloatArray = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
-    return rounded
-
-
-def _round_to(values: FloatArray, step: float) -> FloatArray:
-    """Float64 rounded to multiples of ``step``, a power of two."""
-    rounded: FloatArray = np.rint(values * (1 / step)) * step
-    return rounded
-
-
-def _round_corners(corners: FloatArray, px_boxes: FloatArray) -> FloatArray:
-    """World corners to within 2**-14 of a pixel: digits below that are noise, and make half the file.
-
-    Each row's step follows from its own size in world units and in pixels, so no row depends on another.
-    """
-    across, down = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
-    area_world = np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]) / 2
-    area_px = np.maximum(px_boxes[:, 2] * px_boxes[:, 3], 1e-12)
-    _, exponent = np.frexp(np.sqrt(area_world / area_px))
-    step = np.ldexp(1.0, np.maximum(exponent - 14, -1000))[:, None, None]
-    rounded: FloatArray = np.rint(corners * (1 / step)) * step
-    return rounded
-
-
-def _counter_clockwise(corners: FloatArray) -> FloatArray:
-    """Rings with positive area in a frame whose y points up; the first corner stays first."""
-    diagonals = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
-    clockwise = diagonals[0][:, 0] * diagonals[1][:, 1] < diagonals[0][:, 1] * diagonals[1][:, 0]
-    turned = corners.copy()
-    turned[clockwise] = corners[clockwise][:, [0, 3, 2, 1]]
-    return turned
 
 
 def _covering(corners: FloatArray) -> pa.StructArray:
@@ -313,54 +280,6 @@ def _covering(corners: FloatArray) -> pa.StructArray:
     high32 = np.where(high32 < high, np.nextafter(high32, np.float32(np.inf)), high32)
     sides = [low32[:, 0], low32[:, 1], high32[:, 0], high32[:, 1]]
     return pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(_BBOX))
-
-
-def _hilbert_index(points: FloatArray, order: int = 16) -> IntArray:
-    """Position of (N, 2) points along the Hilbert curve of 2**order cells a side over their own extent.
-
-    The classic bit-by-bit walk (Hilbert 1891; Lam & Shapiro 1994), all points at once.
-    """
-    if not len(points):
-        return np.zeros(0, np.int64)
-    low = points.min(axis=0)
-    extent = max(float((points.max(axis=0) - low).max()), np.finfo(np.float64).tiny)
-    cells = np.minimum((points - low) / extent * (1 << order), (1 << order) - 1).astype(np.uint32)
-    x, y = cells[:, 0].copy(), cells[:, 1].copy()
-    index = np.zeros(len(points), np.uint32)
-    for bit in range(order - 1, -1, -1):
-        right, upper = (x >> bit) & 1, (y >> bit) & 1
-        index = (index << 2) | ((3 * right) ^ upper)
-        # In the two lower quadrants the curve is transposed, in the right one also mirrored.
-        mirror = np.where((upper == 0) & (right == 1), np.uint32((1 << bit) - 1), np.uint32(0))
-        x, y = x ^ mirror, y ^ mirror
-        swap = upper == 0
-        x, y = np.where(swap, y, x), np.where(swap, x, y)
-    return index.astype(np.int64)
-
-
-def _content_ids(px: FloatArray, class_ids: IntArray, identity: TableIdentity) -> NDArray[np.uint64]:
-    """A 64-bit hash of scene, model, class and box per row; equal rows are told apart by counting them.
-
-    The seed is SHA-256; rows are mixed in with the finaliser of SplitMix64 (Steele, Lea & Flood 2014), which turns
-    a million rows into ids in a fraction of a second. Expected collisions among a million: 3e-8; those too
-    are resolved, so ids are unique in a table.
-    """
-    seed = hashlib.sha256(json.dumps([identity.scene_id, identity.model_id]).encode()).digest()
-    ids = np.full(len(px), int.from_bytes(seed[:8], "big"), np.uint64)
-    for column in (class_ids.astype(np.uint64), *np.ascontiguousarray((px + 0.0).T).view(np.uint64)):
-        ids = _mix(ids ^ column)
-    while len(unique := np.unique(ids, return_index=True)[1]) < len(ids):
-        repeated = np.ones(len(ids), np.bool_)
-        repeated[unique] = False
-        ids[repeated] = _mix(ids[repeated])
-    return ids
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _geo_metadata(table: pa.Table, crs_projjson: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -384,7 +303,8 @@ def _write(table: pa.Table, path: Path, *, covering: bool) -> None:
     words = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "detection_id"]
     options = {
         "compression": "zstd",
-        "compression_level": 3,
+        # Zstandard's level 3 pays for geometry alone; elsewhere it costs time and saves nothing.
+        "compression_level": {"geometry": 3},
         # Bytes of equal weight side by side: rounded floats then compress to what they really say.
         "use_byte_stream_split": floats,
         "use_dictionary": words,

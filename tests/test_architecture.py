@@ -35,7 +35,7 @@ HOMES = {
 RANKS = (
     {"types", "errors", "config"},
     {"resampling", "stretch", "geometry", "oracle", "harbour", "synth", "detectors", "training", "evaluation"},
-    {"nms", "tiling", "refine"},
+    {"nms", "tiling", "refine", "table_rows"},
     {
         "raster",
         "raster_files",

@@ -14,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.table_rows import hilbert_index, round_bits
 from pipeline.tables import (
     DETECTION_SCHEMA,
     FAILURE_SCHEMA,
     ROW_GROUP_ROWS,
     _covering,
-    _hilbert_index,
-    _round_bits,
     failures_table,
     polygon_corners,
     read_detections,
@@ -129,7 +128,7 @@ def test_written_geometry_is_within_a_thousandth_of_a_pixel(gsd_m: float, seed: 
 
 @given(arrays(np.float64, 50, elements=st.floats(-1e7, 1e7)), st.integers(5, 40))
 def test_rounding_keeps_the_promised_bits(values: np.ndarray, bits: int) -> None:
-    assert (np.abs(_round_bits(values, bits) - values) <= np.abs(values) * 2.0**-bits).all()
+    assert (np.abs(round_bits(values, bits) - values) <= np.abs(values) * 2.0**-bits).all()
 
 
 @given(arrays(np.float64, (20, 4, 2), elements=st.floats(-2e7, 2e7)))
@@ -142,7 +141,7 @@ def test_the_covering_holds_every_corner_exactly(corners: np.ndarray) -> None:
 def test_the_hilbert_curve_visits_every_cell_once_in_steps_of_one() -> None:
     """What makes a Hilbert curve: consecutive cells are neighbours. Checked on all 4,096 cells of a 64 x 64 grid."""
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1).reshape(-1, 2).astype(float)
-    index = _hilbert_index(grid * (1 + 1 / 63), order=6)
+    index = hilbert_index(grid * (1 + 1 / 63), order=6)
     assert sorted(index.tolist()) == list(range(4096))
     steps = np.abs(np.diff(grid[np.argsort(index)], axis=0)).sum(axis=1)
     assert (steps == 1).all()
