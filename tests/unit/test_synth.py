@@ -66,7 +66,7 @@ def test_windows_that_partition_a_scene_partition_its_objects(scene: KnownScene)
 
 def test_ships_are_as_long_and_wide_as_ships_are_and_do_not_hide_each_other() -> None:
     lengths, count = [], 0
-    for seed in range(20_000_100, 20_000_112):
+    for seed in range(20_000_100, 20_000_106):
         boxes = Harbour(seed=seed, width=512, height=512).ships().boxes
         hull = boxes[:, 2:4] * 10.0 - 2 * MARGIN_M
         assert (hull[:, 0] >= 49.9).all()
@@ -77,7 +77,7 @@ def test_ships_are_as_long_and_wide_as_ships_are_and_do_not_hide_each_other() ->
         assert (rotated_iou_pairs(boxes[first], boxes[second]) < 0.3).all()  # else a merge would have to drop one
         lengths += hull[:, 0].tolist()
         count += len(boxes)
-    assert count >= 12 * 4
+    assert count >= 6 * 4
     assert np.ptp(lengths) > 150
 
 
@@ -105,7 +105,7 @@ def test_pixels_of_a_field_are_brightest_where_its_objects_are() -> None:
     assert pixels[edge:-edge, edge:-edge][~covered[edge:-edge, edge:-edge]].max() < 140
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.floats(10, 60), st.floats(5, 100))
 def test_objects_of_a_field_never_touch(seed: int, longest: float, density: float) -> None:
     scene = ObjectField(seed=seed, width=900, height=700, longest_px=longest, shortest_px=8, density=density)
