@@ -126,7 +126,9 @@ class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type
         batch, count, _ = queries.shape
         offsets = self.sampling_offsets(queries).view(batch, count, self.n_heads, -1, 2)
         local = offsets * self.n_points_scale.to(queries.dtype)[:, None] * self.offset_scale
-        located: Tensor = torch.einsum("bnij,bnhpj->bnhpi", frames[..., :2], local) + frames[:, :, None, None, :, 2]
+        located: Tensor = (frames[:, :, None, None, :, :2] * local[..., None, :]).sum(-1) + frames[
+            :, :, None, None, :, 2
+        ]
         return located
 
     def forward(
@@ -145,7 +147,7 @@ class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type
         locations = self.sampling_locations(queries, reference_points)
         weights = self.attention_weights(queries).view(batch, count, self.n_heads, -1).softmax(-1)
         mixed = multi_scale_deformable_attention_v2(
-            value, spatial_shapes_list, locations, weights, self.n_points_list, self.method
+            value.to(locations.dtype), spatial_shapes_list, locations, weights, self.n_points_list, self.method
         )
         return self.output_proj(mixed), weights
 
@@ -168,7 +170,7 @@ class ProposalHead(nn.Module):
         sides = (raw[..., 2:4].clamp(-4, 4).exp() * (strides * self.anchor_strides)[:, None]).clamp(SMALLEST_SIDE_PX)
         direction = raw[..., 4:] + torch.tensor([1e-4, 0.0], device=raw.device, dtype=raw.dtype)
         angle = torch.atan2(direction[..., 1], direction[..., 0]) / 2
-        return embedded, self.score(embedded), torch.cat([centre, sides, angle[..., None]], -1)
+        return embedded, self.score(embedded).float(), torch.cat([centre, sides, angle[..., None]], -1)
 
 
 class OrientedRTDetr(nn.Module):
@@ -250,7 +252,7 @@ class OrientedRTDetr(nn.Module):
                 encoder_attention_mask=mask,
             )
             refined = refine(boxes, box(content))
-            outputs.append(LayerOutput(score(content), refined, boxes))
+            outputs.append(LayerOutput(score(content).float(), refined, boxes))
             boxes = refined.detach()
         return tuple(outputs)
 
@@ -259,7 +261,7 @@ class OrientedRTDetr(nn.Module):
         maps = self.features(pixels)
         shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
-        centres, strides = token_grid(shapes, self.config.strides, memory)
+        centres, strides = token_grid(shapes, self.config.strides, memory.device)
         embedded, logits, boxes = self.proposals(memory, centres, strides)
         best = select(logits.detach(), shapes, self.config.queries)
         queries = Queries(_gather(embedded, best), _gather(boxes, best))
@@ -270,14 +272,14 @@ class OrientedRTDetr(nn.Module):
         return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask))
 
 
-def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, 2) centres and (T,) strides of the tokens, pixels, levels one after the other, row by row."""
+def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(T, 2) centres and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
     centres, sizes = [], []
     for (rows, columns), stride in zip(shapes, strides, strict=True):
-        y = (torch.arange(rows, dtype=like.dtype, device=like.device) + 0.5) * stride
-        x = (torch.arange(columns, dtype=like.dtype, device=like.device) + 0.5) * stride
+        y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride
+        x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * stride
         centres.append(torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1))
-        sizes.append(torch.full((rows * columns,), float(stride), dtype=like.dtype, device=like.device))
+        sizes.append(torch.full((rows * columns,), float(stride), dtype=torch.float32, device=device))
     return torch.cat(centres), torch.cat(sizes)
 
 

@@ -103,6 +103,17 @@ def test_folding_normalisation_away_keeps_the_answers() -> None:
     torch.testing.assert_close(found.logits.sort(1).values, expected.logits.sort(1).values, rtol=1e-3, atol=1e-4)
 
 
+def test_sixteen_bit_arithmetic_keeps_places_to_a_fraction_of_a_pixel(folder: Path) -> None:
+    """Coordinates stay in 32 bits: bfloat16 has steps of 2 px at 500 px. The chip is wide, the network untrained."""
+    wide = chip(32, 1024)
+    exact, coarse = (
+        load_oriented(folder, device="cpu", precision=precision).detect([wide], score_threshold=0.0)[0].detections
+        for precision in ("float32", "bfloat16")
+    )
+    near = np.abs(exact.boxes[:, None, :2] - coarse.boxes[None, :, :2]).max(-1).min(1)
+    assert np.median(near) < 0.25
+
+
 def test_no_chips_no_looks(folder: Path) -> None:
     assert load_oriented(folder, device="cpu", precision="float32").detect([], score_threshold=0.5) == []
 

@@ -81,7 +81,7 @@ def test_queries_are_local_maxima_best_first() -> None:
 
 
 def test_tokens_lie_at_the_centres_of_their_cells() -> None:
-    centres, strides = token_grid([(2, 3), (1, 1)], (4, 8), torch.zeros(1))
+    centres, strides = token_grid([(2, 3), (1, 1)], (4, 8), torch.device("cpu"))
     assert centres.tolist() == [[2, 2], [6, 2], [10, 2], [2, 6], [6, 6], [10, 6], [4, 4]]
     assert strides.tolist() == [4] * 6 + [8]
 
