@@ -19,6 +19,7 @@ from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.coco import AnnotatedScenes, horizontal_metrics, read_annotations
 from pipeline.evaluation.report import as_text, check_classes, detections_from_columns, figures
+from pipeline.evaluation.truth import read_truth
 from pipeline.tables import Table, read_detections
 from pipeline.types import Detections
 
@@ -39,7 +40,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if (arguments.annotations is None) == (arguments.data is None):
         raise ConfigError("give either --data FOLDER with --split NAME, or --annotations FILE")
     path = Path(arguments.annotations or Path(arguments.data) / "annotations" / f"{arguments.split}.json")
-    truth = read_annotations(path)
+    truth = read_truth(path) if path.suffix == ".geojson" else read_annotations(path)
     if arguments.detections:
         found, threshold = _published(arguments, truth), arguments.score_threshold or 0.0
     else:
@@ -103,7 +104,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--detections", nargs="+", help="judge these Parquet files instead of running a detector")
     add("--data", help="folder with images/ and annotations/<split>.json")
     add("--split", default="val", help="which annotation file of --data (default: val)")
-    add("--annotations", help="COCO json file, in place of --data and --split")
+    add("--annotations", help="COCO json or *.truth.geojson file, in place of --data and --split")
     add("--images", help="folder of the scenes (default: images/ beside the annotations' folder)")
     add("--score-threshold", type=float, help="where precision and recall are taken (default: the model card's)")
     add("--lowest-score", type=float, default=0.01, help="detections below it do not enter AP (default: 0.01)")

@@ -24,6 +24,7 @@ from pipeline.evaluation.oriented import (
     operating_point,
 )
 from pipeline.evaluation.report import as_text, check_classes, detections_from_columns, figures
+from pipeline.evaluation.truth import compare_with_truth, read_truth
 from pipeline.geometry import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners, rotated_iou_pairs
 from pipeline.tables import TableIdentity, detections_table, write_geoparquet
 from pipeline.types import Detections, FloatArray, Frame
@@ -352,3 +353,35 @@ class TestReport:
     ) -> None:
         assert evaluate_detector.main(argv) == 2
         assert said in capsys.readouterr().err
+
+
+class TestMadeScenes:
+    """A truth file as ``make_scene`` writes it: boxes in pixels beside the polygons."""
+
+    def truth_file(self, folder: Path, boxes: list[list[float]]) -> Path:
+        names = ("px_cx", "px_cy", "px_w", "px_h", "px_angle_rad")
+        properties = [{"class_id": 2, "class_name": "ship", **dict(zip(names, box, strict=True))} for box in boxes]
+        features = [{"type": "Feature", "properties": row, "geometry": None} for row in properties]
+        path = folder / "harbour.truth.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return path
+
+    def test_found_and_false_alarms_are_counted(self, tmp_path: Path) -> None:
+        path = self.truth_file(tmp_path, [ship(0), ship(40), ship(80)])
+        seen = np.array([ship(0), ship(81), ship(400)])
+        columns = {"class_name": ["ship"] * 3, "score": [0.9, 0.8, 0.7]}
+        columns |= dict(zip(("px_cx", "px_cy", "px_w", "px_h", "px_angle_rad"), seen.T.tolist(), strict=True))
+        assert compare_with_truth(columns, path).startswith("2 of 3 true objects found (67 %), 1 false alarms")
+        empty = self.truth_file(tmp_path, [])
+        assert compare_with_truth(columns, empty).startswith("0 of 0 true objects found, 3 false alarms")
+
+    def test_the_scene_is_named_as_its_file(self, tmp_path: Path) -> None:
+        read = read_truth(self.truth_file(tmp_path, [ship(0)]))
+        assert list(read.scenes) == ["harbour"]
+        assert read.classes == ("ship",)
+        assert len(read_truth(self.truth_file(tmp_path, [])).scenes["harbour"]) == 0
+
+    def test_other_files_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "x.geojson").write_text(json.dumps({"features": [{"properties": {}}]}))
+        with pytest.raises(ConfigError, match="cannot be read as the truth of a made scene"):
+            read_truth(tmp_path / "x.geojson")
