@@ -32,7 +32,7 @@ __all__ = ["SceneReader", "decode_window", "measure_stretch", "open_scene", "rea
 
 SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
-STRIP_PX = 2_000_000
+STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
 
 

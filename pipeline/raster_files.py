@@ -329,6 +329,8 @@ def _any_channel(pixels: NDArray[Any], nodata: np.generic) -> BoolArray:
     """(H, W) True where any channel differs from ``nodata``: black in red alone is a colour, not a hole."""
     different: BoolArray = pixels[..., 0] != nodata
     for channel in range(1, pixels.shape[-1]):
+        if different.all():
+            break
         different |= pixels[..., channel] != nodata
     return different
 

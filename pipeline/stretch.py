@@ -1,4 +1,4 @@
-"""Pixels of any type → 8 bit, by one linear map per band that is fixed once for the whole scene. numpy only.
+"""Pixels of any type → 8 bit, by one linear map per band that is fixed once for the whole scene. numpy and numba only.
 
 A map per tile would give one ship two brightnesses in two tiles; ``astype(uint8)`` would wrap 16-bit values.
 Both are why this module exists.
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
+from pipeline.geometry import compiled
 from pipeline.types import BoolArray, ByteArray, Stretch
 
 LOOKUP_TYPES = ("uint8", "int8", "uint16", "int16")
@@ -86,11 +87,20 @@ def _by_table(pixels: NDArray[Any], stretch: Stretch) -> ByteArray:
     if pixels.dtype == np.uint8 and is_identity_stretch(stretch):
         return pixels.copy()
     unsigned = pixels.view(f"u{pixels.dtype.itemsize}")
-    tables = stretch_tables(pixels.dtype, stretch.low, stretch.high)
+    tables = np.stack(stretch_tables(pixels.dtype, stretch.low, stretch.high))
     out = np.empty(pixels.shape, np.uint8)
-    for channel, table in enumerate(tables):
-        out[..., channel] = table[unsigned[..., channel]]
+    _look_up(np.ascontiguousarray(unsigned).reshape(-1, len(tables)), tables, out.reshape(-1, len(tables)))
     return out
+
+
+def _look_up_python(values: NDArray[Any], tables: ByteArray, out: ByteArray) -> None:
+    """``out[n, c] = tables[c, values[n, c]]``, in one pass over memory."""
+    for n in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            out[n, c] = tables[c, values[n, c]]
+
+
+_look_up = compiled(_look_up_python)
 
 
 def stretch_tables(dtype: np.dtype[Any], low: Sequence[float], high: Sequence[float]) -> list[ByteArray]:
