@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import read_annotations
 from pipeline.geometry import corners_to_obb, obb_to_corners, scene_to_lattice
 from pipeline.georeference import Georeference
-from pipeline.harbour import MARGIN_M, Harbour
+from pipeline.harbour import Harbour
 from pipeline.raster import SceneReader, measure_stretch
 from pipeline.raster_scene import open_scene
 from pipeline.resampling import resample
@@ -27,9 +27,6 @@ from pipeline.types import Lattice, Window
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 TRAINING_SEEDS = range(1_000_000)
 """Seeds of harbours that may be trained on; the demo and the tests use others."""
-ANNOTATED_MARGIN_M = 16.0
-"""What the annotators of the real Sentinel-2 ships left around a hull, metres on each side: their boxes are 183 x 60 m
-in the median, which is a ship of 6.5 times its width with this margin. Harbours are boxed alike for training."""
 
 
 def scenes_of_coco(json_path: Path, images: Path) -> Iterable[tuple[Path, Annotations]]:
@@ -82,7 +79,6 @@ def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig)
     )
     pixels = np.clip(255 * (resampled - low) / (high - low), 0, 255).round().astype(np.uint8)
     ships = harbour.ships()
-    ships.boxes[:, 2:4] += 2 * (ANNOTATED_MARGIN_M - MARGIN_M) / harbour.gsd_m
     truth = Annotations(ships.boxes, ships.class_ids, np.zeros(len(ships.boxes), np.bool_))
     return TrainingScene(f"harbour_{seed:06d}", pixels, to_lattice(truth, lattice))
 
