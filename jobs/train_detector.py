@@ -19,7 +19,6 @@ a whole training, step by step (GSD 6 m; two scenes held out choose the score th
   {prog} validate --run runs/held --scenes prep/real --only athens,gdynia --gsd 6
   {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --out runs/all
   {prog} export --run runs/all --card card.json --out weights/ships
-
 A run that was interrupted goes on from its last checkpoint when the same 'fit' is given again.
 exit codes: 0 done, 2 configuration, 3 scene, 4 model"""
 
@@ -97,6 +96,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
+    parser.add_argument("--light", type=float, default=1.0, help="strength of the photometric jitter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (bfloat16)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
