@@ -36,9 +36,11 @@ def dry_run(config: RunConfig) -> int:
     """Print what a run would do."""
     from pipeline.dry_run import describe_run  # imports torch; --help must not wait for it
 
-    for text in describe_run(config):
-        print(text)
-    return 0
+    exit_code = 0
+    for text, code in describe_run(config):
+        print(text, end="\n\n")
+        exit_code = exit_code or code
+    return exit_code
 
 
 def detect(config: RunConfig) -> int:

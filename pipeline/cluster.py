@@ -128,7 +128,7 @@ class RayExecutor:
         self._counts = {"workers": 0, "worker_deaths": 0, "blocks_recomputed": 0, "blocks_bisected": 0}
         self._load_deaths = 0
         self._loaded_once = False
-        self._said_short = False
+        self._said_placed: int | None = None
         self._owns_cluster = False
 
     # -- life of the pool ---------------------------------------------------------------------------------------
@@ -332,8 +332,8 @@ class RayExecutor:
             return
         waited_s = time.monotonic() - min(waiting)
         placed = len(self._members) - len(waiting)
-        if waited_s > ROOM_S and not self._said_short:
-            self._said_short = True
+        if waited_s > ROOM_S and placed != self._said_placed:
+            self._said_placed = placed
             going = "going on with those" if placed else f"waiting up to {self._config.wait_s:g} s for a node"
             self._say(f"the cluster has room for {placed} of the {len(self._members)} workers asked for; {going}")
         if not placed and waited_s > self._config.wait_s:

@@ -1,6 +1,7 @@
 """The engine on a real local Ray cluster with real faults: whatever dies, every tile is accounted for.
 
-Each guarantee is shown with the oracle (fast, known truth) and with the embedded detector (the real network).
+Everything is shown with the embedded detector, the real network; that order leaves no trace also with the oracle, whose
+boxes at tile edges are the hardest to merge.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from tests.harbours import HarbourCase, small_harbour
 
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig, TilingConfig
 from pipeline.detectors.base import Detector
@@ -22,10 +23,10 @@ from pipeline.executors import Executor, LocalExecutor
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
 from pipeline.scene_job import RunReport, detect
-from pipeline.tables import read_failures
 from pipeline.types import ModelCard
 from pipeline.weights import load, model_card
 from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
+from tests.harbours import HarbourCase, small_harbour
 
 pytestmark = pytest.mark.ray
 
@@ -54,11 +55,11 @@ def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
     return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
 
 
-@pytest.fixture(params=["oracle", "embedded"])
+@pytest.fixture(params=["embedded"])
 def case(request: pytest.FixtureRequest, harbour: HarbourCase) -> Case:
     config = RunConfig(scene=(str(harbour.path),), out="unused", tiling=TILING, detector=DetectorConfig(batch=2))
     if request.param == "oracle":
-        return Case(replace(config, tiling=replace(TILING, gsd="native")), harbour.oracle.card, harbour.load_oracle)
+        return Case(replace(config, tiling=replace(TILING, gsd="native")), harbour.card, harbour.load_oracle)
     return Case(config, model_card(BUILTIN), partial(load, BUILTIN, "cpu", "float32", 1))
 
 
@@ -83,6 +84,7 @@ def expected(case: Case, tmp_path: Path) -> dict[str, bytes]:
     return published(tmp_path / "local")
 
 
+@pytest.mark.parametrize("case", ["oracle", "embedded"], indirect=True)
 def test_same_bytes_from_one_process_one_actor_and_three_in_shuffled_order(
     case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
 ) -> None:
@@ -132,7 +134,7 @@ def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_
     assert (lenient.exit_code, lenient.scenes[0].status) == (0, "PARTIAL")
     folder = Path(str(strict.scenes[0].folder))
     assert sorted(path.name for path in folder.iterdir()) == ["failures.parquet", "run.json"]
-    failures = read_failures(Path(str(lenient.scenes[0].folder)) / "failures.parquet").to_pylist()
+    failures = pq.read_table(Path(str(lenient.scenes[0].folder)) / "failures.parquet").to_pylist()
     assert [(row["tile_id"], row["error"]) for row in failures] == [(tile.tile_id, "ModelError")]
 
 
@@ -186,7 +188,6 @@ def test_no_room_at_all_ends_in_a_sentence(case: Case, ray_cluster: None) -> Non
         list(executor.map(screened.plan, screened.blocks))
 
 
-@pytest.mark.parametrize("case", ["embedded"], indirect=True)
 def test_node_removed_while_blocks_are_in_flight_on_it(case: Case, expected: dict[str, bytes], tmp_path: Path) -> None:
     """Two nodes, one taken away mid-work: at least one block is recomputed, and the bytes are the same."""
     import ray
