@@ -9,9 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from pipeline.harbour import DEMO_SCENE
-
 from jobs import detect_scene, make_scene
+from pipeline.synth.harbour import DEMO_SCENE
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
@@ -28,8 +27,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     if code := detect_scene.main(["--scene", str(scene), "--out", str(out), "--executor", arguments.executor]):
         return code
     from pipeline.evaluation.truth import compare_with_truth
+    from pipeline.tables import read_detections
 
-    print(compare_with_truth(out / "harbour" / "detections.parquet", scene.with_suffix(".truth.geojson")))
+    found = read_detections(out / "harbour" / "detections.parquet").to_pydict()
+    print(compare_with_truth(found, scene.with_suffix(".truth.geojson")))
     for name in ("detections.parquet", "detections.geojson", "detections.gpkg", "run.json"):
         print(f"  {out / 'harbour' / name}")
     print(f"picture: {out / 'harbour' / 'preview.png'}")

@@ -12,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.harbour import Harbour
 from pipeline.scene_maker import Placement, make_scene
-from pipeline.synth import KnownScene, ObjectField
+from pipeline.synth.harbour import Harbour
+from pipeline.synth.known import KnownScene, ObjectField
 
 EXAMPLE = """\
 examples:

@@ -55,9 +55,8 @@ def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
     started = time.perf_counter()
     detector.detect([chip], score_threshold=1.0)
     seconds = time.perf_counter() - started
-    workers = config.cluster.workers
-    if workers == "auto":
-        workers = max(1, (os.cpu_count() or 1) // config.cluster.threads)
+    wanted = config.cluster.workers
+    workers = max(1, (os.cpu_count() or 1) // config.cluster.threads) if wanted == "auto" else wanted
     if config.executor == "local":
         workers = 1
     return Pace(seconds_per_tile=seconds, workers=workers, source="measured here, one look at a grey tile")

@@ -25,9 +25,6 @@ from pipeline.tiling import (
 from pipeline.types import Block, Lattice, ModelCard, Scene, Stretch, Tile
 from pipeline.worker import ScenePlan
 
-MOST_MAGNIFIED = 10.0
-"""Lattice pixels per scene pixel, along a side, beyond which a scene is refused: nothing can be seen in it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AreaOfInterest:
@@ -77,7 +74,6 @@ def prepare(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | 
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
     lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
-    refuse_empty_magnification(lattice, uri)
     tile_px = resolve_tile_px(config.tiling, card)
     halo_px = resolve_halo_px(config.tiling, lattice, card)
     planned = plan_tiles(lattice, tile_px, halo_px)
@@ -95,16 +91,6 @@ def prepare(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | 
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
     )
-
-
-def refuse_empty_magnification(lattice: Lattice, uri: str) -> None:
-    """Raise ConfigError for a scene so coarse that its lattice would hold invented pixels, and millions of tiles."""
-    magnified = 1 / min(lattice.scale_x, lattice.scale_y)
-    if magnified > MOST_MAGNIFIED:
-        raise ConfigError(
-            f"{uri} would be magnified {magnified:.0f} times to reach {lattice.gsd_m:.3g} m pixels: it is too coarse "
-            "for this model; use a finer scene, or --tiling.gsd native to look at its own pixels"
-        )
 
 
 def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> ScreenedScene:
@@ -148,5 +134,9 @@ def meta_entries(config: RunConfig) -> dict[str, str]:
 
 def with_meta(scene: Scene, meta: dict[str, str]) -> Scene:
     """What the user says about the scene wins over the file's tags."""
-    known = {key: value for key, value in meta.items() if key in ("acquired", "sensor", "attribution")}
-    return replace(scene, **known) if known else scene
+    return replace(
+        scene,
+        acquired=meta.get("acquired", scene.acquired),
+        sensor=meta.get("sensor", scene.sensor),
+        attribution=meta.get("attribution", scene.attribution),
+    )

@@ -119,8 +119,8 @@ def check_run(config: RunConfig) -> None:
         other = seen.setdefault(scene_id_of(split_uris(uri)), uri)
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(split_uris(uri))}; detect them in two runs "
-                "with different --out"
+                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(split_uris(uri))}; "
+                "detect them in two runs with different --out"
             )
 
 

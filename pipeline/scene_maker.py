@@ -20,7 +20,7 @@ from pipeline.geometry import obb_to_corners
 from pipeline.georeference import Georeference
 from pipeline.raster import write_scene
 from pipeline.raster_scene import open_scene
-from pipeline.synth import KnownScene, Truth
+from pipeline.synth.known import KnownScene, Truth
 from pipeline.types import Window
 
 Report = Callable[[int], None]

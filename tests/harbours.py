@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.detectors.base import Detector
-from pipeline.harbour import Harbour
 from pipeline.raster import write_scene
-from pipeline.types import FloatArray, ModelCard
+from pipeline.synth.harbour import Harbour
+from pipeline.types import FloatArray, ModelCard, Window
 
 SIDE_PX = 360
 SEED = 20_000_008
@@ -22,12 +22,15 @@ class HarbourCase:
     boxes: FloatArray
     """(N, 5) in scene pixels."""
     card: ModelCard
+    bounds: Window
+    """The whole scene: an edge of a chip that is an edge of the scene cuts nothing."""
 
     def load_oracle(self) -> Detector:
         """A detector that knows the truth; picklable as ``partial`` of its parts."""
-        from pipeline.oracle import OracleDetector
+        from pipeline.synth.oracle import Jitter, OracleDetector
 
-        return OracleDetector(self.boxes, card=self.card, seed=1)
+        jitter = Jitter(centre_px=0.4, size=0.04, angle_rad=0.03, score=0.05)
+        return OracleDetector(self.boxes, card=self.card, bounds=self.bounds, seed=1, jitter=jitter)
 
 
 def small_harbour(path: Path) -> HarbourCase:
@@ -41,4 +44,6 @@ def small_harbour(path: Path) -> HarbourCase:
         name="oracle", classes=("ship",), gsd_m=None, bands=("red", "green", "blue"), input_px=224, sha256="0" * 64,
         oriented=True, longest_object_m=480.0,
     )  # fmt: skip
-    return HarbourCase(path=path, boxes=harbour.ships().boxes, card=card)
+    return HarbourCase(
+        path=path, boxes=harbour.ships().boxes, card=card, bounds=Window(x=0, y=0, width=SIDE_PX, height=SIDE_PX)
+    )

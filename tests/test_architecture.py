@@ -34,7 +34,7 @@ HOMES = {
 
 RANKS = (
     {"types", "errors", "config"},
-    {"resampling", "stretch", "geometry", "oracle", "harbour", "synth", "detectors", "training", "evaluation"},
+    {"resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"nms", "tiling", "refine", "table_rows"},
     {
         "raster",
@@ -50,14 +50,14 @@ RANKS = (
     },
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger"},
-    {"results", "provenance"},
+    {"results", "provenance", "scene_maker"},
     {"scene_job", "cluster", "dry_run"},
     {"notebook"},
 )
 """A module imports from its own row or an earlier one."""
 
-PREPARES = "training.prepare"
-"""The one module of a pure package that reads scenes: it writes training chips through the inference's own reader."""
+READERS = ("training.prepare", "training.validation")
+"""The modules of a pure package that read scenes: training and its validation go through the inference's own reader."""
 
 
 def module_name(path: Path) -> str:
@@ -107,7 +107,7 @@ def test_modules_import_only_downwards(path: Path) -> None:
         if parts[0] != "pipeline" or len(parts) < 2:
             continue
         other = rank(parts[1])
-        if other is None or name == PREPARES:
+        if other is None or name in READERS:
             continue
         assert other <= own, f"{name} (row {own}) imports {imported} (row {other})"
 

@@ -109,13 +109,6 @@ def hub_folder(name: str) -> Path:
         raise ModelError(f"--weights: fetching {name} from the model hub broke off ({error}): try again") from error
 
 
-def best_device() -> str:
-    """``cuda`` where this process sees a GPU, else ``cpu``."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _known_model_type(folder: Path) -> str:
     kind = model_type(folder)
     if kind != ORIENTED and kind not in DEFAULTS:

@@ -15,10 +15,10 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import read_annotations
 from pipeline.geometry import corners_to_obb, obb_to_corners, scene_to_lattice
 from pipeline.georeference import Georeference
-from pipeline.harbour import Harbour
 from pipeline.raster import SceneReader, measure_stretch
 from pipeline.raster_scene import open_scene
 from pipeline.resampling import resample
+from pipeline.synth.harbour import Harbour
 from pipeline.tiling import make_lattice
 from pipeline.training.dota import read_dota
 from pipeline.training.scenes import Annotations, TrainingScene, save_scene

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipeline.config import MergeConfig
 from pipeline.geometry import chip_to_lattice, near_inner_edge, obb_to_aabb, rotated_iou_pairs
 from pipeline.nms import merge
-from pipeline.noise import generator
-from pipeline.oracle import Jitter, OracleDetector, oracle_card, untiled
+from pipeline.synth.noise import generator
+from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card, untiled
 from pipeline.tiling import EDGE_MARGIN_PX, plan_tiles
 from pipeline.types import Chip, Detections, FloatArray, Frame, Lattice, Window
 

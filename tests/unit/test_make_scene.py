@@ -13,7 +13,7 @@ from rasterio.warp import transform
 
 from jobs.make_scene import main
 from pipeline.evaluation.coco import read_annotations
-from pipeline.synth import ObjectField
+from pipeline.synth.known import ObjectField
 from pipeline.types import Window
 
 SMALL = ["--kind", "field", "--width", "700", "--height", "300", "--seed", "3", "--quiet"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.detectors.base import Detector
 from pipeline.geometry import chip_to_lattice, obb_to_corners, rotated_iou_pairs
-from pipeline.oracle import Jitter, OracleDetector, clipped, oracle_card, smallest_rectangle, untiled
+from pipeline.synth.oracle import Jitter, OracleDetector, clipped, oracle_card, smallest_rectangle, untiled
 from pipeline.types import Chip, Window
 
 TRUTH = np.array([[50.0, 50, 30, 10, 0.3], [98.0, 40, 24, 8, 0.0], [150.0, 90, 40, 12, -1.2], [20.3, 70.7, 8, 4, 1.0]])

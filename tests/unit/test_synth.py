@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
 from pipeline.geometry import obb_to_corners, rotated_iou_pairs
-from pipeline.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_harbour
-from pipeline.harbour_paint import paint
-from pipeline.noise import noise_at, noise_grid, uniform
-from pipeline.synth import KnownScene, ObjectField
+from pipeline.synth.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_harbour
+from pipeline.synth.harbour_paint import paint
+from pipeline.synth.known import KnownScene, ObjectField
+from pipeline.synth.noise import noise_at, noise_grid, uniform
 from pipeline.types import BoolArray, FloatArray, Window
 
 HARBOUR = Harbour(seed=20_000_008, width=700, height=600)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.harbour_layout import (
+from pipeline.synth.harbour_layout import (
     BASIN,
     BOATS,
     BREAKWATER,
@@ -27,7 +27,7 @@ from pipeline.harbour_layout import (
     is_land,
     point_at,
 )  # fmt: skip
-from pipeline.noise import generator
+from pipeline.synth.noise import generator
 from pipeline.types import FloatArray
 
 PORT_REACH_M = 2600.0

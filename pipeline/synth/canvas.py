@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.noise import FloatImage
+from pipeline.synth.noise import FloatImage
 from pipeline.types import FloatArray
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.harbour_layout import Place
-from pipeline.noise import FloatImage, fractal_grid, generator, hashed, noise_grid, scrambled, uniform
+from pipeline.synth.harbour_layout import Place
+from pipeline.synth.noise import FloatImage, fractal_grid, generator, hashed, noise_grid, scrambled, uniform
 from pipeline.types import FloatArray, IntArray
 
 

@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.harbour_layout import Place, place_of
-from pipeline.harbour_paint import paint
-from pipeline.harbour_ports import ships_near
-from pipeline.synth import Truth
+from pipeline.synth.harbour_layout import Place, place_of
+from pipeline.synth.harbour_paint import paint
+from pipeline.synth.harbour_ports import ships_near
+from pipeline.synth.known import Truth
 from pipeline.types import Window
 
 CELL_PX = 512

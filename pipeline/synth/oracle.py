@@ -18,7 +18,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 
 from pipeline.geometry import canonical_obb, chip_to_lattice, half_extents, lattice_to_chip, obb_to_corners
-from pipeline.noise import uniform
+from pipeline.synth.noise import uniform
 from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, IntArray, Look, ModelCard, Window
 
 QUANTUM_PX = 2.0**-16

@@ -1,7 +1,7 @@
 """Scenes of any size whose objects are known: oriented rectangles on textured ground, for tests and benchmarks.
 
 Objects are derived cell by cell from hashed seeds and rendered analytically, so 100 gigapixels need no memory, and
-any window gives the same pixels and the same objects. (Scenes that look real are in :mod:`pipeline.harbour`.)
+any window gives the same pixels and the same objects. (Scenes that look real are in :mod:`pipeline.synth.harbour`.)
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.canvas import Canvas
 from pipeline.errors import ConfigError
-from pipeline.noise import FloatImage, fractal_grid, uniform
+from pipeline.synth.canvas import Canvas
+from pipeline.synth.noise import FloatImage, fractal_grid, uniform
 from pipeline.types import FloatArray, IntArray, Window
 
 PRESENCE = 0.75

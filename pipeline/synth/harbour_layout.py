@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from pipeline.noise import FloatImage, fractal_at, fractal_grid, generator
+from pipeline.synth.noise import FloatImage, fractal_at, fractal_grid, generator
 from pipeline.types import BoolArray, FloatArray, IntArray
 
 SHIP_CLASSES = ("tanker", "container", "bulk", "passenger", "grey", "barge")

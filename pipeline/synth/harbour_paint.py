@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from pipeline.canvas import Canvas
-from pipeline.harbour_layout import (
+from pipeline.synth.canvas import Canvas
+from pipeline.synth.harbour_layout import (
     BASIN,
     BOATS,
     BREAKWATER,
@@ -25,9 +25,9 @@ from pipeline.harbour_layout import (
     Shapes,
     inland_grid,
 )  # fmt: skip
-from pipeline.harbour_ports import AT_REST, ports_near, ships_near
-from pipeline.harbour_terrain import Palette, land_cover, palette_of, sea
-from pipeline.noise import FloatImage, fractal_grid, noise_grid
+from pipeline.synth.harbour_ports import AT_REST, ports_near, ships_near
+from pipeline.synth.harbour_terrain import Palette, land_cover, palette_of, sea
+from pipeline.synth.noise import FloatImage, fractal_grid, noise_grid
 from pipeline.types import FloatArray
 
 OPTICS_SIGMA_M = 5.0
