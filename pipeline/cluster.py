@@ -37,8 +37,8 @@ from pipeline.worker import (
 
 POLL_S = 1.0
 """How often the pool looks up while nothing happens, seconds."""
-ROOM_S = 5.0
-"""How long an actor may wait for its place before the pool says that the cluster is short of room, seconds."""
+ROOM_S = 30.0
+"""How long an actor may wait for a place that its cluster has before the pool says that others hold it, seconds."""
 LOAD_DEATHS = 3
 """Workers that may die while loading the model, before any has loaded it, until the job ends."""
 
@@ -128,7 +128,7 @@ class RayExecutor:
         self._counts = {"workers": 0, "worker_deaths": 0, "blocks_recomputed": 0, "blocks_bisected": 0}
         self._load_deaths = 0
         self._loaded_once = False
-        self._said_placed: int | None = None
+        self._said_room: int | None = None
         self._owns_cluster = False
 
     # -- life of the pool ---------------------------------------------------------------------------------------
@@ -332,10 +332,11 @@ class RayExecutor:
             return
         waited_s = time.monotonic() - min(waiting)
         placed = len(self._members) - len(waiting)
-        if waited_s > ROOM_S and placed != self._said_placed:
-            self._said_placed = placed
-            going = "going on with those" if placed else f"waiting up to {self._config.wait_s:g} s for a node"
-            self._say(f"the cluster has room for {placed} of the {len(self._members)} workers asked for; {going}")
+        room = placed if waited_s > ROOM_S else _room(self._needs())
+        if room < len(self._members) and room != self._said_room:
+            self._said_room = room
+            going = "going on with those" if room else f"waiting up to {self._config.wait_s:g} s for a node"
+            self._say(f"the cluster has room for {room} of the {len(self._members)} workers asked for; {going}")
         if not placed and waited_s > self._config.wait_s:
             raise ClusterError(
                 f"the cluster had no room for a worker ({_words(self._needs())}) for {self._config.wait_s:g} s; add a "
@@ -361,6 +362,16 @@ def _wanted_workers(config: ClusterConfig, device: str) -> int:
     if device == "cuda":
         return max(1, int(total.get("GPU", 1)))
     return max(1, int(total.get("CPU", 1) // config.threads))
+
+
+def _room(needs: dict[str, float]) -> int:
+    """How many workers the cluster's nodes could hold if nothing else ran on them."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    return sum(
+        min(int(node["Resources"].get(names[key], 0) // amount) for key, amount in needs.items() if amount)
+        for node in ray.nodes()
+        if node["Alive"]
+    )
 
 
 def _load_failure(cause: Exception) -> PipelineError:
