@@ -49,7 +49,7 @@ class Progress:
         self.found += found
         if self._live is not None:
             self._live.update(Text(self.line()))
-        elif time.perf_counter() - self._logged >= LOG_EVERY_S:
+        elif time.perf_counter() - self._logged >= LOG_EVERY_S and self.done + self.failed < self.tiles:
             self._logged = time.perf_counter()
             self.say(self.line())
 

@@ -168,7 +168,9 @@ def measure_stretch(scene: Scene, config: RasterConfig) -> Stretch:
 def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray[Any], BoolArray, str]:
     """The whole scene in at most ``max_px`` pixels of its own type, their validity, and where they come from."""
     counts = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
-    level = next((level for level, count in enumerate(counts) if count <= max_px), len(counts) - 1) if counts else None
+    level = None
+    if counts and scene.width * scene.height > max_px:  # a scene that is small enough is looked at as it is
+        level = next((level for level, count in enumerate(counts) if count <= max_px), len(counts) - 1)
     if level is None and scene.width * scene.height > FULL_PASS_PX:
         return _sampled(scene, config)
     with contextlib.closing(Pixels(scene, config, level)) as source:

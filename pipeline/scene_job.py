@@ -19,11 +19,11 @@ from pipeline.executors import Executor
 from pipeline.exports import read_aoi
 from pipeline.ledger import Account, account
 from pipeline.nms import merge
-from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, prepare, screen
+from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record
 from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import scene_id_of, split_uris
+from pipeline.raster_scene import public_uri, scene_id_of, split_uris
 from pipeline.results import (
     Identity,
     build_table,
@@ -251,7 +251,7 @@ def _publish(
         write_failed_tiles(results.failures, folder, screened, scene.scene_id)
         if not over:
             table = build_table(detections, screened, run.card, identity)
-            write_detections(table, folder, screened, _file_metadata(screened, identity))
+            write_detections(table, folder, screened, _file_metadata(screened, identity, config))
             if config.output.preview_px:
                 picture, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, config.output.preview_px)
                 threshold = screened.plan.score_threshold
@@ -261,7 +261,8 @@ def _publish(
         ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}
         settings = result_settings(config)
         record = run_record(screened, results, run.card, identity, ended, clock.seconds)
-        record["config"] = {"hash": config_hash(config), "weights": config.weights, **settings}
+        addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
+        record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id)
@@ -280,10 +281,12 @@ def _publish(
     )
 
 
-def _file_metadata(screened: ScreenedScene, identity: Identity) -> dict[str, str]:
+def _file_metadata(screened: ScreenedScene, identity: Identity, config: RunConfig) -> dict[str, str]:
+    """What the file's tags and ``output.meta`` say of the scene, and who made the result."""
     scene = screened.prepared.scene
     facts = {"acquired": scene.acquired, "sensor": scene.sensor, "attribution": scene.attribution}
-    return {**{key: value for key, value in facts.items() if value}, **asdict(identity)}
+    known = {key: value for key, value in facts.items() if value}
+    return {**meta_entries(config), **known, **asdict(identity)}
 
 
 def _message(status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: _Clock) -> str:

@@ -295,15 +295,15 @@ def test_scenes_without_holes_are_covered_unread(tmp_path: Path, monkeypatch: py
 
 
 def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An overview where there is one, else a decimated read, else windows of a scene too large for that."""
-    with_overviews = open_scene(str(KINDS["mask_uint16_overviews"](tmp_path)), CONFIG)
-    assert (
-        measure_stretch(with_overviews, CONFIG).source == "all pixels" if not with_overviews.overviews else "overview 2"
-    )
+    """All of a small scene; of a large one an overview, else a decimated read, else (too large for that) windows."""
+    (tmp_path / "large").mkdir()
+    with_overviews = open_scene(str(KINDS["mask_uint16_overviews"](tmp_path / "large")), CONFIG)
+    assert measure_stretch(with_overviews, CONFIG).source == "all pixels"
     plain = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
     full = measure_stretch(plain, CONFIG)
     assert full.source == "all pixels"
     monkeypatch.setattr("pipeline.raster.SAMPLE_PX", HEIGHT * WIDTH // 9)
+    assert measure_stretch(with_overviews, CONFIG).source == f"overview {with_overviews.overviews[-1]}"
     decimated = measure_stretch(plain, CONFIG)
     assert decimated.source == "decimated read 1/3"
     assert decimated.low == pytest.approx(full.low, rel=0.25)
