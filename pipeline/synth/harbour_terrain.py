@@ -35,7 +35,9 @@ def palette_of(place: Place) -> Palette:
     """The colours of ``place``."""
     draw = generator(place.seed, 4).random(16)
     muddy = draw[0] ** 2
+    silt = max(0.0, 4 * draw[12] - 3)  # one sea in four is an estuary, nearly as bright as land
     deep = np.array([0.45, 0.85, 1.5]) * (0.5 + 0.9 * draw[1]) + muddy * np.array([2.6, 3.2, 2.4]) * draw[2]
+    deep += silt * np.array([5.5, 6.0, 4.2])
     return Palette(
         deep=deep,
         turbid=deep + np.array([1.3, 2.2, 1.6]) * (0.4 + draw[3]),

@@ -1,6 +1,6 @@
 """Rotated NMS against the plain shapely way: seconds, memory, and the same boxes kept.
 
-  python tests/benchmarks/bench_nms.py [--only 30k 100k 1M] [--repeat 3]
+  python -m tests.benchmarks.bench_nms [--only 30k 100k 1M] [--repeat 3]
 
 Data: three jittered copies of N/3 rotated objects of 5 classes, IoU 0.5. ``dense`` packs 12–30 × 4–12 px objects 14 px
 apart on average, ``sparse`` 60 px apart. The plain way is an STRtree query of all boxes, vectorised ``intersection``

@@ -1,7 +1,7 @@
 """Reading speed and memory: planned blocks against a plain tile-by-tile rasterio loop, on the same files, one run.
 
-    python tests/benchmarks/bench_read.py                  # 10240 x 10240 pixels
-    python tests/benchmarks/bench_read.py --side 20480     # the size the README's figures are for
+    python -m tests.benchmarks.bench_read                  # 10240 x 10240 pixels
+    python -m tests.benchmarks.bench_read --side 20480     # the size the README's figures are for
 
 Makes one tiled and one strip GeoTIFF (uint8 RGB, DEFLATE) in a temporary folder, reads both with each reader in the
 same number of processes, and prints: Mpx/s (scene pixels counted once, overlaps not); the same per second of processor

@@ -110,7 +110,7 @@ def test_blocks_missing_behind_a_good_header(folder: Path) -> None:
     """A truncated remote COG opens; its blocks do not, and the error names the place."""
     with http_server(folder) as server:
         scene = open_scene(f"{server.url}/truncated.tif", UNSTRETCHED)
-        with pytest.raises(StorageError, match="columns 0 to 1500, rows 0 to 1200"):
+        with pytest.raises(StorageError, match=r"columns 0 to 1500, rows 0 to \d+"):
             block(scene, native(scene).window, UNSTRETCHED)
 
 

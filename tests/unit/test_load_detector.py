@@ -21,8 +21,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline import detectors
-from pipeline.detectors import best_device, builtin_folder, hub_folder, load_detector, read_model_card, resolve_weights
+from pipeline.detectors import builtin_folder, hub_folder, load_detector, read_model_card, resolve_weights
 from pipeline.detectors.base import Detector
+from pipeline.detectors.devices import best_device
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import Chip, Window
 from tests.checkpoints import CLASSES, FAMILIES, save_checkpoint
