@@ -96,6 +96,12 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
+    parser.add_argument(
+        "--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles"
+    )
+    parser.add_argument(
+        "--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes"
+    )
     parser.add_argument("--light", type=float, default=1.0, help="strength of the photometric jitter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (bfloat16)")
@@ -110,6 +116,13 @@ def _gsd_and_out(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, high = (float(number) for number in text.split(","))
+    if not 0 < low <= high:
+        raise ValueError(text)
+    return low, high
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -111,6 +111,37 @@ class DetectorConfig:
         _require(self.batch >= 1, "detector.batch must be at least 1")
 
 
+Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """The second look: crops at lattice resolution where the first look, at tiling.global_factor, was unsure."""
+
+    selector: Selector = "none"
+    """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found."""
+    budget: float = 0.25
+    """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
+    scales: tuple[float, ...] = (0.25, 0.5)
+    """Sides of the windows that crops are chosen from, as shares of the tile's sides."""
+    candidate_score: float = 0.05
+    """Detections of the global look from this score on take part in choosing crops and in fusion."""
+    match_iou: float = 0.4
+    """A crop's box and a global box of one class are one object from this rotated IoU on."""
+    score_rule: Literal["max", "published"] = "max"
+    """Score of an object seen by both looks: the larger one, or 0.7 of the global and 0.3 of the crop's (the paper's)."""
+    seed: int = 0
+    """For the selector ``random``."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.budget <= 16, "refine.budget must be in [0, 16]")
+        _require(
+            len(self.scales) > 0 and all(0 < scale <= 1 for scale in self.scales), "refine.scales must lie in (0, 1]"
+        )
+        _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
+        _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MergeConfig:
     """How the detections of all tiles become one set."""
@@ -194,6 +225,8 @@ class RunConfig:
     """How the scene is cut."""
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     """How the detector is run."""
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    """Where to look again."""
     merge: MergeConfig = field(default_factory=MergeConfig)
     """How detections are merged."""
     output: OutputConfig = field(default_factory=OutputConfig)

@@ -24,6 +24,10 @@ class Account:
     """Summed over workers."""
     peak_rss_bytes: int
     """Largest worker process."""
+    crops: int = 0
+    tiles_refined: int = 0
+    network_px: int = 0
+    """Pixels that went through the network, both looks together."""
 
 
 def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
@@ -37,7 +41,7 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
     failed: dict[str, Failed] = {}
     notes: list[str] = []
     read_s = detect_s = 0.0
-    peak_rss_bytes = 0
+    peak_rss_bytes = crops = tiles_refined = network_px = 0
     for outcome in outcomes:
         done.update({one.tile_id: one for one in outcome.done})
         failed.update({one.tile_id: one for one in outcome.failed})
@@ -45,6 +49,9 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
         read_s += outcome.read_s
         detect_s += outcome.detect_s
         peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
+        crops += outcome.crops
+        tiles_refined += outcome.tiles_refined
+        network_px += outcome.network_px
     planned = [tile.tile_id for tile in tiles]
     holes = [tile_id for tile_id in planned if tile_id not in done and tile_id not in failed]
     strangers = (done.keys() | failed.keys()) - set(planned)
@@ -62,4 +69,7 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
         read_s=read_s,
         detect_s=detect_s,
         peak_rss_bytes=peak_rss_bytes,
+        crops=crops,
+        tiles_refined=tiles_refined,
+        network_px=network_px,
     )

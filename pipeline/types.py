@@ -41,8 +41,8 @@ class Frame(StrEnum):
     SCENE = "scene"
 
 
-STAGES = ("global", "refined")
-"""Names of the passes that can produce a detection; ``Detections.stage`` holds indices into it."""
+STAGES = ("global", "crop", "fused")
+"""Who saw a detection: the global look, a crop of the second look, or both. ``Detections.stage`` holds indices into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,3 +369,9 @@ class BlockOutcome:
     peak_rss_bytes: int = 0
     notes: tuple[str, ...] = ()
     """Things the run record must mention, e.g. a batch halved after an out-of-memory error."""
+    crops: int = 0
+    """Crops that the second look took."""
+    tiles_refined: int = 0
+    """Tiles with at least one crop."""
+    network_px: int = 0
+    """Pixels that went through the network, both looks together."""

@@ -18,6 +18,8 @@ from pipeline.training.scenes import Annotations, TrainingScene
 from pipeline.types import ByteArray, FloatArray
 
 Pixels = NDArray[np.float32]
+ALIASES_BELOW = 0.75
+"""Scale below which plain bilinear sampling would skip pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class AugmentConfig:
     """Share of the tiles that are drawn around an object; the others lie anywhere."""
     scale_range: tuple[float, float] = (0.75, 1.4)
     """Magnification of a tile, drawn evenly in its logarithm."""
+    quarter_turns: bool = False
+    """Turn by multiples of 90 degrees only: a horizontal box says nothing of the outline of a turned object."""
     paste_mean: float = 1.5
     """Mean number of objects copied into a tile from other scenes."""
     light: float = 1.0
@@ -66,11 +70,17 @@ class Pose:
 def draw_pose(centre: FloatArray, config: AugmentConfig, random: Generator) -> Pose:
     """A pose around ``centre``: any rotation, scale from the configured range, mirrored half of the time."""
     low, high = np.log(config.scale_range)
-    return Pose(centre, random.uniform(-np.pi, np.pi), float(np.exp(random.uniform(low, high))), random.random() < 0.5)
+    angle = random.uniform(-np.pi, np.pi)
+    if config.quarter_turns:
+        angle = np.pi / 2 * round(2 * angle / np.pi)
+    return Pose(centre, angle, float(np.exp(random.uniform(low, high))), random.random() < 0.5)
 
 
 def warp_pixels(pixels: ByteArray, pose: Pose, size: int) -> Pixels:
-    """(size, size, C) float32 tile of ``pixels`` at ``pose``, bilinear, 0 outside the scene."""
+    """(size, size, C) float32 tile of ``pixels`` at ``pose``, bilinear, 0 outside the scene.
+
+    What shrinks much is shrunk first, antialiased, as detection's own resampling does.
+    """
     inverse = np.linalg.inv(pose.matrix)
     reach = np.abs(inverse).sum(1) * size / 2 + 2
     x, y = np.maximum(np.floor(pose.centre - reach), 0).astype(int)
@@ -78,6 +88,9 @@ def warp_pixels(pixels: ByteArray, pose: Pose, size: int) -> Pixels:
     if x1 <= x or y1 <= y:
         return np.zeros((size, size, pixels.shape[2]), np.float32)
     part = torch.from_numpy(pixels[y:y1, x:x1]).permute(2, 0, 1)[None].float()
+    if pose.scale < ALIASES_BELOW:
+        sides = [max(1, round(side * pose.scale)) for side in part.shape[-2:]]
+        part = functional.interpolate(part, sides, mode="bilinear", antialias=True)
     extent = np.array([x1 - x, y1 - y], np.float64)
     linear = inverse * size / extent[:, None]
     shift = 2 * (pose.centre - (x, y)) / extent - 1

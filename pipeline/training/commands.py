@@ -50,7 +50,11 @@ def fit(arguments: Namespace, report: Report) -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     groups = [_group(text, arguments.hold_out) for text in arguments.scenes]
-    sampler = TileSampler(groups, AugmentConfig(paste_mean=arguments.paste, light=arguments.light))
+    augment = AugmentConfig(
+        paste_mean=arguments.paste, light=arguments.light, scale_range=arguments.scale_range,
+        quarter_turns=arguments.quarter_turns,
+    )  # fmt: skip
+    sampler = TileSampler(groups, augment)
     config = LoopConfig(
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
