@@ -129,7 +129,7 @@ class RefineConfig:
     match_iou: float = 0.4
     """A crop's box and a global box of one class are one object from this rotated IoU on."""
     score_rule: Literal["max", "published"] = "max"
-    """Score of an object seen by both looks: the larger one, or 0.7 of the global and 0.3 of the crop's (the paper's)."""
+    """Score of what both looks saw: the larger one, or (the paper's) 0.7 of the global and 0.3 of the crop's."""
     seed: int = 0
     """For the selector ``random``."""
 

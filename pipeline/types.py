@@ -42,7 +42,7 @@ class Frame(StrEnum):
 
 
 STAGES = ("global", "crop", "fused")
-"""Who saw a detection: the global look, a crop of the second look, or both. ``Detections.stage`` holds indices into it."""
+"""Who saw a detection: the global look, a crop of the second look, or both. ``Detections.stage`` indexes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
