@@ -53,7 +53,15 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
     )
     prepare.add_argument("--images", type=Path, required=True, help="folder of the images")
-    prepare.add_argument("--classes", type=_names, default=("ship",), help="class names, comma-separated, for DOTA txt")
+    prepare.add_argument(
+        "--classes",
+        type=_names,
+        help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
+        "objects of a COCO file's other classes become ignore regions",
+    )
+    prepare.add_argument(
+        "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
+    )
     _gsd_and_out(prepare)
     harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
     harbours.add_argument("--first-seed", type=int, default=0)
@@ -88,7 +96,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl")
     parser.add_argument("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
-    parser.add_argument("--classes", type=int, default=1, help="number of classes")
+    parser.add_argument("--classes", type=int, help="number of classes (default: that of --init, else 1)")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--tiles", type=int, default=6, help="tiles per step")
     parser.add_argument(

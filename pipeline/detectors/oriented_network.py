@@ -235,14 +235,16 @@ class OrientedRTDetr(nn.Module):
         return pyramid
 
     def decode(
-        self, queries: Queries, memory: Tensor, shapes: list[tuple[int, int]], mask: Tensor | None
-    ) -> tuple[LayerOutput, ...]:
+        self, queries: Queries, memory: Tensor, shapes: list[tuple[int, int]], mask: Tensor | None,
+        origin: Tensor | None = None,
+    ) -> tuple[LayerOutput, ...]:  # fmt: skip
         """Refine the queries' boxes layer by layer against (B, T, width) ``memory`` of the levels' ``shapes``."""
         height, width = (side * self.config.strides[0] for side in shapes[0])
         content, boxes = queries.content, queries.boxes.detach()
         outputs = []
         for layer, score, box in zip(self.decoder, self.score_heads, self.box_heads, strict=True):
-            position = torch.cat([boxes[..., :2] / POSITION_SCALE_PX, boxes[..., 2:4].log() / 4], -1)
+            centre = boxes[..., :2] if origin is None else boxes[..., :2] + origin
+            position = torch.cat([centre / POSITION_SCALE_PX, boxes[..., 2:4].log() / 4], -1)
             content = layer(
                 content,
                 object_queries_position_embeddings=self.position(position),
@@ -256,8 +258,14 @@ class OrientedRTDetr(nn.Module):
             boxes = refined.detach()
         return tuple(outputs)
 
-    def forward(self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None) -> NetworkOutput:
-        """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention."""
+    def forward(
+        self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None
+    ) -> NetworkOutput:
+        """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
+
+        ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
+        anywhere in a large chip teach the positions that only large chips have.
+        """
         maps = self.features(pixels)
         shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
@@ -269,7 +277,7 @@ class OrientedRTDetr(nn.Module):
             queries = Queries(
                 torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
             )
-        return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask))
+        return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask, origin))
 
 
 def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,7 @@ import torch
 
 from pipeline.config import RasterConfig
 from pipeline.detectors.card import card_from_mapping
-from pipeline.detectors.oriented import OrientedDetector, load_network
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented import OrientedDetector
 from pipeline.errors import ConfigError
 from pipeline.training.augment import AugmentConfig
 from pipeline.training.dataset import TileSampler
@@ -20,6 +19,7 @@ from pipeline.training.export import averaged_network, training_card
 from pipeline.training.export import export as export_run
 from pipeline.training.loop import LoopConfig, Trainer
 from pipeline.training.scenes import TrainingScene, load_scenes
+from pipeline.training.start import first_network
 
 Report = Callable[[str], None]
 
@@ -29,11 +29,12 @@ def prepare(arguments: Namespace, report: Report) -> None:
     from pipeline.training.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota
 
     if arguments.annotations.is_dir():
-        annotated = scenes_of_dota(arguments.annotations, arguments.images, arguments.classes)
+        annotated = scenes_of_dota(arguments.annotations, arguments.images, arguments.classes or ("ship",))
     else:
-        annotated = scenes_of_coco(arguments.annotations, arguments.images)
+        annotated = scenes_of_coco(arguments.annotations, arguments.images, arguments.classes)
     for image, truth in annotated:
-        report(save_all([prepare_scene(image, truth, arguments.gsd, RasterConfig())], arguments.out)[0])
+        scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
+        report(save_all([scene], arguments.out)[0])
 
 
 def harbours(arguments: Namespace, report: Report) -> None:
@@ -59,10 +60,7 @@ def fit(arguments: Namespace, report: Report) -> None:
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    network = (
-        load_network(arguments.init) if arguments.init else OrientedRTDetr(NetworkConfig(classes=arguments.classes))
-    )
-    trainer = Trainer(network, sampler, config, arguments.out)
+    trainer = Trainer(first_network(arguments.init, arguments.classes), sampler, config, arguments.out)
     if trainer.resume():
         report(f"going on from step {trainer.step} of {arguments.out}")
     names = [scene.name for scenes, _ in groups for scene in scenes]

@@ -48,6 +48,8 @@ class LoopConfig:
     device: str = "cpu"
     checkpoint_steps: int = 250
     """Steps between checkpoints."""
+    largest_chip_px: int = 1280
+    """Tiles pretend to lie anywhere in a chip of this side, so that chips up to this size mean the same."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.tiles < 1:
@@ -98,7 +100,9 @@ class Trainer:
         targets = [_to(target, self._device) for target in batch.targets]
         noisy = make_denoising(targets, self.network.label_embedding, self.network.config.queries, generator)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            output = self.network(pixels, noisy and noisy.queries, noisy and noisy.mask)
+            output = self.network(
+                pixels, noisy and noisy.queries, noisy and noisy.mask, self._origin(pixels, generator)
+            )
         losses = criterion(output, targets, noisy)
         total = torch.stack(list(losses.values())).sum()
         if not total.isfinite():
@@ -114,6 +118,11 @@ class Trainer:
         self.step += 1
         self._update_average()
         return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
+
+    def _origin(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, 1, 2) where each tile pretends to lie."""
+        free = max(0, self.config.largest_chip_px - pixels.shape[-1])
+        return (torch.rand(len(pixels), 1, 2, generator=generator) * free).to(pixels.device)
 
     def _batch(self, step: int) -> Batch:
         random = np.random.default_rng([self.config.seed, step])

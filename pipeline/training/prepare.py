@@ -6,6 +6,7 @@ Runs once, where rasterio is; training itself needs the npz files only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import read_annotations
+from pipeline.evaluation.oriented import EVERY_CLASS
 from pipeline.geometry import corners_to_obb, obb_to_corners, scene_to_lattice
 from pipeline.georeference import Georeference
 from pipeline.raster import SceneReader, measure_stretch
@@ -29,10 +31,23 @@ TRAINING_SEEDS = range(1_000_000)
 """Seeds of harbours that may be trained on; the demo and the tests use others."""
 
 
-def scenes_of_coco(json_path: Path, images: Path) -> Iterable[tuple[Path, Annotations]]:
-    """(image, truth in scene pixels) of a COCO json file with oriented boxes."""
-    for name, truth in read_annotations(json_path).scenes.items():
-        yield images / name, Annotations(truth.boxes, truth.class_ids, truth.ignore)
+def scenes_of_coco(
+    json_path: Path, images: Path, classes: Sequence[str] | None = None
+) -> Iterable[tuple[Path, Annotations]]:
+    """(image, truth in scene pixels) of a COCO json file with oriented or horizontal boxes.
+
+    ``classes`` are the ones to learn, in the network's order (None: all, in the file's); objects of the others become
+    ignore regions. Raises ConfigError for a class that the file does not name.
+    """
+    annotated = read_annotations(json_path)
+    wanted = annotated.classes if classes is None else tuple(classes)
+    if unknown := sorted(set(wanted) - set(annotated.classes)):
+        raise ConfigError(f"{json_path} has no class {', '.join(unknown)}; it has {', '.join(annotated.classes)}")
+    # The last place answers for EVERY_CLASS, which is -1.
+    number_of = np.array([wanted.index(c) if c in wanted else EVERY_CLASS for c in (*annotated.classes, "")], np.int64)
+    for name, truth in annotated.scenes.items():
+        class_ids = number_of[truth.class_ids]
+        yield images / name, Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
 
 
 def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterable[tuple[Path, Annotations]]:
@@ -48,18 +63,32 @@ def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterab
         yield found, read_dota(path, classes)
 
 
-def prepare_scene(image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig) -> TrainingScene:
+def prepare_scene(
+    image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig, shrink: float = 1.0
+) -> TrainingScene:
     """Read ``image`` on the lattice of ``gsd_m`` metres (None: native) and bring its truth there.
 
+    ``shrink`` makes lattice pixels that many times larger: a scene without a GSD can be shrunk by this only.
     Raises SceneError for what detection would refuse too.
     """
     scene = open_scene(str(image), raster)
     georeference = Georeference.of(scene)
-    lattice = make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None)
+    lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
         pixels, valid = reader.read(lattice.window)
     pixels = np.where(valid[..., None], pixels, np.uint8(0))
     return TrainingScene(image.stem, pixels, to_lattice(truth, lattice))
+
+
+def shrunk(lattice: Lattice, factor: float) -> Lattice:
+    """``lattice`` with pixels ``factor`` times larger; the last may hang over the edge. Raises ConfigError below 1."""
+    if not factor >= 1:
+        raise ConfigError(f"scenes are shrunk by a factor of at least 1, not {factor:g}")
+    width, height = (max(1, ceil(side / factor - 1e-6)) for side in (lattice.width, lattice.height))
+    gsd_m = None if lattice.gsd_m is None else lattice.gsd_m * factor
+    return Lattice(
+        width=width, height=height, scale_x=lattice.scale_x * factor, scale_y=lattice.scale_y * factor, gsd_m=gsd_m
+    )
 
 
 def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig) -> TrainingScene:

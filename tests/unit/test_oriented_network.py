@@ -107,3 +107,16 @@ def test_refinement_starts_from_the_proposals() -> None:
         output = network(torch.randn(1, 3, 64, 64))
     for layer in output.layers:
         torch.testing.assert_close(layer.boxes[..., :4], output.layers[0].reference[..., :4], rtol=1e-4, atol=1e-3)
+
+
+def test_an_origin_moves_what_the_queries_believe_and_nothing_else() -> None:
+    """At the origin nothing changes; elsewhere the proposals stay, and the decoder's answers hear of it."""
+    torch.manual_seed(0)
+    network = OrientedRTDetr(SMALL).eval()
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        plain, zero, far = (network(pixels, origin=o) for o in (None, torch.zeros(1, 1, 2), torch.full((1, 1, 2), 9e2)))
+    assert torch.equal(plain.layers[-1].logits, zero.layers[-1].logits)
+    assert torch.equal(plain.token_boxes, far.token_boxes)
+    assert not torch.allclose(plain.layers[-1].logits, far.layers[-1].logits)
+    assert torch.equal(far.layers[0].reference, plain.layers[0].reference)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.random import default_rng
 
 from pipeline.config import RasterConfig
+from pipeline.detectors.oriented import save_network
+from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
 from pipeline.geometry import canonical_obb, obb_to_corners
 from pipeline.training.augment import (
@@ -24,8 +27,10 @@ from pipeline.training.augment import (
 )
 from pipeline.training.dataset import TileSampler, to_target
 from pipeline.training.dota import read_dota
-from pipeline.training.prepare import prepare_harbour, prepare_scene, save_all, scenes_of_coco, scenes_of_dota
+from pipeline.training.prepare import prepare_harbour, prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
 from pipeline.training.scenes import Annotations, TrainingScene, load_scenes
+from pipeline.training.start import first_network
+from pipeline.types import Lattice
 
 BOX = np.array([[120.0, 90, 40, 12, 0.5]])
 
@@ -177,6 +182,90 @@ def test_coco_and_dota_of_one_image_prepare_to_the_same_scene(tmp_path: Path) ->
     (loaded,) = load_scenes(tmp_path / "prepared")
     np.testing.assert_array_equal(loaded.pixels, scene.pixels)
     np.testing.assert_array_equal(loaded.truth.boxes, coco[0].truth.boxes)
+
+
+def three_classes(path: Path, image: str) -> Path:
+    """A COCO file of horizontal boxes: a van, a car, a region where nobody looked, and a car to be ignored."""
+    names = ("car", "van", "bus", "dont_care")
+    objects = [(2, [40, 60, 20, 10]), (1, [100, 90, 40, 12]), (4, [0, 0, 30, 30]), (1, [60, 10, 8, 8])]
+    document = {
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
+        "images": [{"id": 1, "file_name": image, "width": 240, "height": 240}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": category, "bbox": box, "segmentation": [], "ignore": int(i == 4)}
+            for i, (category, box) in enumerate(objects, start=1)
+        ],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("classes", "class_ids", "ignore"),
+    [
+        (None, [1, 0, -1, 0], [False, False, True, True]),
+        (("car",), [-1, 0, -1, 0], [True, False, True, True]),
+        (("van", "car"), [0, 1, -1, 1], [False, False, True, True]),
+    ],
+)
+def test_classes_that_are_not_learnt_become_ignore_regions(
+    classes: tuple[str, ...] | None, class_ids: list[int], ignore: list[bool], tmp_path: Path
+) -> None:
+    """The network's class numbers follow the order asked for; a region for every class stays one."""
+    ((_, truth),) = scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, classes)
+    assert truth.class_ids.tolist() == class_ids
+    assert truth.ignore.tolist() == ignore
+    np.testing.assert_allclose(truth.boxes[1], [120, 96, 40, 12, 0])
+
+
+def test_a_class_the_file_does_not_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no class lorry; it has car, van, bus"):
+        list(scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, ("lorry", "car")))
+
+
+def test_a_grey_jpeg_without_a_gsd_is_shrunk_like_detection_shrinks(tmp_path: Path) -> None:
+    """One band thrice; half the side; the white rectangle lies where its shrunk box says."""
+    from PIL import Image
+
+    grey = scene_with(BOX).pixels[..., 0]
+    Image.fromarray(grey).save(tmp_path / "a.jpg", quality=95)
+    truth = Annotations(BOX, np.zeros(1, np.int64), np.zeros(1, np.bool_))
+    half = prepare_scene(tmp_path / "a.jpg", truth, None, RasterConfig(), shrink=2)
+    assert half.pixels.shape == (120, 120, 3)
+    assert (half.pixels == half.pixels[..., :1]).all()
+    np.testing.assert_allclose(half.truth.boxes[0], [60, 45, 20, 6, 0.5], atol=1e-9)
+    measured = white_rectangle(half.pixels)
+    np.testing.assert_allclose(measured[:4], half.truth.boxes[0, :4], atol=1)
+
+
+def test_shrinking_a_lattice_keeps_its_ground() -> None:
+    lattice = shrunk(Lattice(width=1001, height=640, scale_x=0.6, scale_y=0.8, gsd_m=6.0), 4)
+    assert (lattice.width, lattice.height) == (251, 160)
+    assert (lattice.scale_x, lattice.scale_y, lattice.gsd_m) == (2.4, 3.2, 24.0)
+    assert shrunk(lattice, 1.0) == lattice
+    with pytest.raises(ConfigError, match=r"at least 1, not 0\.5"):
+        shrunk(lattice, 0.5)
+
+
+@pytest.mark.parametrize("classes", [None, 1, 3])
+def test_a_training_starts_from_all_that_does_not_depend_on_the_classes(classes: int | None, tmp_path: Path) -> None:
+    config = NetworkConfig(
+        stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=1
+    )
+    learnt = OrientedRTDetr(config)
+    save_network(tmp_path, learnt)
+    start = first_network(tmp_path, classes)
+    assert start.config.classes == (classes or 1)
+    kept = [
+        name for name, tensor in start.state_dict().items()
+        if tensor.shape == learnt.state_dict()[name].shape and tensor.is_floating_point()
+    ]  # fmt: skip
+    changed = set(start.state_dict()) - set(kept)
+    of_classes = {name for name in changed if name.startswith(("proposals.score", "score_heads", "label_embedding"))}
+    assert bool(of_classes) == (classes == 3)
+    for name in kept:
+        torch.testing.assert_close(start.state_dict()[name], learnt.state_dict()[name], rtol=1e-3, atol=1e-4)
+    assert first_network(None, None).config.classes == 1
 
 
 def test_harbours_are_prepared_at_the_models_gsd_and_the_demo_seed_is_refused() -> None:
