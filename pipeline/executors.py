@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import PipelineError
+from pipeline.refine import Gain
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import LoadDetector, ScenePlan, TileWorker, bisect, failed_block, read_block
 
@@ -33,14 +34,15 @@ class Executor(Protocol):
 class LocalExecutor:
     """Works off blocks one after another in this process. The detector is loaded at the first block."""
 
-    def __init__(self, load: LoadDetector) -> None:
-        self._load = load
+    def __init__(self, load: LoadDetector, gain: Gain | None = None) -> None:
+        """``gain`` stands in for the configured selector of the second look (the evaluation's oracle)."""
+        self._load, self._gain = load, gain
         self._worker: TileWorker | None = None
 
     def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """See :class:`Executor`."""
         if blocks and self._worker is None:
-            self._worker = TileWorker(self._load())
+            self._worker = TileWorker(self._load(), self._gain)
         for block in blocks:
             yield from self._outcomes(plan, block)
 

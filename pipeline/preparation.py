@@ -110,6 +110,7 @@ def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> Scree
         score_threshold=card.score_threshold if threshold is None else threshold,
         batch=config.detector.batch,
         global_factor=config.tiling.global_factor,
+        refine=config.refine,
     )
     blocks = plan_blocks(tiles, scene, lattice, config.tiling.block_mpx)
     return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=skipped, blocks=blocks)

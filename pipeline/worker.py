@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import psutil
 
-from pipeline.config import RasterConfig
+from pipeline.config import RasterConfig, RefineConfig
 from pipeline.detectors.base import Detector
 from pipeline.errors import PipelineError
 from pipeline.geometry import chip_to_lattice, near_inner_edge
 from pipeline.raster import SceneReader
+from pipeline.refine import Gain
 from pipeline.resampling import resample
+from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.types import (
     Block,
     BlockOutcome,
@@ -29,8 +31,10 @@ from pipeline.types import (
     Detections,
     Done,
     Failed,
+    FloatArray,
     Frame,
     Lattice,
+    Look,
     Scene,
     Stretch,
     Tile,
@@ -52,6 +56,7 @@ class ScenePlan:
     score_threshold: float
     batch: int
     global_factor: float = 1.0
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,17 @@ class BlockPixels:
         rows = slice(window.y - self.window.y, window.y1 - self.window.y)
         columns = slice(window.x - self.window.x, window.x1 - self.window.x)
         return self.pixels[rows, columns], self.valid[rows, columns]
+
+    def as_chip(self, window: Window) -> Chip:
+        """The pixels of a lattice window inside the block, for a detector."""
+        return Chip(pixels=self.chip(window)[0], window=window)
+
+    def valid_at(self, x: FloatArray, y: FloatArray) -> BoolArray:
+        """(N,) whether lattice points lie on valid pixels; points outside the block count as on its rim."""
+        column = np.clip(np.floor(x).astype(np.int64) - self.window.x, 0, self.window.width - 1)
+        row = np.clip(np.floor(y).astype(np.int64) - self.window.y, 0, self.window.height - 1)
+        valid: BoolArray = self.valid[row, column]
+        return valid
 
 
 def read_block(plan: ScenePlan, block: Block) -> BlockPixels:
@@ -110,59 +126,86 @@ class TileWorker:
     """Holds one detector and applies it to blocks. Remembers only how large a batch fits into memory."""
 
     detector: Detector
+    gain: Gain | None = None
+    """What the second look goes by, in place of the configured selector; only the evaluation has such."""
     largest_batch: int = 1 << 30
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> BlockOutcome:
-        """Look at every tile of ``block``; never raises for what a tile causes."""
+        """Look at every tile of ``block``, and again where it pays; never raises for what a tile causes."""
         started = time.perf_counter()
         self.notes = []
-        done: list[Done] = []
-        failed: list[Failed] = []
-        seen = [tile for tile in block.tiles if pixels.chip(tile.window)[1].any()]
-        blank = set(block.tiles) - set(seen)
-        done += [Done(tile.tile_id, Detections.empty(Frame.LATTICE)) for tile in block.tiles if tile in blank]
-        size = min(plan.batch, self.largest_batch)
-        for start in range(0, len(seen), size):
-            self._look(plan, seen[start : start + size], pixels, done, failed)
+        second = SecondLook(
+            config=plan.refine, gain=self.gain, lattice=plan.lattice, factor=plan.global_factor,
+            score_threshold=plan.score_threshold,
+        )  # fmt: skip
+        tiles = [tile for tile in block.tiles if pixels.chip(tile.window)[1].any()]
+        chips = [_shrunk(pixels.as_chip(tile.window), plan.global_factor) for tile in tiles]
+        looks = self._look(chips, plan.batch, second.lowest_score, second.attention)
+        views = [
+            TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan.lattice, pixels))
+            for tile, look in zip(tiles, looks, strict=True)
+            if isinstance(look, Look)
+        ]
+        crops = second.crops(views)
+        again = [pixels.as_chip(crop.window) for crop in crops]
+        more = self._look(again, plan.batch, plan.score_threshold, attention=False)
+        if second.lacks_attention(views):
+            self.notes.append(NO_ATTENTION)
+        failed = {tile.tile_id: look for tile, look in zip(tiles, looks, strict=True) if isinstance(look, Exception)}
+        found = {tile.tile_id: Detections.empty(Frame.LATTICE) for tile in block.tiles}
+        for row, view in enumerate(views):
+            mine = [(crop, look) for crop, look in zip(crops, more, strict=True) if crop.row == row]
+            lost = [look for _, look in mine if isinstance(look, Exception)]
+            if lost:
+                failed[view.tile.tile_id] = lost[0]
+                continue
+            looked = [(crop, look) for crop, look in mine if isinstance(look, Look)]
+            found[view.tile.tile_id] = second.fused(view, looked, pixels.valid_at)
         return BlockOutcome(
             block_id=block.block_id,
-            done=tuple(done),
-            failed=tuple(failed),
+            done=tuple(Done(tile_id, boxes) for tile_id, boxes in found.items() if tile_id not in failed),
+            failed=tuple(Failed(name, type(why).__name__, one_sentence(why)) for name, why in failed.items()),
             read_s=pixels.read_s,
             detect_s=time.perf_counter() - started,
             peak_rss_bytes=psutil.Process().memory_info().rss,
             notes=tuple(self.notes),
+            crops=len(crops),
+            tiles_refined=len({crop.row for crop in crops}),
+            network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
         )
 
     def _look(
-        self, plan: ScenePlan, tiles: Sequence[Tile], pixels: BlockPixels, done: list[Done], failed: list[Failed]
-    ) -> None:
-        """Look at one batch; on any error look at its halves, down to the tile that causes it."""
+        self, chips: Sequence[Chip], batch: int, score_threshold: float, attention: bool
+    ) -> list[Look | Exception]:
+        """One answer per chip, in order: its look, or why there is none. Chips of one size share a batch."""
+        answers: dict[int, Look | Exception] = {}
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for row, chip in enumerate(chips):
+            sizes.setdefault(chip.pixels.shape, []).append(row)
+        size = min(batch, self.largest_batch)
+        for rows in sizes.values():
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                found = self._look_at([chips[row] for row in part], score_threshold, attention)
+                answers.update(zip(part, found, strict=True))
+        return [answers[row] for row in range(len(chips))]
+
+    def _look_at(self, chips: Sequence[Chip], score_threshold: float, attention: bool) -> list[Look | Exception]:
+        """Look at one batch; on any error look at its halves, down to the chip that causes it."""
         try:
-            done += self._detect(plan, tiles, pixels)
+            return list(self.detector.detect(chips, score_threshold=score_threshold, attention=attention))
         except Exception as error:  # noqa: BLE001 - whatever a chip provokes must cost that chip only
-            if len(tiles) == 1:
-                failed.append(Failed(tiles[0].tile_id, type(error).__name__, one_sentence(error)))
-                return
-            middle = len(tiles) // 2
+            if len(chips) == 1:
+                return [error]
+            middle = len(chips) // 2
             if isinstance(error, MemoryError):
                 self.largest_batch = middle
                 self.notes.append(f"batch halved to {middle} after an out-of-memory error: {one_sentence(error)}")
             elif not isinstance(error, PipelineError):
-                self.notes.append(f"batch of {len(tiles)} split after {type(error).__name__}: {one_sentence(error)}")
-            self._look(plan, tiles[:middle], pixels, done, failed)
-            self._look(plan, tiles[middle:], pixels, done, failed)
-
-    def _detect(self, plan: ScenePlan, tiles: Sequence[Tile], pixels: BlockPixels) -> list[Done]:
-        chips = [
-            _shrunk(Chip(pixels=pixels.chip(tile.window)[0], window=tile.window), plan.global_factor) for tile in tiles
-        ]
-        looks = self.detector.detect(chips, score_threshold=plan.score_threshold)
-        return [
-            Done(tile.tile_id, to_lattice(_grown(look.detections, plan.global_factor), tile, plan.lattice, pixels))
-            for tile, look in zip(tiles, looks, strict=True)
-        ]
+                self.notes.append(f"batch of {len(chips)} split after {type(error).__name__}: {one_sentence(error)}")
+            first = self._look_at(chips[:middle], score_threshold, attention)
+            return first + self._look_at(chips[middle:], score_threshold, attention)
 
 
 def to_lattice(detections: Detections, tile: Tile, lattice: Lattice, pixels: BlockPixels) -> Detections:
@@ -181,9 +224,7 @@ def to_lattice(detections: Detections, tile: Tile, lattice: Lattice, pixels: Blo
         n_merged=detections.n_merged,
         entropy=detections.entropy,
     )
-    column = np.clip(np.floor(boxes[:, 0]).astype(np.int64) - pixels.window.x, 0, pixels.window.width - 1)
-    row = np.clip(np.floor(boxes[:, 1]).astype(np.int64) - pixels.window.y, 0, pixels.window.height - 1)
-    return moved[pixels.valid[row, column]]
+    return moved[pixels.valid_at(boxes[:, 0], boxes[:, 1])]
 
 
 def _shrunk(chip: Chip, factor: float) -> Chip:
@@ -204,9 +245,10 @@ def _shrunk(chip: Chip, factor: float) -> Chip:
     return Chip(pixels=np.rint(pixels).astype(np.uint8), window=chip.window)
 
 
-def _grown(detections: Detections, factor: float) -> Detections:
+def _grown(detections: Detections, plan: ScenePlan) -> Detections:
     """Boxes of a shrunk chip, back in chip pixels."""
-    if factor == 1.0:
+    if plan.global_factor == 1.0:
         return detections
+    factor = plan.global_factor
     boxes = detections.boxes * np.array([factor, factor, factor, factor, 1.0])
     return Detections(boxes, detections.scores, detections.class_ids, detections.frame)

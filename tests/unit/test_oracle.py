@@ -111,4 +111,6 @@ def test_clipping_agrees_with_shapely_and_the_cut_box_lies_half_inside_its_objec
     around = shapely.Polygon(obb_to_corners(smallest_rectangle(part, row[4])[None])[0])
     assert around.buffer(1e-6).contains(expected)
     assert around.area <= expected.minimum_rotated_rectangle.area * (1 + 1e-6) + 1e-6
-    assert around.intersection(shapely.Polygon(corners)).area >= 0.5 * around.area
+    # Three of four sides coincide up to rounding; without a grid GEOS may answer two points for such a pair.
+    common = shapely.intersection(around, shapely.Polygon(corners), grid_size=1e-9)
+    assert common.area >= 0.5 * around.area

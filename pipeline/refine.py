@@ -1,0 +1,280 @@
+"""The second look: where to look again, under a budget, and what the two looks say together. numpy only.
+
+After ViCrop-Det (arXiv 2604.26806): the decoder's cross-attention over a tile tells where the detector saw something
+(intensity) and how undecided it was (Spatial Attention Entropy, SAE); a few windows of the tile are looked at again
+at full resolution. What the paper reports is named as its own below; what it leaves open is marked "ours".
+
+Everything that is chosen here is chosen within one block, so the order in which blocks are worked off cannot change
+a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.config import RefineConfig
+from pipeline.geometry import near_inner_edge, obb_to_aabb, rotated_iou_pairs
+from pipeline.types import STAGES, AttentionMap, BoolArray, Detections, FloatArray, Frame, IntArray, Window
+
+FLOOR = 1e-6
+"""The paper's epsilon, as a share of the mean of a map: what an empty cell holds. Ours."""
+SMALLEST_CROP_PX = 32
+"""Windows with a shorter side are not looked at again. Ours."""
+MOST_IOU, MOST_COVERED = 0.3, 0.6
+"""Window suppression: a window that overlaps a chosen one by more IoU, or whose smaller one is covered more. Ours."""
+SMALL_PX = 16.0
+"""Objects below this size (root of the area) in the pixels of the global look are small. AI-TOD's "tiny". Ours."""
+CROP_EDGE_PX = 4.0
+"""Boxes of a crop that come closer than this to a side of it are taken for cut. Ours."""
+LARGEST_SHARE = 0.5
+"""Larger boxes, as a share of the crop's side, are left to the global look. Ours."""
+WEIGHT_GLOBAL, WEIGHT_CROP = 0.7, 0.3
+"""Score of a matched pair. The paper's."""
+BOOST, BOOST_FROM = 0.2, 0.7
+"""A crop's scores are multiplied by 1 + 0.2 (SAE - 0.7). The paper's."""
+
+GLOBAL, CROP, FUSED = range(len(STAGES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Glance:
+    """What the global look at one tile said."""
+
+    tile: Window
+    """Lattice pixels."""
+    factor: float
+    """The tile was shrunk by this factor."""
+    attention: AttentionMap | None
+    detections: Detections
+    """In frame LATTICE, from ``candidate_score`` on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Windows:
+    """N windows of one tile, and what its attention says of them."""
+
+    boxes: IntArray
+    """(N, 4) x, y, x1, y1 in lattice pixels."""
+    intensity: FloatArray
+    """(N,) mean attention of a cell, 1 being the mean of the tile. Zero without attention."""
+    entropy: FloatArray
+    """(N,) SAE inside the window, 0 (one cell has it all) to 1 (flat). NaN without attention."""
+
+    @property
+    def pixels(self) -> FloatArray:
+        """(N,) what looking at each costs."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        area: FloatArray = np.prod(sides, axis=1).astype(np.float64)
+        return area
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A window that is looked at again."""
+
+    window: Window
+    """Lattice pixels."""
+    row: int
+    """Which of the block's glances it belongs to."""
+    entropy: float
+    """SAE of the window; NaN without attention."""
+
+
+Gain = Callable[[Glance, Windows], FloatArray]
+"""Predicted gain of looking at each window again, per pixel it costs; (N,), comparable within a block. Windows whose
+gain is not positive are never taken."""
+
+
+def candidate_windows(tile: Window, scales: Sequence[float]) -> IntArray:
+    """(N, 4) x, y, x1, y1: windows of the tile's own aspect, sliding by half their side, the last ones at its edge.
+
+    Scales are the paper's idea, the stride is ours. Windows shorter than SMALLEST_CROP_PX are left out.
+    """
+    rows = []
+    for scale in scales:
+        width, height = round(tile.width * scale), round(tile.height * scale)
+        if min(width, height) < SMALLEST_CROP_PX:
+            continue
+        lefts, tops = _starts(tile.width, width), _starts(tile.height, height)
+        y, x = (grid.ravel() for grid in np.meshgrid(tops + tile.y, lefts + tile.x, indexing="ij"))
+        rows.append(np.column_stack([x, y, x + width, y + height]))
+    return np.concatenate(rows).astype(np.int64) if rows else np.zeros((0, 4), np.int64)
+
+
+def _starts(length: int, side: int) -> IntArray:
+    count = 1 + -(-2 * (length - side) // side)
+    starts: IntArray = np.minimum(np.arange(count) * side // 2, length - side)
+    return starts
+
+
+def spatial_attention_entropy(attention: AttentionMap) -> float:
+    """SAE of a whole map (the paper's): -sum p log p / log N, 0 to 1, over the mass inside the chip."""
+    whole = np.array([[0, 0, attention.mass.shape[1], attention.mass.shape[0]]])
+    return float(_entropy(_density(attention), whole)[0])
+
+
+def measure(glance: Glance, boxes: IntArray) -> Windows:
+    """Intensity and entropy of every window, each in O(1) from integral images.
+
+    Intensity is the paper's m(w) on a map whose mean is 1. The entropy is taken over the map inside the window,
+    renormalised there, over log(cells of the window), so that scales compare; the paper leaves this open.
+    """
+    if glance.attention is None:
+        return Windows(boxes=boxes, intensity=np.zeros(len(boxes)), entropy=np.full(len(boxes), np.nan))
+    density = _density(glance.attention)
+    rows, columns = density.shape
+    scale = np.array([columns / glance.tile.width, rows / glance.tile.height] * 2)
+    origin = np.array([glance.tile.x, glance.tile.y] * 2)
+    cells = np.rint((boxes - origin) * scale).astype(np.int64)
+    cells[:, 2:] = np.maximum(cells[:, 2:], cells[:, :2] + 1)
+    mass = _sums(density, cells)
+    return Windows(boxes=boxes, intensity=mass / _cells(cells), entropy=_entropy(density, cells))
+
+
+def _density(attention: AttentionMap) -> FloatArray:
+    """The map with mean 1, every cell holding at least FLOOR."""
+    mass = attention.mass
+    mean = mass.mean()
+    return FLOOR + (mass / mean if mean > 0 else np.zeros_like(mass))
+
+
+def _entropy(density: FloatArray, cells: IntArray) -> FloatArray:
+    """H = log S - (sum a log a) / S inside each window, over log of its cells; 0 for a window of one cell."""
+    total = _sums(density, cells)
+    count = _cells(cells)
+    entropy = np.log(total) - _sums(density * np.log(density), cells) / total
+    normal: FloatArray = np.clip(entropy / np.log(np.maximum(count, 2)), 0, 1)
+    return np.where(count > 1, normal, 0.0)
+
+
+def _cells(cells: IntArray) -> FloatArray:
+    return ((cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1])).astype(np.float64)
+
+
+def _sums(values: FloatArray, cells: IntArray) -> FloatArray:
+    """(N,) sums over cell windows (x, y, x1, y1), from an integral image."""
+    integral = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    integral[1:, 1:] = values.cumsum(0).cumsum(1)
+    x, y, x1, y1 = cells.T
+    sums: FloatArray = integral[y1, x1] - integral[y, x1] - integral[y1, x] + integral[y, x]
+    return sums
+
+
+def choose_crops(glances: Sequence[Glance], gain: Gain, config: RefineConfig) -> list[Crop]:
+    """The crops of one block: best gain first, no two of them nearly the same, all of them within the budget.
+
+    The budget is a share of the pixels that the block's global looks cost (ours: the paper takes K per image, and
+    pays for empty sea as for a port). A window that no longer fits is passed over for cheaper ones.
+    """
+    left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances)
+    measured = [measure(glance, candidate_windows(glance.tile, config.scales)) for glance in glances]
+    if not measured:
+        return []
+    gains = np.concatenate([gain(*pair) for pair in zip(glances, measured, strict=True)])
+    boxes = np.concatenate([windows.boxes for windows in measured])
+    entropy = np.concatenate([windows.entropy for windows in measured])
+    cost = np.concatenate([windows.pixels for windows in measured])
+    row = np.repeat(np.arange(len(glances)), [len(windows.boxes) for windows in measured])
+    crops: list[Crop] = []
+    free = gains > 0
+    for index in np.argsort(-gains, kind="stable"):
+        if not free[index] or cost[index] > left:
+            continue
+        left -= cost[index]
+        free &= ~_too_close(boxes[index], boxes)
+        x, y, x1, y1 = (int(value) for value in boxes[index])
+        window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
+        crops.append(Crop(window=window, row=int(row[index]), entropy=float(entropy[index])))
+    return crops
+
+
+def _too_close(box: IntArray, others: IntArray) -> BoolArray:
+    """Greedy suppression by IoU, or by the covered share of the smaller window (0.25 inside 0.5 has an IoU of 0.25)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    common = np.prod(np.maximum(sides, 0), axis=1)
+    area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)
+    close: BoolArray = (common > MOST_IOU * (area + areas - common)) | (common > MOST_COVERED * np.minimum(area, areas))
+    return close
+
+
+def crop_boxes(found: Detections, crop: Crop, lattice: Window) -> Detections:
+    """Of a crop's detections (frame LATTICE) those that are worth more than the global look's. Ours.
+
+    Not those that its sides may cut, except where the scene ends too, and not those so large that the global look,
+    with more around them, knows better.
+    """
+    size = np.sqrt(found.boxes[:, 2] * found.boxes[:, 3])
+    cut = near_inner_edge(found.boxes, crop.window, lattice, CROP_EDGE_PX)
+    kept = found[~cut & (size <= LARGEST_SHARE * min(crop.window.width, crop.window.height))]
+    return _with(kept, stage=CROP, entropy=crop.entropy)
+
+
+def fuse(seen: Detections, crops: Sequence[Detections], config: RefineConfig) -> Detections:
+    """One tile's detections from its global look and the boxes of its crops; all in frame LATTICE.
+
+    A box of a crop and a global box of its class are one object when their rotated IoU is at least
+    ``config.match_iou`` and their centres lie within half of the shorter side; pairs are taken one to one, best IoU
+    first. The crop's box stands, with the score of ``config.score_rule``. What was seen once stays as it was seen,
+    with the paper's boost for a crop's own under its rule. (The paper gives the scores; the matching is ours.)
+    """
+    again = Detections.concat([_boosted(part, config) for part in crops], Frame.LATTICE)
+    if not len(again):
+        return seen
+    first, second = _pairs(seen, again, config.match_iou)
+    scores, stage, looks = again.scores.copy(), again.stage.copy(), again.n_merged.copy()
+    before = seen.scores[first]
+    if config.score_rule == "max":
+        scores[second] = np.maximum(before, scores[second])
+    else:
+        scores[second] = WEIGHT_GLOBAL * before + WEIGHT_CROP * scores[second]
+    stage[second] = FUSED
+    looks[second] += seen.n_merged[first]
+    once = np.setdiff1d(np.arange(len(seen)), first)
+    fused = Detections(again.boxes, scores, again.class_ids, again.frame, again.edge, again.tile_index, stage, looks,
+                       again.entropy)  # fmt: skip
+    return Detections.concat([seen[once], fused], Frame.LATTICE)
+
+
+def _boosted(found: Detections, config: RefineConfig) -> Detections:
+    if config.score_rule == "max":
+        return found
+    boost = 1 + BOOST * (np.nan_to_num(found.entropy, nan=BOOST_FROM) - BOOST_FROM)
+    return _with(found, scores=np.clip(found.scores * boost, 0, 1))
+
+
+def _pairs(a: Detections, b: Detections, least_iou: float) -> tuple[IntArray, IntArray]:
+    """Rows of ``a`` and of ``b`` that are one object, one to one, best IoU first."""
+    bounds_a, bounds_b = obb_to_aabb(a.boxes), obb_to_aabb(b.boxes)
+    meet = (bounds_a[:, None, :2] < bounds_b[None, :, 2:]) & (bounds_b[None, :, :2] < bounds_a[:, None, 2:])
+    i, j = np.nonzero(meet.all(-1) & (a.class_ids[:, None] == b.class_ids[None]))
+    iou = rotated_iou_pairs(a.boxes[i], b.boxes[j])
+    apart = np.hypot(*(a.boxes[i, :2] - b.boxes[j, :2]).T)
+    near = (iou >= least_iou) & (apart < 0.5 * np.minimum(a.boxes[i, 3], b.boxes[j, 3]))
+    i, j, iou = i[near], j[near], iou[near]
+    taken_a, taken_b = np.zeros(len(a), np.bool_), np.zeros(len(b), np.bool_)
+    first, second = [], []
+    for k in np.argsort(-iou, kind="stable"):
+        if not (taken_a[i[k]] or taken_b[j[k]]):
+            taken_a[i[k]] = taken_b[j[k]] = True
+            first.append(i[k])
+            second.append(j[k])
+    return np.array(first, np.int64), np.array(second, np.int64)
+
+
+def _with(found: Detections, *, stage: int | None = None, entropy: float | None = None,
+          scores: FloatArray | None = None) -> Detections:  # fmt: skip
+    count = len(found)
+    return Detections(
+        found.boxes,
+        found.scores if scores is None else scores,
+        found.class_ids,
+        found.frame,
+        found.edge,
+        found.tile_index,
+        found.stage if stage is None else np.full(count, stage, np.int64),
+        found.n_merged,
+        found.entropy if entropy is None else np.full(count, entropy),
+    )

@@ -1,0 +1,126 @@
+"""What the choice of crops goes by: each selector predicts the gain of looking at a window again.
+
+The controls that any claim of the second look has to beat stand beside the paper's score and our own: two
+independent studies found that plain densities of detections choose as well as anything cleverer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from pipeline.config import RefineConfig
+from pipeline.refine import SMALL_PX, Gain, Glance, Windows
+from pipeline.types import FloatArray, IntArray
+
+NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
+"""Selectors that cannot work without an attention map; ``density`` stands in for them."""
+
+
+def gain_of(config: RefineConfig) -> Gain:
+    """The gain function of ``config.selector``. Raises KeyError for ``none``, which has none."""
+    gains: dict[str, Gain] = {
+        "sae": sae_gain,
+        "intensity": intensity_gain,
+        "entropy": entropy_gain,
+        "density": density_gain,
+        "small_box_density": small_box_density_gain,
+        "random": partial(random_gain, config.seed),
+        "uniform": uniform_gain,
+        "ours": promise_gain,
+    }
+    return gains[config.selector]
+
+
+def sae_gain(_: Glance, windows: Windows) -> FloatArray:
+    """The paper's sigma(w) = m(w) · SAE(w), ranked within each scale (ours: else the smallest always wins)."""
+    return _within_scale(windows.intensity * windows.entropy, windows)
+
+
+def intensity_gain(_: Glance, windows: Windows) -> FloatArray:
+    """m(w) alone, within each scale."""
+    return _within_scale(windows.intensity, windows)
+
+
+def entropy_gain(_: Glance, windows: Windows) -> FloatArray:
+    """SAE(w) alone, within each scale."""
+    return _within_scale(windows.entropy, windows)
+
+
+def density_gain(glance: Glance, windows: Windows) -> FloatArray:
+    """Detections of the global look, sure and unsure, per pixel."""
+    return _sum_inside(np.ones(len(glance.detections)), glance, windows) / windows.pixels
+
+
+def small_box_density_gain(glance: Glance, windows: Windows) -> FloatArray:
+    """The same, of small ones only."""
+    return _sum_inside((_size_seen(glance) < SMALL_PX).astype(np.float64), glance, windows) / windows.pixels
+
+
+def random_gain(seed: int, glance: Glance, windows: Windows) -> FloatArray:
+    """Any windows; the same ones for the same seed and tile."""
+    random = np.random.default_rng([seed, glance.tile.x, glance.tile.y])
+    gain: FloatArray = 1.0 - random.random(len(windows.boxes))
+    return gain
+
+
+def uniform_gain(glance: Glance, windows: Windows) -> FloatArray:
+    """Windows of the smallest size on a grid without overlap, in an order of which every beginning is spread evenly."""
+    sides = windows.boxes[:, 2:] - windows.boxes[:, :2]
+    if not len(sides):
+        return np.zeros(0)
+    side = sides.min(axis=0)
+    place = windows.boxes[:, :2] - (glance.tile.x, glance.tile.y)
+    last = np.array([glance.tile.width, glance.tile.height]) - side
+    on_grid = ((place % side == 0) | (place == last)).all(axis=1) & (sides == side).all(axis=1)
+    cell = -(-place // side)
+    spread = _reversed_bits(cell[:, 0]) + _reversed_bits(cell[:, 1]) / 2
+    return np.where(on_grid, 1.0 - spread, 0.0)
+
+
+def promise_gain(glance: Glance, windows: Windows) -> FloatArray:
+    """Ours: how undecided the detector is about what it saw in the window, small things first, per pixel.
+
+    A detection of score s stands for s (1 - s) of an object that may turn out either way. One that was large in the
+    global look has little to gain from more pixels: its share falls as (16 px / size) squared.
+    """
+    scores = glance.detections.scores
+    share = np.minimum(1.0, (SMALL_PX / np.maximum(_size_seen(glance), 1.0)) ** 2)
+    return _sum_inside(scores * (1 - scores) * share, glance, windows) / windows.pixels
+
+
+def _size_seen(glance: Glance) -> FloatArray:
+    """(N,) root of the area of each detection in pixels of the global look."""
+    size: FloatArray = np.sqrt(glance.detections.boxes[:, 2] * glance.detections.boxes[:, 3]) / glance.factor
+    return size
+
+
+def _sum_inside(values: FloatArray, glance: Glance, windows: Windows) -> FloatArray:
+    """(N,) sum of the detections' ``values`` whose centres lie in each window."""
+    x, y = glance.detections.boxes[:, 0], glance.detections.boxes[:, 1]
+    left, top, right, low = (windows.boxes[:, k, None] for k in range(4))
+    total: FloatArray = (((x >= left) & (x < right) & (y >= top) & (y < low)) * values).sum(axis=1)
+    return total
+
+
+def _within_scale(values: FloatArray, windows: Windows) -> FloatArray:
+    """exp of the z-score among the windows of the same size: positive, and comparable between sizes."""
+    gain = np.zeros(len(values))
+    sizes = windows.pixels
+    for size in np.unique(sizes):
+        same = sizes == size
+        spread = values[same].std()
+        gain[same] = np.exp((values[same] - values[same].mean()) / spread) if spread > 0 else 1.0
+    return gain
+
+
+def _reversed_bits(number: IntArray) -> FloatArray:
+    """Bit k of a number counts 1/2 · 4^-k: with a second number at half the weight, a reversed Morton code below 1."""
+    result, part = np.zeros(len(number)), 0.5
+    rest = number.copy()
+    while rest.any():
+        result += part * (rest & 1)
+        rest >>= 1
+        part /= 4
+    return result
