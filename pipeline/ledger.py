@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import PipelineError
-from pipeline.types import BlockOutcome, Detections, Done, Failed, Frame, Tile
+from pipeline.types import BlockOutcome, Crop, Detections, Done, Failed, Frame, Tile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,8 @@ class Account:
     """Summed over workers."""
     peak_rss_bytes: int
     """Largest worker process."""
-    crops: int = 0
+    crops: tuple[Crop, ...] = ()
+    """What the second look took, by place."""
     tiles_refined: int = 0
     network_px: int = 0
     """Pixels that went through the network, both looks together."""
@@ -41,7 +42,8 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
     failed: dict[str, Failed] = {}
     notes: list[str] = []
     read_s = detect_s = 0.0
-    peak_rss_bytes = crops = tiles_refined = network_px = 0
+    peak_rss_bytes = tiles_refined = network_px = 0
+    crops: list[Crop] = []
     for outcome in outcomes:
         done.update({one.tile_id: one for one in outcome.done})
         failed.update({one.tile_id: one for one in outcome.failed})
@@ -69,7 +71,7 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
         read_s=read_s,
         detect_s=detect_s,
         peak_rss_bytes=peak_rss_bytes,
-        crops=crops,
+        crops=tuple(sorted(crops, key=lambda crop: (crop.window.y, crop.window.x, crop.window.width))),
         tiles_refined=tiles_refined,
         network_px=network_px,
     )

@@ -53,6 +53,8 @@ def run_record(
             "skipped_outside_aoi": prepared.tiles_outside_aoi,
         },
         "blocks": len(screened.blocks),
+        "second_look": {"crops": len(results.crops), "tiles_with_crops": results.tiles_refined},
+        "network_mpx": round(results.network_px / 1e6, 3),
         "boxes_before_merge": len(results.detections),
         "seconds": dict(seconds),
         "worker_seconds": {"read": round(results.read_s, 3), "detect": round(results.detect_s, 3)},

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.config import RefineConfig
 from pipeline.geometry import near_inner_edge, obb_to_aabb, rotated_iou_pairs
-from pipeline.types import STAGES, AttentionMap, BoolArray, Detections, FloatArray, Frame, IntArray, Window
+from pipeline.types import STAGES, AttentionMap, BoolArray, Crop, Detections, FloatArray, Frame, IntArray, Window
 
 FLOOR = 1e-6
 """The paper's epsilon, as a share of the mean of a map: what an empty cell holds. Ours."""
@@ -69,18 +69,6 @@ class Windows:
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         area: FloatArray = np.prod(sides, axis=1).astype(np.float64)
         return area
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """A window that is looked at again."""
-
-    window: Window
-    """Lattice pixels."""
-    row: int
-    """Which of the block's glances it belongs to."""
-    entropy: float
-    """SAE of the window; NaN without attention."""
 
 
 Gain = Callable[[Glance, Windows], FloatArray]

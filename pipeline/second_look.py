@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.config import RefineConfig
 from pipeline.geometry import chip_to_lattice
-from pipeline.refine import Crop, Gain, Glance, choose_crops, crop_boxes, fuse
+from pipeline.refine import Gain, Glance, choose_crops, crop_boxes, fuse
 from pipeline.selectors import NEEDS_ATTENTION, gain_of
-from pipeline.types import BoolArray, Detections, FloatArray, Frame, Lattice, Look, Tile
+from pipeline.types import BoolArray, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
 
 NO_ATTENTION = "this detector gives no attention map: the crops of the second look went by the density of detections"
 

@@ -307,6 +307,18 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A window that the second look takes."""
+
+    window: Window
+    """Lattice pixels, inside its tile."""
+    row: int
+    """Which of the block's tiles it belongs to, among those that were looked at."""
+    entropy: float
+    """Spatial attention entropy of the window; NaN without an attention map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """What a detector says about itself; drives resampling, band choice, halo and thresholds."""
 
@@ -369,8 +381,8 @@ class BlockOutcome:
     peak_rss_bytes: int = 0
     notes: tuple[str, ...] = ()
     """Things the run record must mention, e.g. a batch halved after an out-of-memory error."""
-    crops: int = 0
-    """Crops that the second look took."""
+    crops: tuple[Crop, ...] = ()
+    """What the second look took."""
     tiles_refined: int = 0
     """Tiles with at least one crop."""
     network_px: int = 0

@@ -170,7 +170,7 @@ class TileWorker:
             detect_s=time.perf_counter() - started,
             peak_rss_bytes=psutil.Process().memory_info().rss,
             notes=tuple(self.notes),
-            crops=len(crops),
+            crops=tuple(crops),
             tiles_refined=len({crop.row for crop in crops}),
             network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
         )

@@ -15,7 +15,6 @@ from pipeline.refine import (
     CROP,
     FUSED,
     GLOBAL,
-    Crop,
     Glance,
     Windows,
     candidate_windows,
@@ -26,7 +25,7 @@ from pipeline.refine import (
     spatial_attention_entropy,
 )
 from pipeline.selectors import gain_of
-from pipeline.types import AttentionMap, Detections, FloatArray, Frame, IntArray, Window
+from pipeline.types import AttentionMap, Crop, Detections, FloatArray, Frame, IntArray, Window
 
 TILE = Window(x=100, y=50, width=256, height=256)
 SCALES = (0.25, 0.5)
