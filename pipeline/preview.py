@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.preview_crops import CropsShown, draw_crops
 from pipeline.types import ByteArray, FloatArray, IntArray
 
 Colour = tuple[int, int, int]
@@ -42,8 +43,9 @@ def draw_preview(
     metres_per_px: float | None,
     path: Path,
     score_threshold: float | None = None,
+    crops: CropsShown | None = None,
 ) -> None:
-    """Write a PNG of a thumbnail with the detections on it.
+    """Write a PNG of a thumbnail with the detections on it, and where the second look went.
 
     ``pixels`` (h, w, 3) uint8; ``corners_px`` (N, 4, 2) in thumbnail pixels; ``scores`` (N,). ``metres_per_px`` is
     the thumbnail's, None for a pixel scene (no scale bar). The colour bar starts at ``score_threshold``, by
@@ -57,10 +59,11 @@ def draw_preview(
     picture = _Picture(Image.fromarray(pixels), corners_px, scores, low)
     frame = _Frame.around(width, height, font, insets=len(shown))
     canvas = Image.new("RGB", frame.size, _BACKGROUND)
-    canvas.paste(_with_detections(picture, shown, font), frame.image_at)
+    ground = picture.image if crops is None else draw_crops(picture.image, crops, font.small)
+    canvas.paste(_with_detections(picture, ground, shown, font), frame.image_at)
     for place, row in enumerate(shown):
         canvas.paste(_inset(picture, row, place + 1, frame.inset_px, font), frame.inset_at(place))
-    _write_header(canvas, frame, font, title, len(scores))
+    _write_header(canvas, frame, font, title, len(scores), 0 if crops is None else len(crops.corners_px))
     _write_footer(canvas, frame, font, low, metres_per_px)
     canvas.save(path, "PNG", optimize=False, compress_level=6)
 
@@ -173,9 +176,8 @@ def _inset_side(length: float) -> float:
     return max(24.0, 3.2 * length)
 
 
-def _with_detections(picture: _Picture, numbered: Sequence[int], font: _Fonts) -> Image.Image:
-    """The thumbnail with every detection drawn, lowest score first."""
-    image = picture.image
+def _with_detections(picture: _Picture, image: Image.Image, numbered: Sequence[int], font: _Fonts) -> Image.Image:
+    """``image`` with every detection drawn, lowest score first."""
     overlay = Image.new("RGBA", (image.width * _SMOOTH, image.height * _SMOOTH))
     draw = ImageDraw.Draw(overlay)
     lengths = _lengths(picture.corners)
@@ -248,9 +250,11 @@ def _inset(picture: _Picture, row: int, number: int, side_px: int, font: _Fonts)
     return inset
 
 
-def _write_header(canvas: Image.Image, frame: _Frame, font: _Fonts, title: str, count: int) -> None:
+def _write_header(canvas: Image.Image, frame: _Frame, font: _Fonts, title: str, count: int, crops: int) -> None:
     draw = ImageDraw.Draw(canvas)
     middle, found = frame.header / 2, f"{count:,} detection{'' if count == 1 else 's'}"
+    if crops:
+        found += f", {crops:,} crop{'' if crops == 1 else 's'} looked at again (with their entropy)"
     right = canvas.width - frame.pad
     draw.text((right, middle), found, font=font.small, fill=_FAINT, anchor="rm")
     room = right - draw.textlength(found, font=font.small) - 2 * frame.pad

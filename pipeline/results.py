@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.exports import write_geojson, write_gpkg
-from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners
+from pipeline.geometry import aabb_to_obb, corners_to_obb, lattice_to_scene, obb_to_corners
 from pipeline.preparation import ScreenedScene
 from pipeline.preview import draw_preview
+from pipeline.preview_crops import CropsShown
 from pipeline.tables import (
     TableIdentity,
     detections_table,
@@ -21,7 +22,7 @@ from pipeline.tables import (
     write_failures,
     write_geoparquet,
 )
-from pipeline.types import ByteArray, Detections, Failed, ModelCard, Tile
+from pipeline.types import ByteArray, Crop, Detections, Failed, FloatArray, Lattice, ModelCard, Tile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +87,9 @@ def write_failed_tiles(failures: Sequence[Failed], folder: Path, screened: Scree
 
 
 def write_preview(
-    detections: Detections, thumbnail: ByteArray, screened: ScreenedScene, path: Path, threshold: float
+    detections: Detections, crops: Sequence[Crop], thumbnail: ByteArray, screened: ScreenedScene, path: Path
 ) -> None:
-    """preview.png: the thumbnail with every detection drawn on it."""
+    """preview.png: the thumbnail with every detection drawn on it, and the crops of the second look."""
     scene, lattice = screened.prepared.scene, screened.prepared.lattice
     height, width = thumbnail.shape[:2]
     shrink = np.array([width / scene.width, height / scene.height])
@@ -100,8 +101,15 @@ def write_preview(
         title=scene.scene_id,
         metres_per_px=metres,
         path=path,
-        score_threshold=threshold,
+        score_threshold=screened.plan.score_threshold,
+        crops=_crops_shown(crops, lattice, shrink) if crops else None,
     )
+
+
+def _crops_shown(crops: Sequence[Crop], lattice: Lattice, shrink: FloatArray) -> CropsShown:
+    bounds = np.array([[crop.window.x, crop.window.y, crop.window.x1, crop.window.y1] for crop in crops], np.float64)
+    corners = obb_to_corners(aabb_to_obb(bounds))
+    return CropsShown(lattice_to_scene(corners, lattice) * shrink, np.array([crop.entropy for crop in crops]))
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

@@ -254,8 +254,7 @@ def _publish(
             write_detections(table, folder, screened, _file_metadata(screened, identity, config))
             if config.output.preview_px:
                 picture, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, config.output.preview_px)
-                threshold = screened.plan.score_threshold
-                write_preview(detections, picture, screened, folder / "preview.png", threshold)
+                write_preview(detections, results.crops, picture, screened, folder / "preview.png")
         clock.lap("write")
         exit_code = EXIT_TILES_FAILED if over else EXIT_OK
         ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}

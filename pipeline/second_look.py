@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config import RefineConfig
 from pipeline.geometry import chip_to_lattice
 from pipeline.refine import Gain, Glance, choose_crops, crop_boxes, fuse
-from pipeline.selectors import NEEDS_ATTENTION, gain_of
+from pipeline.selectors import BLIND, NEEDS_ATTENTION, gain_of
 from pipeline.types import BoolArray, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
 
 NO_ATTENTION = "this detector gives no attention map: the crops of the second look went by the density of detections"
@@ -56,11 +56,12 @@ class SecondLook:
     @property
     def attention(self) -> bool:
         """Whether the global look should answer with an attention map."""
-        return self.wanted and self.gain is None and self.config.selector in NEEDS_ATTENTION
+        return self.wanted and self.gain is None and self.config.selector not in BLIND
 
     def lacks_attention(self, views: Sequence[TileView]) -> bool:
-        """True when an attention map was asked for and the detector cannot give one."""
-        return self.attention and any(view.look.attention is None for view in views)
+        """True when the selector needs attention maps and the detector cannot give them."""
+        needed = self.wanted and self.gain is None and self.config.selector in NEEDS_ATTENTION
+        return needed and any(view.look.attention is None for view in views)
 
     def crops(self, views: Sequence[TileView]) -> list[Crop]:
         """Where to look again; rows refer to ``views``."""

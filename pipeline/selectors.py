@@ -17,6 +17,9 @@ from pipeline.types import FloatArray, IntArray
 NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
 """Selectors that cannot work without an attention map; ``density`` stands in for them."""
 
+BLIND = frozenset({"random", "uniform"})
+"""Selectors that look at nothing. For all others the entropy of the crops is measured and recorded."""
+
 
 def gain_of(config: RefineConfig) -> Gain:
     """The gain function of ``config.selector``. Raises KeyError for ``none``, which has none."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import ClusterConfig, DetectorConfig, RunConfig, TilingConfig
+from pipeline.config import ClusterConfig, DetectorConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.base import Detector
 from pipeline.errors import ClusterError, ModelError
 from pipeline.executors import Executor, LocalExecutor
@@ -62,6 +62,11 @@ def case(request: pytest.FixtureRequest, harbour: HarbourCase) -> Case:
     config = RunConfig(scene=(str(harbour.path),), out="unused", tiling=TILING, detector=DetectorConfig(batch=2))
     if request.param == "oracle":
         return Case(replace(config, tiling=SMALL_TILING), harbour.card, harbour.load_oracle)
+    if request.param == "second look":
+        config = replace(
+            config, tiling=replace(TILING, global_factor=2.0, tile_px=384),
+            refine=RefineConfig(selector="ours", budget=0.5, candidate_score=0.02),
+        )  # fmt: skip
     return Case(config, model_card(BUILTIN), partial(load, BUILTIN, "cpu", "float32", 1))
 
 
@@ -86,7 +91,7 @@ def expected(case: Case, tmp_path: Path) -> dict[str, bytes]:
     return published(tmp_path / "local")
 
 
-@pytest.mark.parametrize("case", ["oracle", "embedded"], indirect=True)
+@pytest.mark.parametrize("case", ["oracle", "embedded", "second look"], indirect=True)
 def test_same_bytes_from_one_process_one_actor_and_three_in_shuffled_order(
     case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -169,6 +169,23 @@ def test_dry_run_tells_the_plan_of_the_run_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_second_look_says_what_it_did(harbour: HarbourCase, tmp_path: Path) -> None:
+    """Boxes of both looks carry their stage and the entropy of their crop; the record counts crops and pixels."""
+    flags = ("--tiling.global_factor", "2", "--refine.selector", "ours", "--refine.budget", "0.5")
+    argv = ["--executor", "local", *flags, "--scene", str(harbour.path), "--out", str(tmp_path)]
+    assert detect_scene.main(argv) == 0
+    found = rows(tmp_path / "harbour")
+    again = found[found.stage != "global"]
+    assert len(again) > 0
+    assert set(found.stage) <= {"global", "crop", "fused"}
+    assert again.entropy.between(0, 1).all()
+    assert found[found.stage == "global"].entropy.isna().all()
+    record = json.loads((tmp_path / "harbour" / "run.json").read_text())
+    assert record["second_look"]["crops"] >= 1
+    tile_mpx = (601 / 2) ** 2 / 1e6
+    assert tile_mpx < record["network_mpx"] <= 1.51 * tile_mpx
+
+
 def test_notebook_returns_what_the_job_writes(harbour: HarbourCase, whole: Path) -> None:
     from pipeline.config import RunConfig, TilingConfig
 
