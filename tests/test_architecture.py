@@ -21,6 +21,7 @@ HOMES = {
     "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
     "pyogrio": ("exports",),
     "pycocotools": ("evaluation.coco",),
+    "matplotlib": ("evaluation.plot",),
     "jsonargparse": ("command_line",),
     "rich": ("progress",),
     "PIL": ("preview", "preview_crops", "training", "detectors"),
@@ -53,7 +54,16 @@ RANKS = (
     {"preparation", "executors", "ledger"},
     {"results", "provenance", "scene_maker"},
     {"scene_job", "cluster", "dry_run"},
-    {"notebook", "evaluation.strategies", "evaluation.measuring", "evaluation.data"},
+    {
+        "notebook",
+        "evaluation.data",
+        "evaluation.detected",
+        "evaluation.strategies",
+        "evaluation.measuring",
+        "evaluation.comparison",
+        "evaluation.experiment",
+        "evaluation.experiment_command",
+    },
 )
 """A module imports from its own row or an earlier one. A package stands in the row of its first part, but for modules
 that are named here in full."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ from pipeline.types import Detections, FloatArray
 IGNORED_CATEGORY = "dont_care"
 """HIT-UAV's category for regions where no class may be judged."""
 
+SIZES: dict[str, tuple[float, float]] = {
+    "very_tiny": (2, 8),
+    "tiny": (8, 16),
+    "small": (16, 32),
+    "coco_small": (0, 32),
+    "medium": (32, 96),
+    "large": (96, 1e5),
+}
+"""Root of an object's area, pixels: the first three as AI-TOD has them (Wang et al. 2021), the others COCO's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedScenes:
@@ -31,28 +42,42 @@ class AnnotatedScenes:
     """Names in the order of the file's category ids; ``class_ids`` are indices into it."""
     scenes: dict[str, Annotations]
     """By file name, in the order of the file; boxes in scene pixels."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the file, one sentence each."""
 
 
 def read_annotations(path: Path) -> AnnotatedScenes:
     """Oriented truth of a COCO json file: corners where ``segmentation`` holds four, else ``rbox``, else ``bbox``.
 
-    ``iscrowd`` or ``ignore`` marks ignore regions; those of category ``dont_care`` concern every class.
-    Raises ConfigError when the file is no COCO json.
+    ``iscrowd`` or ``ignore`` marks ignore regions; those of category ``dont_care`` concern every class. Images without
+    annotations are kept. Left out and counted in ``notes``: boxes without area, and boxes outside their image (where
+    the file says how large it is); a horizontal box that passes the edge is clipped to it. Annotation ids are not
+    used, so they may repeat. Raises ConfigError when the file is no COCO json, when two images or categories share an
+    id or a name, when an annotation is of an image or category that is not listed, and for coordinates that are not
+    finite.
     """
     try:
         document = json.loads(path.read_text())
         categories = sorted(document["categories"], key=lambda category: int(category["id"]))
-        names = {image["id"]: str(image["file_name"]) for image in document["images"]}
-        rows: dict[Any, list[dict[str, Any]]] = {key: [] for key in names}
+        images = {image["id"]: _Image.of(image) for image in document["images"]}
+        rows: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
+        _check_unique(path, "category", categories, "name")
+        _check_unique(path, "image", document["images"], "file_name")
+        known = {category["id"] for category in categories}
         for annotation in document["annotations"]:
+            _check_listed(path, annotation, rows, known)
             rows[annotation["image_id"]].append(annotation)
+        kept = [category for category in categories if category["name"] != IGNORED_CATEGORY]
+        class_of = {category["id"]: i for i, category in enumerate(kept)}
+        scenes = {image.name: _scene(rows[key], class_of, image) for key, image in images.items()}
+    except ConfigError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read as COCO annotations ({error!r}); give a COCO json file") from error
-    kept = [category for category in categories if category["name"] != IGNORED_CATEGORY]
-    class_of = {category["id"]: i for i, category in enumerate(kept)}
     return AnnotatedScenes(
         classes=tuple(str(category["name"]) for category in kept),
-        scenes={name: _scene(rows[key], class_of) for key, name in names.items()},
+        scenes={name: scene for name, (scene, _, _) in scenes.items()},
+        notes=_notes(sum(flat for _, flat, _ in scenes.values()), sum(outside for _, _, outside in scenes.values())),
     )
 
 
@@ -68,33 +93,116 @@ def horizontal_metrics(
     ``recall`` is COCO's AR at ``max_detections`` per scene and class. pycocotools' own limit of 100 drops most of
     what a large scene holds, so it is never left to its default. NaN when nothing is annotated.
     """
+    evaluated = _evaluated(detections, annotations, class_count, max_detections, ["all"])
+    precision = evaluated["precision"][..., 0, 0]
+    return {**_averages(precision), "recall": _mean_of_known(evaluated["recall"][..., 0, 0])}
+
+
+def metrics_by_size(
+    detections: Sequence[Detections], annotations: Sequence[Annotations], *, class_count: int, max_detections: int = 500
+) -> dict[str, float]:
+    """COCO's AP (0.50:0.95), AP50 and AP75 of the bounds, and AP (``ap_<size>``) for every size of SIZES.
+
+    Objects of other sizes are ignored, and so are detections of other sizes that find nothing. NaN where nothing is
+    annotated.
+    """
+    evaluated = _evaluated(detections, annotations, class_count, max_detections, ["all", *SIZES])
+    precision = evaluated["precision"][..., 0]
+    by_size = {f"ap_{name}": _mean_of_known(precision[..., 1 + i]) for i, name in enumerate(SIZES)}
+    return {**_averages(precision[..., 0]), **by_size}
+
+
+def _averages(precision: FloatArray) -> dict[str, float]:
+    """From precision (thresholds, recalls, classes)."""
+    named = {"ap": precision, "ap50": precision[0], "ap75": precision[5]}
+    return {name: _mean_of_known(values) for name, values in named.items()}
+
+
+def _evaluated(
+    detections: Sequence[Detections], annotations: Sequence[Annotations], class_count: int, limit: int, sizes: list[str]
+) -> dict[str, Any]:
+    """pycocotools' own result: precision (thresholds, recalls, classes, sizes, 1) and recall."""
     truth = _coco_truth(annotations, class_count)
     results = [row for scene, d in enumerate(detections) for row in _coco_results(scene, d)]
+    ranges = {"all": (0.0, 1e5), **SIZES}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         index = COCO()
         index.dataset = truth
         index.createIndex()
         evaluation = COCOeval(index, index.loadRes(results) if results else _nothing_found(truth), "bbox")
-        evaluation.params.maxDets = [max_detections]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [limit]
+        evaluation.params.areaRng = [[side**2 for side in ranges[name]] for name in sizes]
+        evaluation.params.areaRngLbl = sizes
         evaluation.evaluate()
         evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"][..., 0, 0], evaluation.eval["recall"][..., 0, 0]
-    return {
-        "ap": _mean_of_known(precision),
-        "ap50": _mean_of_known(precision[0]),
-        "ap75": _mean_of_known(precision[5]),
-        "recall": _mean_of_known(recall),
-    }
+    result: dict[str, Any] = evaluation.eval
+    return result
 
 
-def _scene(rows: list[dict[str, Any]], class_of: dict[Any, int]) -> Annotations:
-    boxes = [_box(row) for row in rows]
-    return Annotations(
-        np.concatenate(boxes) if boxes else np.zeros((0, 5)),
-        np.array([class_of.get(row["category_id"], EVERY_CLASS) for row in rows], np.int64),
-        np.array([_is_ignored(row) or row["category_id"] not in class_of for row in rows], np.bool_),
-    )
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What the file says of an image; its size where it says one."""
+
+    name: str
+    bounds: FloatArray | None
+    """x, y, x1, y1"""
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> _Image:
+        size = (row.get("width"), row.get("height"))
+        bounds = None if None in size else np.array([0.0, 0.0, *size], np.float64)
+        return cls(str(row["file_name"]), bounds)
+
+
+def _check_unique(path: Path, what: str, rows: list[dict[str, Any]], name: str) -> None:
+    for key in ("id", name):
+        values = [row[key] for row in rows]
+        twice = (
+            next((value for value in values if values.count(value) > 1), None) if len(set(values)) < len(rows) else None
+        )
+        if twice is not None:
+            raise ConfigError(f"{path}: more than one {what} has the {key} {twice!r}; give each its own")
+
+
+def _check_listed(path: Path, annotation: dict[str, Any], images: Container[Any], categories: Container[Any]) -> None:
+    for key, listed in (("image_id", images), ("category_id", categories)):
+        if annotation[key] not in listed:
+            raise ConfigError(
+                f"{path}: annotation {annotation.get('id', '?')} has the {key} {annotation[key]!r}, which is not listed"
+            )
+    numbers = [annotation.get("bbox", []), annotation.get("rbox", []), *_rings(annotation)]
+    if not all(math.isfinite(float(number)) for values in numbers for number in values):
+        raise ConfigError(f"{path}: annotation {annotation.get('id', '?')} has a coordinate that is not finite")
+
+
+def _rings(annotation: dict[str, Any]) -> list[list[float]]:
+    """The polygons of a segmentation; none when it is run-length encoded."""
+    rings = annotation.get("segmentation")
+    return rings if isinstance(rings, list) else []
+
+
+def _notes(flat: int, outside: int) -> tuple[str, ...]:
+    said = ((flat, "have no area"), (outside, "lie outside their image"))
+    return tuple(f"{count} annotated boxes {what} and were left out" for count, what in said if count)
+
+
+def _scene(rows: list[dict[str, Any]], class_of: dict[Any, int], image: _Image) -> tuple[Annotations, int, int]:
+    """The truth of one image, and how many boxes were left out of it: without area, outside."""
+    boxes = np.concatenate([np.zeros((0, 5)), *(_box(row) for row in rows)])
+    sized = boxes[:, 3] > 0
+    inside = np.ones(len(boxes), np.bool_)
+    if image.bounds is not None:
+        bounds = obb_to_aabb(boxes)
+        inside = np.all((bounds[:, :2] < image.bounds[2:]) & (bounds[:, 2:] > 0), axis=1)
+        across = inside & (boxes[:, 4] % (np.pi / 2) == 0)
+        clipped = np.clip(bounds, np.tile(image.bounds[:2], 2), np.tile(image.bounds[2:], 2))
+        changed = across & (clipped != bounds).any(axis=1)
+        boxes[changed] = aabb_to_obb(clipped[changed])
+    class_ids = np.array([class_of.get(row["category_id"], EVERY_CLASS) for row in rows], np.int64)
+    ignore = np.array([_is_ignored(row) or row["category_id"] not in class_of for row in rows], np.bool_)
+    keep = sized & inside
+    truth = Annotations(boxes[keep], class_ids[keep], ignore[keep])
+    return truth, int((~sized).sum()), int((sized & ~inside).sum())
 
 
 def _is_ignored(row: dict[str, Any]) -> bool:

@@ -9,7 +9,8 @@ The evaluator, so that a figure can be repeated:
   kits look only at the annotation of largest overlap, free or not: with annotations that hardly overlap one another
   the answers are the same.)
 * AP50 is the area under the precision-recall curve at IoU 0.5, precision made monotone, all points (VOC 2010 and
-  later, DOTA). AP50:95 is COCO's: precision at 101 recalls, mean over IoU 0.50, 0.55 … 0.95.
+  later, DOTA's "VOC 12"). DOTA's "VOC 07" is the mean precision at the eleven recalls 0, 0.1 … 1. AP50:95 is COCO's:
+  precision at 101 recalls, mean over IoU 0.50, 0.55 … 0.95.
 * A figure for several classes is the mean over the classes that have annotations; NaN when none has.
 """
 
@@ -62,6 +63,8 @@ class Matches:
     """(M,) the annotations of this class that were to be found, counted the same way."""
     annotation_count: int
     """Annotations of all scenes and classes, ignore regions included."""
+    detection: IntArray
+    """(N,) which detection this is, counted over all scenes and classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,17 +148,19 @@ def area_under_curve(matches: Matches, row: int = 0, weights: FloatArray | None 
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def coco_average(matches: Matches) -> float:
-    """Average precision of one class: mean precision at recalls 0, 0.01 … 1 (0 beyond the largest recall), mean over
-    the IoU thresholds; NaN without annotations."""
+def sampled_average(matches: Matches, row: int = 0, points: int = 101) -> float:
+    """Average precision of one class at one IoU threshold: mean precision at ``points`` equidistant recalls from 0
+    to 1, 0 beyond the largest recall; 101 is COCO's, 11 VOC 2007's. NaN without annotations."""
     if not _annotated(matches, None):
         return float("nan")
-    per_threshold = []
-    for row in range(len(matches.verdict)):
-        recall, precision = curve(matches, row)
-        reached = np.searchsorted(recall, np.linspace(0.0, 1.0, 101), side="left")
-        per_threshold.append(np.append(precision, 0.0)[reached].mean())
-    return float(np.mean(per_threshold))
+    recall, precision = curve(matches, row)
+    reached = np.searchsorted(recall, np.linspace(0.0, 1.0, points), side="left")
+    return float(np.append(precision, 0.0)[reached].mean())
+
+
+def coco_average(matches: Matches) -> float:
+    """Mean over the IoU thresholds of the averages at 101 recalls; NaN without annotations."""
+    return float(np.mean([sampled_average(matches, row) for row in range(len(matches.verdict))]))
 
 
 def operating_point(
@@ -228,10 +233,11 @@ def _annotated(matches: Matches, weights: FloatArray | None) -> bool:
 def _match_class(
     detections: Sequence[Detections], annotations: Sequence[Annotations], class_id: int, thresholds: Sequence[float]
 ) -> Matches:
-    scores, verdicts, found, targets, offset = [], [], [], [], 0
+    scores, verdicts, found, targets, origin, offset, seen = [], [], [], [], [], 0, 0
     for scene, truth in zip(detections, annotations, strict=True):
-        own = scene[scene.class_ids == class_id]
-        own = own[np.lexsort([*own.boxes.T, -own.scores])]
+        rows = np.flatnonzero(scene.class_ids == class_id)
+        rows = rows[np.lexsort([*scene.boxes[rows].T, -scene.scores[rows]])]
+        own = scene[rows]
         wanted = np.flatnonzero((truth.class_ids == class_id) & ~truth.ignore)
         regions = np.flatnonzero(np.isin(truth.class_ids, (class_id, EVERY_CLASS)) & truth.ignore)
         verdict, taken = _match_scene(own.boxes, truth.boxes[wanted], truth.boxes[regions], thresholds)
@@ -239,13 +245,15 @@ def _match_class(
         verdicts.append(verdict)
         found.append(np.where(taken >= 0, offset + np.append(wanted, 0)[taken], -1))
         targets.append(offset + wanted)
-        offset += len(truth)
+        origin.append(seen + rows)
+        offset, seen = offset + len(truth), seen + len(scene)
     if not scores:
         return Matches(np.zeros(0), np.zeros((len(thresholds), 0), np.int8), np.zeros((len(thresholds), 0), np.int64),
-                       np.zeros(0, np.int64), 0)  # fmt: skip
+                       np.zeros(0, np.int64), 0, np.zeros(0, np.int64))  # fmt: skip
     order = np.argsort(-np.concatenate(scores), kind="stable")
     return Matches(np.concatenate(scores)[order], np.concatenate(verdicts, axis=1)[:, order],
-                   np.concatenate(found, axis=1)[:, order], np.concatenate(targets), offset)  # fmt: skip
+                   np.concatenate(found, axis=1)[:, order], np.concatenate(targets), offset,
+                   np.concatenate(origin)[order])  # fmt: skip
 
 
 def _match_scene(

@@ -1,0 +1,133 @@
+"""The experiment: several ways of looking on one data set, from files to a table, a json and a picture."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.errors import StorageError
+from pipeline.evaluation.comparison import Judging, compare
+from pipeline.evaluation.comparison_text import as_markdown
+from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
+from pipeline.evaluation.dota import write_submission
+from pipeline.evaluation.measuring import Measurement, detectors_of, measure
+from pipeline.evaluation.plot import plot_comparison
+from pipeline.evaluation.strategies import Strategy, make_strategies
+from pipeline.weights import model_card
+
+NAME = "comparison"
+"""Stem of the files that are written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What is compared, on what, and how it is judged."""
+
+    data: Path
+    split: str = "val"
+    images: Path | None = None
+    """Folder of the pictures, when it is not where the data's layout has it."""
+    strategies: tuple[str, ...] = ("global", "exhaustive")
+    budgets: tuple[float, ...] = (0.25,)
+    seeds: int = 3
+    """Of the strategy ``random``."""
+    baselines: tuple[str, ...] = ("global",)
+    shrink: float = 1.0
+    """Images are made this many times smaller before anything else."""
+    horizontal: bool = False
+    lowest_score: float = 0.01
+    """Detections below it do not enter AP."""
+    repeats: int = 1
+    """Looks at each image; the fastest is timed."""
+    first: int | None = None
+    """Only so many images."""
+    resamples: int = 2000
+    command: str | None = None
+    """What the report says it was made by."""
+    out: Path = Path("results")
+    plot: bool = True
+    dota: bool = False
+    """Also write each strategy's detections as a DOTA submission."""
+
+
+def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure, compare, and write ``comparison.md``, ``.json`` and ``.png`` to ``experiment.out``. Returns the report.
+
+    ``config`` holds what all strategies share. Raises PipelineError.
+    """
+    card = model_card(config.weights)
+    threshold = card.score_threshold if config.detector.score_threshold is None else config.detector.score_threshold
+    base = replace(config, detector=replace(config.detector, score_threshold=min(experiment.lowest_score, threshold)))
+    strategies = make_strategies(experiment.strategies, experiment.budgets, base, card, experiment.seeds)
+    data = judged_by(read_data(experiment.data, experiment.split, experiment.images), card.classes)
+    if experiment.first is not None:
+        data = first_images(data, experiment.first)
+    with tempfile.TemporaryDirectory() as folder:
+        if experiment.shrink != 1:
+            data = shrunk(data, experiment.shrink, Path(folder))
+        measured = _measured(strategies, data, base, experiment.repeats, say)
+    judging = Judging(
+        classes=data.classes,
+        score_threshold=threshold,
+        horizontal=experiment.horizontal,
+        baselines=experiment.baselines,
+        resamples=experiment.resamples,
+    )
+    report = compare(strategies, measured, list(data.truth.values()), judging)
+    report["notes"] = list(data.notes)
+    report["setting"] = _setting(experiment, base)
+    if experiment.command:
+        report["command"] = experiment.command
+    _write(report, experiment)
+    if experiment.dota:
+        for name, one in measured.items():
+            found = {image: m.detections for image, m in zip(data.images, one, strict=True)}
+            write_submission(found, data.classes, experiment.out / "dota" / name)
+    return report
+
+
+def first_images(data: EvaluationData, count: int) -> EvaluationData:
+    """The first ``count`` images."""
+    names = list(data.images)[:count]
+    return replace(data, truth={n: data.truth[n] for n in names}, images={n: data.images[n] for n in names})
+
+
+def _measured(
+    strategies: Sequence[Strategy], data: EvaluationData, config: RunConfig, repeats: int, say: Callable[[str], None]
+) -> Mapping[str, list[Measurement]]:
+    """One measurement per image for each strategy, by name."""
+    measured: dict[str, list[Measurement]] = {strategy.name: [] for strategy in strategies}
+    failed = 0
+    for image, name, one in measure(strategies, data, detectors_of(config.weights, config), repeats):
+        if not measured[name] and name == strategies[0].name:
+            say(f"{len(data.images)} images, {len(strategies)} strategies")
+        measured[name].append(one)
+        failed += one.failed
+        if name == strategies[-1].name:
+            say(f"{len(measured[name])} of {len(data.images)}: {image}")
+    if failed:
+        say(f"{failed} tiles failed over all strategies: what they show counts as missed")
+    return measured
+
+
+def _setting(experiment: Experiment, config: RunConfig) -> dict[str, Any]:
+    """All that decides the figures, as JSON."""
+    mine = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(experiment).items()}
+    shared = {part: asdict(getattr(config, part)) for part in ("raster", "tiling", "detector", "refine", "merge")}
+    return {**mine, "weights": config.weights, **shared}
+
+
+def _write(report: Mapping[str, Any], experiment: Experiment) -> None:
+    try:
+        experiment.out.mkdir(parents=True, exist_ok=True)
+        (experiment.out / f"{NAME}.md").write_text(as_markdown(report))
+        (experiment.out / f"{NAME}.json").write_text(json.dumps(report, indent=1) + "\n")
+        if experiment.plot:
+            plot_comparison(report, experiment.out / f"{NAME}.png")
+    except OSError as error:
+        raise StorageError(f"cannot write to {experiment.out}: {error.strerror}; give another --out") from error

@@ -1,0 +1,179 @@
+"""Strategies applied to images through the product's own steps: what was found, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import RunConfig
+from pipeline.detectors import resolve_weights
+from pipeline.detectors.base import Detector
+from pipeline.errors import ConfigError
+from pipeline.evaluation.data import EvaluationData
+from pipeline.evaluation.oriented import Annotations
+from pipeline.evaluation.strategies import Strategy, oracle_gain
+from pipeline.executors import LocalExecutor
+from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners, scene_to_lattice
+from pipeline.ledger import Account, account
+from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.scene_job import Run, inside, merge_run
+from pipeline.storage import fetch_folder
+from pipeline.types import Detections, FloatArray, Frame, Lattice, ModelCard
+from pipeline.weights import load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurement:
+    """One strategy on one image."""
+
+    detections: Detections
+    """Merged, frame SCENE, classes of the annotations."""
+    seconds: float
+    """Of detection: resizing, network, crops, fusion, merging. Not: opening and decoding the file."""
+    cpu_seconds: float
+    """The same on this process's own clock, which other programs on the machine do not slow down."""
+    network_px: int
+    crops: int
+    tiles: int
+    tiles_refined: int
+    failed: int
+    """Tiles that could not be looked at; what they show counts as missed."""
+    seam_px: FloatArray
+    """(M,) lattice pixels from the centre of each annotation to the nearest border between two tiles; inf where there
+    is none."""
+    lattice: Lattice
+
+
+DetectorOf = Callable[[Strategy], Detector]
+"""The loaded detector that a strategy looks with."""
+
+
+def measure(
+    strategies: Sequence[Strategy], data: EvaluationData, detector_of: DetectorOf, repeats: int = 1
+) -> Iterator[tuple[str, str, Measurement]]:
+    """(image, strategy name, measurement): every strategy on every image, image after image.
+
+    Strategies take turns on each image, so that a machine that grows slower or faster is equally unfair to all; the
+    first image is looked at once by each before anything is timed. With ``repeats`` the fastest counts. Raises
+    SceneError for an image that cannot be read.
+    """
+    for number, (name, path) in enumerate(data.images.items()):
+        for strategy in strategies:
+            detector = detector_of(strategy)
+            if number == 0:
+                look(strategy, str(path), data.truth[name], data.classes, detector)
+            tries = [look(strategy, str(path), data.truth[name], data.classes, detector) for _ in range(repeats)]
+            best = min(tries, key=lambda one: one.seconds)
+            yield name, strategy.name, replace(best, cpu_seconds=min(one.cpu_seconds for one in tries))
+
+
+def look(strategy: Strategy, uri: str, truth: Annotations, classes: Sequence[str], detector: Detector) -> Measurement:
+    """One strategy on one image, truth in scene pixels."""
+    config, card = strategy.config, detector.card
+    screened = screen(prepare(uri, config, card, None), config, card)
+    lattice = screened.prepared.lattice
+    on_lattice = to_lattice(truth, lattice)
+    gain = oracle_gain(by_model(on_lattice, classes, card)) if strategy.omniscient else None
+    executor = LocalExecutor(lambda: detector, gain=gain)
+    run = Run(config=config, card=card, executor=executor, aoi=None, say=lambda _: None)
+    results, found, seconds, cpu_seconds = _timed(screened, run)
+    return Measurement(
+        detections=to_scene(by_annotation(found, classes, card), lattice),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        network_px=results.network_px,
+        crops=len(results.crops),
+        tiles=len(screened.tiles),
+        tiles_refined=results.tiles_refined,
+        failed=len(results.failures),
+        seam_px=seam_distance(on_lattice.boxes[:, :2], screened),
+        lattice=lattice,
+    )
+
+
+def _timed(screened: ScreenedScene, run: Run) -> tuple[Account, Detections, float, float]:
+    """The account of all blocks, the merged detections, and the seconds it took without reading, wall and processor."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    results = account(screened.tiles, run.executor.map(screened.plan, screened.blocks))
+    detections = inside(merge_run(results.detections, run), screened.prepared)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return results, detections, wall - results.read_s, cpu - min(results.read_s, cpu)
+
+
+def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:
+    """Annotations in lattice pixels."""
+    return replace(truth, boxes=corners_to_obb(scene_to_lattice(obb_to_corners(truth.boxes), lattice)))
+
+
+def to_scene(detections: Detections, lattice: Lattice) -> Detections:
+    """Detections of frame LATTICE in scene pixels."""
+    boxes = corners_to_obb(lattice_to_scene(obb_to_corners(detections.boxes), lattice))
+    return replace(detections, boxes=boxes, frame=Frame.SCENE)
+
+
+def by_annotation(detections: Detections, classes: Sequence[str], card: ModelCard) -> Detections:
+    """The model's class numbers → those of the annotations; detections of classes nobody annotated are left out."""
+    number = np.array([classes.index(name) if name in classes else -1 for name in card.classes], np.int64)
+    class_ids = number[detections.class_ids]
+    return replace(detections, class_ids=class_ids)[class_ids >= 0]
+
+
+def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Annotations:
+    """The annotations' class numbers → the model's; what the model does not know is left out."""
+    number = np.array([card.classes.index(name) if name in card.classes else -1 for name in classes], np.int64)
+    keep = ~truth.ignore
+    keep[keep] = number[truth.class_ids[keep]] >= 0
+    return Annotations(truth.boxes[keep], number[truth.class_ids[keep]], truth.ignore[keep])
+
+
+def seam_distance(centres: FloatArray, screened: ScreenedScene) -> FloatArray:
+    """(M,) distance of lattice points to the nearest inner border between two tiles' cores; inf where there is none."""
+    lattice = screened.prepared.lattice
+    cores = [tile.core for tile in screened.prepared.tiles]
+    across = {core.x for core in cores} | {core.x1 for core in cores}
+    down = {core.y for core in cores} | {core.y1 for core in cores}
+    x = np.array(sorted(across - {0, lattice.width}), np.float64)
+    y = np.array(sorted(down - {0, lattice.height}), np.float64)
+    nearest = [np.abs(centres[:, axis, None] - lines).min(axis=1, initial=np.inf) for axis, lines in ((0, x), (1, y))]
+    distance: FloatArray = np.minimum(*nearest)
+    return distance
+
+
+def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
+    """Loads each detector that strategies ask for once, from ``--weights``. Loading raises as ``weights.load`` does."""
+    device, precision, threads = config.cluster.device, config.detector.precision, config.cluster.threads
+
+    @cache
+    def loaded(queries: int | None) -> Detector:
+        if queries is None:
+            return load(weights, device, precision, threads)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = with_queries(resolve_weights(weights, fetch_folder), queries, Path(folder) / "weights")
+            return load(str(copy), device, precision, threads)
+
+    return lambda strategy: loaded(strategy.queries)
+
+
+def with_queries(weights: Path, queries: int, copy: Path) -> Path:
+    """A copy of a checkpoint folder whose network takes another number of queries.
+
+    They are the encoder's best proposals, so any number can be taken without training. Raises ConfigError for a
+    checkpoint that does not say how many it takes; one whose queries are learned does not load (ModelError).
+    """
+    settings = json.loads((weights / "config.json").read_text())
+    key = next((key for key in ("queries", "num_queries") if key in settings), None)
+    if key is None:
+        raise ConfigError(
+            f"{weights / 'config.json'} does not say how many queries the network has; leave out queries600"
+        )
+    shutil.copytree(weights, copy)
+    (copy / "config.json").write_text(json.dumps({**settings, key: queries}))
+    return copy

@@ -1,0 +1,157 @@
+"""The ways of looking that are compared: names on the command line → run settings.
+
+Every strategy is the product's own path with other settings, so what is measured is what a run would do.
+
+==================  ===================================================================================================
+``global``          one look at each tile, shrunk by ``tiling.global_factor``
+a selector          the same and a second look, chosen by it, at each budget; ``random`` once for each seed
+``oracle``          the second look chosen by who knows the truth: what any choice of crops could reach
+``exhaustive``      every pixel at lattice resolution, in tiles of the network's size with 20 % overlap
+``larger``          one look at each tile, shrunk less: as many pixels as the global look and the budget together;
+                    and once more, not shrunk at all
+``queries600``      ``global`` with 600 queries in place of the network's own number
+==================  ===================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast, get_args
+
+import numpy as np
+
+from pipeline.config import RunConfig, Selector
+from pipeline.errors import ConfigError
+from pipeline.evaluation.oriented import Annotations
+from pipeline.geometry import rotated_iou_pairs
+from pipeline.refine import Gain, Glance, Windows
+from pipeline.types import BoolArray, FloatArray, ModelCard
+
+EXHAUSTIVE_OVERLAP = 0.2
+"""Of the tile's side, as slicing libraries have it by default."""
+MANY_QUERIES = 600
+FOUND_IOU = 0.5
+"""An object is found by the global look when a detection of its class overlaps it this much."""
+
+SELECTORS = tuple(name for name in get_args(Selector) if name != "none")
+WITH_BUDGET = (*SELECTORS, "oracle", "larger")
+STRATEGIES = ("global", *WITH_BUDGET, "exhaustive", f"queries{MANY_QUERIES}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """One way of looking. Strategies that differ only in their seed are reported together."""
+
+    kind: str
+    """One of STRATEGIES."""
+    config: RunConfig
+    budget: float | None = None
+    """Pixels beyond those of the global look, as a share of them; None where there is no choice."""
+    seed: int = 0
+    queries: int | None = None
+    """Queries of the network; None leaves them."""
+
+    @property
+    def family(self) -> str:
+        """What is reported as one row: everything but the seed."""
+        return self.kind if self.budget is None else f"{self.kind}@{self.budget:g}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}#{self.seed}" if self.kind == "random" else self.family
+
+    @property
+    def omniscient(self) -> bool:
+        """Its crops are chosen with the truth at hand."""
+        return self.kind == "oracle"
+
+
+def make_strategies(
+    kinds: Sequence[str], budgets: Sequence[float], base: RunConfig, card: ModelCard, seeds: int = 3
+) -> list[Strategy]:
+    """The strategies of the names ``kinds``, in their order, those with a budget once for each.
+
+    ``base`` holds what they share: tile, global factor, batch, threads. Raises ConfigError for a name that is none of
+    STRATEGIES, and for budgets with a global factor of 1, where there is nothing to look at again.
+    """
+    unknown = [kind for kind in kinds if kind not in STRATEGIES]
+    if unknown:
+        raise ConfigError(f"there is no strategy {unknown[0]!r}; there are {', '.join(STRATEGIES)}")
+    factor = base.tiling.global_factor
+    if factor == 1 and any(kind in WITH_BUDGET for kind in kinds):
+        raise ConfigError(
+            "with a global factor of 1 there is no second look to compare; give --global-factor 2 or more"
+        )
+    if any(budget <= 0 for budget in budgets):
+        raise ConfigError(f"budgets must be positive, not {min(budgets):g}; a budget of 0 is the strategy global")
+    tile_px = base.tiling.tile_px or round(card.input_px * factor)
+    shared = replace(
+        base,
+        tiling=replace(base.tiling, tile_px=tile_px),
+        refine=replace(base.refine, selector="none"),
+    )
+    made: list[Strategy] = []
+    for kind in dict.fromkeys(kinds):
+        if kind in WITH_BUDGET:
+            made += [one for budget in budgets for one in _with_budget(kind, budget, shared, seeds)]
+        else:
+            made.append(_alone(kind, shared, card))
+        if kind == "larger":
+            unshrunk = replace(shared, tiling=replace(shared.tiling, global_factor=1.0))
+            made.append(Strategy(kind=kind, budget=factor**2 - 1, config=unshrunk))
+    return made
+
+
+def _alone(kind: str, shared: RunConfig, card: ModelCard) -> Strategy:
+    if kind == "exhaustive":
+        halo_px = round(EXHAUSTIVE_OVERLAP * card.input_px)
+        tiling = replace(shared.tiling, global_factor=1.0, tile_px=card.input_px, halo_px=halo_px, halo_m=None)
+        return Strategy(kind=kind, config=replace(shared, tiling=tiling))
+    return Strategy(kind=kind, config=shared, queries=None if kind == "global" else MANY_QUERIES)
+
+
+def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> list[Strategy]:
+    if kind == "larger":
+        factor = shared.tiling.global_factor / (1 + budget) ** 0.5
+        if factor <= 1:
+            return []
+        return [
+            Strategy(
+                kind=kind, budget=budget, config=replace(shared, tiling=replace(shared.tiling, global_factor=factor))
+            )
+        ]
+    # The oracle's own gain takes the selector's place, but there must be a second look.
+    selector = cast("Selector", "density" if kind == "oracle" else kind)
+    refine = replace(shared.refine, selector=selector, budget=budget)
+    return [
+        Strategy(kind=kind, budget=budget, seed=seed, config=replace(shared, refine=replace(refine, seed=seed)))
+        for seed in (range(seeds) if kind == "random" else (refine.seed,))
+    ]
+
+
+def oracle_gain(truth: Annotations) -> Gain:
+    """Gain of a window for who knows the truth: objects with their centre in it that the global look has not found,
+    per pixel. ``truth`` is in frame LATTICE; ignore regions are nothing to be found."""
+    wanted = np.flatnonzero(~truth.ignore)
+    boxes, class_ids = truth.boxes[wanted], truth.class_ids[wanted]
+
+    def gain(glance: Glance, windows: Windows) -> FloatArray:
+        missed = boxes[~_found(boxes, class_ids, glance)]
+        x, y = missed[:, 0], missed[:, 1]
+        left, top, right, low = (windows.boxes[:, side, None] for side in range(4))
+        inside = (x >= left) & (x < right) & (y >= top) & (y < low)
+        pixels = (windows.boxes[:, 2] - windows.boxes[:, 0]) * (windows.boxes[:, 3] - windows.boxes[:, 1])
+        per_pixel: FloatArray = inside.sum(axis=1) / pixels
+        return per_pixel
+
+    return gain
+
+
+def _found(boxes: FloatArray, class_ids: np.ndarray[tuple[int], np.dtype[np.int64]], glance: Glance) -> BoolArray:
+    """(M,) objects that a detection of their class overlaps by FOUND_IOU."""
+    seen = glance.detections
+    i, j = np.nonzero(class_ids[:, None] == seen.class_ids[None])
+    found = np.zeros(len(boxes), np.bool_)
+    np.logical_or.at(found, i, rotated_iou_pairs(boxes[i], seen.boxes[j]) >= FOUND_IOU)
+    return found
