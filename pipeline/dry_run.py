@@ -46,15 +46,20 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
 
 
 def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
-    """Seconds per tile of one worker, from two looks of the real detector at a grey chip, the second one timed."""
+    """Seconds per tile of one worker, from two looks of the real detector at a grey chip, the second one timed.
+
+    A second look is counted in full, though empty sea will not cost it.
+    """
     detector = load(config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
-    side = resolve_tile_px(config.tiling, card)
+    side = max(1, round(resolve_tile_px(config.tiling, card) / config.tiling.global_factor))
     grey = np.full((side, side, len(card.bands)), 128, np.uint8)
     chip = Chip(pixels=grey, window=Window(x=0, y=0, width=side, height=side))
     detector.detect([chip], score_threshold=1.0)
     started = time.perf_counter()
     detector.detect([chip], score_threshold=1.0)
     seconds = time.perf_counter() - started
+    if config.refine.selector != "none":
+        seconds *= 1 + config.refine.budget
     wanted = config.cluster.workers
     workers = max(1, (os.cpu_count() or 1) // config.cluster.threads) if wanted == "auto" else wanted
     if config.executor == "local":

@@ -83,6 +83,8 @@ class Inspection:
     halo_px: int
     tiles: int
     tiles_outside_aoi: int
+    looks: str
+    """How a tile is looked at, in words."""
     blocks: int
     decoded_px: int
     """Scene pixels decoded, of one band."""
@@ -142,6 +144,7 @@ def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: 
         model_gsd_m=card.gsd_m,
         model_classes=card.classes,
         model_bands=card.bands,
+        looks=_looks(config),
         estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
         warnings=(
@@ -275,12 +278,21 @@ def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
     yield "resampling", f"{factor}; lattice {seen.lattice_px[0]:,} x {seen.lattice_px[1]:,} px{at}"
     outside = f", {seen.tiles_outside_aoi:,} more outside the area of interest" if seen.tiles_outside_aoi else ""
     yield "tiles", f"{seen.tiles:,} of {seen.tile_px} px, halo {seen.halo_px} px{outside}; empty ones not yet screened"
+    yield "looks", seen.looks
     yield "blocks", f"{seen.blocks:,}"
     yield "to decode", f"{seen.decoded_bytes / 1e6:,.1f} MB uncompressed, {seen.decoded_px / 1e6:,.1f} Mpx"
     yield "decoded / delivered", f"{seen.amplification:.2f}"
     pace = seen.pace
     rate = f"{pace.seconds_per_tile:.3g} s per tile ({pace.source}), {pace.workers} worker(s)"
     yield "estimated time", f"{_duration(seen.estimated_s)} at {rate}"
+
+
+def _looks(config: RunConfig) -> str:
+    factor, refine = config.tiling.global_factor, config.refine
+    first = "every pixel as it is" if factor == 1 else f"{factor:g} times shrunk"
+    if refine.selector == "none" or not refine.budget:
+        return first
+    return f"{first}, then crops of up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
 
 
 def _duration(seconds: float) -> str:
