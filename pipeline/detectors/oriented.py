@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
 from pipeline.detectors.oriented_boxes import canonical
 from pipeline.detectors.oriented_network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
@@ -32,6 +33,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 class OrientedDetector:
     """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
+
+    query_weights: QueryWeights = "mean"
 
     def __init__(
         self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32"
@@ -50,18 +53,27 @@ class OrientedDetector:
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
-        """See :meth:`pipeline.detectors.base.Detector.detect`. Gives no attention map yet."""
+        """See :meth:`pipeline.detectors.base.Detector.detect`. Raises MemoryError when a GPU has no room for them."""
         if not chips:
             return []
-        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            layers = self._network(self.batch(chips)).layers
+        pixels = self.batch(chips)
+        autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
+        try:
+            with watch(self._network, attention) as record, autocast:
+                layers = self._network(pixels).layers
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"no room on {self._device} for {len(chips)} chips of {pixels.shape[2:]}") from error
         # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
         scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
         boxes = canonical(layers[-1].boxes.float()).cpu().numpy()
         if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
             raise ModelError(f"model {self._card.name}: the network answered NaN or infinity; its weights are damaged")
+        placements = [_placement(chip, pixels) for chip in chips]
+        of_query = scores.max(-1).astype(np.float64) if self.query_weights == "score" else None
+        maps = record.maps(placements, of_query)
         return [
-            Look(detections_of(s, b, chip, score_threshold)) for s, b, chip in zip(scores, boxes, chips, strict=True)
+            Look(detections_of(s, b, chip, score_threshold), seen)
+            for s, b, chip, seen in zip(scores, boxes, chips, maps, strict=True)
         ]
 
     def batch(self, chips: Sequence[Chip]) -> Tensor:
@@ -78,6 +90,12 @@ class OrientedDetector:
                 )
             row[: chip.pixels.shape[0], : chip.pixels.shape[1]] = chip.pixels
         return normalise(torch.from_numpy(pixels).to(self._device), self._mean, self._std)
+
+
+def _placement(chip: Chip, pixels: Tensor) -> Placement:
+    """Where a chip lies in its padded (B, C, H, W) batch."""
+    height, width = chip.pixels.shape[:2]
+    return Placement(height=height, width=width, share_y=height / pixels.shape[2], share_x=width / pixels.shape[3])
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

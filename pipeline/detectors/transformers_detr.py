@@ -20,12 +20,13 @@ from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.detectors.attention import AttentionRecord, Placement, QueryWeights, watch
 from pipeline.detectors.checkpoint import CONFIG, check_keys, model_type, read_json, read_state_dict
 from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
 from pipeline.detectors.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
 from pipeline.geometry import canonical_obb
-from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
+from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
 _CLASSES = {
     "rt_detr": ("RTDetrConfig", "RTDetrForObjectDetection"),
@@ -122,23 +123,26 @@ class TransformersDetr:
     precision: str
     sigmoid_scores: bool
     """Trained with a focal loss: every class has its own sigmoid. Otherwise softmax with "no object" as last class."""
+    query_weights: QueryWeights = "mean"
 
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
         """One Look per chip, in order; see :meth:`pipeline.detectors.base.Detector.detect`.
 
-        ``attention`` is not answered yet: ``Look.attention`` is None. Chips that the network sees at one size share
-        a forward pass; networks that take a pixel mask take all chips in one. Raises ModelError for chips with
-        another number of bands or an answer that is not finite, MemoryError when the GPU has no room for the batch.
+        Chips that the network sees at one size share a forward pass; networks that take a pixel mask take all chips
+        in one. Raises ModelError for chips with another number of bands or an answer that is not finite, MemoryError
+        when the GPU has no room for the batch.
         """
         images = [self.preprocessing.prepare(self._checked(chip)) for chip in chips]
         looks: dict[int, Look] = {}
         for rows in self._groups(images):
             pixels, mask = pad_batch([images[row] for row in rows], self._pad_size())
-            logits, boxes = self._forward(pixels, mask)
-            for row, chip_logits, chip_boxes in zip(rows, logits, boxes, strict=True):
-                height, width = chips[row].pixels.shape[:2]
-                answers = self._select(chip_logits, chip_boxes, score_threshold)
-                looks[row] = Look(_to_detections(*answers, width=width, height=height))
+            with watch(self.network, attention) as record:
+                logits, boxes = self._forward(pixels, mask)
+            placements = [_placement(chips[row], images[row], pixels) for row in rows]
+            maps = self._maps(record, logits, placements)
+            for number, (row, place) in enumerate(zip(rows, placements, strict=True)):
+                answers = self._select(logits[number], boxes[number], score_threshold)
+                looks[row] = Look(_to_detections(*answers, width=place.width, height=place.height), maps[number])
         return [looks[row] for row in range(len(chips))]
 
     def _checked(self, chip: Chip) -> NDArray[np.uint8]:
@@ -188,6 +192,20 @@ class TransformersDetr:
             )
         return logits, boxes
 
+    def _maps(
+        self, record: AttentionRecord, logits: FloatArray, placements: Sequence[Placement]
+    ) -> Sequence[AttentionMap | None]:
+        weights = self._scores(logits).max(-1) if self.query_weights == "score" else None
+        return record.maps(placements, weights)
+
+    def _scores(self, logits: FloatArray) -> FloatArray:
+        """(..., Q, classes) from logits (..., Q, K)."""
+        if self.sigmoid_scores:
+            return 1 / (1 + np.exp(-logits))
+        shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        scores: FloatArray = (shifted / shifted.sum(axis=-1, keepdims=True))[..., :-1]
+        return scores
+
     def _select(
         self, logits: FloatArray, boxes: FloatArray, score_threshold: float
     ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
@@ -197,18 +215,24 @@ class TransformersDetr:
         ``top_k`` = Q: nothing is cut off below the number of queries). With softmax, each query's best class.
         """
         queries, classes = logits.shape
+        of_query = self._scores(logits)
         if self.sigmoid_scores:
-            flat = 1 / (1 + np.exp(-logits.ravel()))
+            flat = of_query.ravel()
             order = np.argsort(-flat, kind="stable")[:queries]
             scores, query, label = flat[order], order // classes, order % classes
         else:
-            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probability = (shifted / shifted.sum(axis=1, keepdims=True))[:, :-1]
-            best = probability.max(axis=1)
+            best = of_query.max(axis=1)
             query = np.argsort(-best, kind="stable")
-            scores, label = best[query], probability.argmax(axis=1)[query]
+            scores, label = best[query], of_query.argmax(axis=1)[query]
         keep = scores >= score_threshold
         return scores[keep], label[keep].astype(np.int64), boxes[query[keep]]
+
+
+def _placement(chip: Chip, image: NDArray[np.float32], pixels: NDArray[np.float32]) -> Placement:
+    """Where a chip, prepared as (C, H', W') ``image``, lies in its batch."""
+    height, width = chip.pixels.shape[:2]
+    share_y, share_x = image.shape[1] / pixels.shape[2], image.shape[2] / pixels.shape[3]
+    return Placement(height=height, width=width, share_y=share_y, share_x=share_x)
 
 
 def _to_detections(
