@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detectors import load_detector
+from pipeline.detectors.attention import AttentionRecord, Placement, attention_of, splat, watch
+from pipeline.detectors.cross_attention import Samples
 from pipeline.detectors.oriented import OrientedDetector
+from pipeline.errors import ModelError
 from pipeline.types import Chip, FloatArray, Look, Window
 from tests.checkpoints import FAMILIES, save_checkpoint
 from tests.unit.test_oriented_detector import CARD, small_network
@@ -163,14 +167,20 @@ def query_scores(kind: str, output: Any, row: int) -> FloatArray:
     return (logits.softmax(-1)[:, :-1] if kind == "detr" else logits.sigmoid()).amax(-1).numpy()
 
 
+def weighing(detector: Any, query_weights: str) -> Any:
+    """The same detector with another way to count its queries."""
+    if isinstance(detector, OrientedDetector):
+        other = copy.copy(detector)
+        other.query_weights = query_weights  # type: ignore[assignment]
+        return other
+    return replace(detector, query_weights=query_weights)
+
+
 @pytest.mark.parametrize("query_weights", ["mean", "score"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_map_is_what_the_library_reads(
-    kind: str, query_weights: str, detectors: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_map_is_what_the_library_reads(kind: str, query_weights: str, detectors: dict[str, Any]) -> None:
     """Every family, chips of unlike sizes in one batch: the map equals the library's kernel driven cell by cell."""
-    detector, chips = detectors[kind], make_chips()
-    monkeypatch.setattr(type(detector), "query_weights", query_weights, raising=False)
+    detector, chips = weighing(detectors[kind], query_weights), make_chips()
     looks, calls = listen(detector, lambda: detector.detect(chips, score_threshold=0.0, attention=True))
     for row, (look, chip) in enumerate(zip(looks, chips, strict=True)):
         assert look.attention is not None
@@ -180,3 +190,200 @@ def test_map_is_what_the_library_reads(
         np.testing.assert_allclose(look.attention.mass, expected, atol=2e-6)
         assert expected.std() > 1e-4, "a flat map proves nothing"
         assert look.attention.outside == pytest.approx(1 - expected.sum(), abs=1e-5)
+
+
+def test_padding_and_the_world_outside_get_some_attention(detectors: dict[str, Any]) -> None:
+    """The comparison above covers samples that fall outside: some do, in padding as well as beyond the input."""
+    small_in_large = make_chips(((20, 20), (64, 96)))
+    for kind in ("rt_detr", "deformable_detr", "oriented"):
+        look = detectors[kind].detect(small_in_large, score_threshold=0.0, attention=True)[0]
+        assert look.attention.outside > 0.05, kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mass_and_outside_sum_to_one_on_cells_of_eight_pixels(kind: str, detectors: dict[str, Any]) -> None:
+    chips = make_chips(((64, 64), (1, 1), (8, 9), (65, 127)))
+    looks = detectors[kind].detect(chips, score_threshold=0.0, attention=True)
+    assert [look.attention.mass.shape for look in looks] == [(8, 8), (1, 1), (1, 2), (9, 16)]
+    for look in looks:
+        assert look.attention.mass.dtype == np.float64
+        assert (look.attention.mass >= 0).all()
+        assert look.attention.mass.sum() + look.attention.outside == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_the_same_bits_with_and_without_the_probe(kind: str, detectors: dict[str, Any]) -> None:
+    """Logits and boxes out of the network, and the detections made from them."""
+    detector, chips = detectors[kind], make_chips()
+    runs = [
+        listen(detector, lambda asked=asked: detector.detect(chips, score_threshold=0.0, attention=asked))
+        for asked in (False, True, False)
+    ]
+    plain, plain_calls = runs[0]
+    assert [look.attention for look in plain] == [None] * 3
+    for looks, calls in runs[1:]:
+        for ours, theirs in zip(tensors(calls.outputs[0]), tensors(plain_calls.outputs[0]), strict=True):
+            assert torch.equal(ours, theirs)
+        for ours, theirs in zip(looks, plain, strict=True):
+            np.testing.assert_array_equal(ours.detections.boxes, theirs.detections.boxes)
+            np.testing.assert_array_equal(ours.detections.scores, theirs.detections.scores)
+
+
+def tensors(output: Any) -> list[Tensor]:
+    if hasattr(output, "logits"):
+        return [output.logits, output.pred_boxes]
+    return [output.token_logits, *(part for layer in output.layers for part in (layer.logits, layer.boxes))]
+
+
+@pytest.mark.parametrize("kind", ["rt_detr", "rt_detr_v2", "d_fine", "deformable_detr", "detr", "conditional_detr"])
+def test_half_precision_still_gives_a_whole_map(kind: str, tmp_path: Path) -> None:
+    """Autocast to bfloat16: close to the float32 map, mass still 1."""
+    folder, chips = save_checkpoint(kind, tmp_path), make_chips()
+    exact = load_detector(folder).detect(chips, score_threshold=0.0, attention=True)
+    rough = load_detector(folder, precision="bfloat16").detect(chips, score_threshold=0.0, attention=True)
+    for a, b in zip(exact, rough, strict=True):
+        assert b.attention.mass.sum() + b.attention.outside == pytest.approx(1, abs=1e-9)
+        assert np.abs(a.attention.mass - b.attention.mass).sum() < 0.2
+
+
+def test_attention_sits_where_the_boxes_are() -> None:
+    """Offsets of zero: every sample of three queries lies at a reference box's centre; the cells there hold all."""
+    detector = make_detector("oriented", Path())
+    detector._network.config = replace(detector._network.config, queries=3)
+    for layer in detector._network.decoder:
+        nn.init.zeros_(layer.encoder_attn.sampling_offsets.weight)
+        nn.init.zeros_(layer.encoder_attn.sampling_offsets.bias)
+    chip = make_chips(((256, 256),))[0]
+    (look,), calls = listen(detector, lambda: detector.detect([chip], score_threshold=0.0, attention=True))
+    near = np.zeros((32, 32), np.bool_)
+    rows, columns = (np.mgrid[0:32, 0:32] + 0.5) * 8
+    for layer in calls.outputs[0].layers:
+        for x, y in layer.reference[0, :, :2].double().numpy():
+            reach = 1.5 * 32 + 4  # a bilinear sample of the coarsest level, stride 32, spreads over two of its cells
+            near |= (abs(columns - x) < reach) & (abs(rows - y) < reach)
+    assert look.attention.mass[~near].sum() == 0
+    assert look.attention.mass[near].sum() > 0.5
+    assert near.mean() < 0.5
+
+
+def samples(points: Sequence[tuple[float, float]], size: tuple[int, int], *, nearest: bool = False) -> Samples:
+    """One query of one chip that reads one level at ``points`` (columns, rows in cells, corner convention)."""
+    locations = torch.tensor(points, dtype=torch.float32) / torch.tensor([size[1], size[0]])
+    count = len(points)
+    return Samples(
+        locations.view(1, 1, count, 2), torch.full((1, 1, count), 1 / count), torch.zeros(count, dtype=torch.long),
+        (size,), nearest,
+    )  # fmt: skip
+
+
+ONE_QUERY = torch.ones(1, 1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("point", "cells"),
+    [
+        ((2.5, 1.5), {(1, 2): 1.0}),
+        ((3.0, 1.0), {(0, 2): 0.25, (0, 3): 0.25, (1, 2): 0.25, (1, 3): 0.25}),
+        ((2.75, 1.5), {(1, 2): 0.75, (1, 3): 0.25}),
+        ((0.0, 1.5), {(1, 0): 0.5}),
+        ((0.0, 0.0), {(0, 0): 0.25}),
+        ((5.0, 3.0), {(2, 4): 0.25}),
+        ((5.25, 2.5), {(2, 4): 0.25}),
+        ((-0.5, 1.5), {}),
+        ((1e9, -1e9), {}),
+        ((float("inf"), 1.5), {}),
+    ],
+)
+def test_a_sample_lands_on_known_cells(point: tuple[float, float], cells: dict[tuple[int, int], float]) -> None:
+    """Rows and columns told apart (3 x 5 cells); at a rim the rest falls outside."""
+    (level,) = splat([samples([point], (3, 5))], ONE_QUERY)
+    expected = np.zeros((3, 5))
+    for cell, share in cells.items():
+        expected[cell] = share
+    np.testing.assert_allclose(level[0].numpy(), expected, atol=1e-6)
+
+
+def test_discrete_samples_stay_inside() -> None:
+    (level,) = splat([samples([(-3.0, 1.2), (99.0, 99.0)], (3, 5), nearest=True)], ONE_QUERY)
+    assert level[0, 1, 0] == 0.5
+    assert level[0, 2, 4] == 0.5
+
+
+def test_nan_in_the_attention_alone_is_an_error(tmp_path: Path) -> None:
+    """The library's discrete sampling takes NaN for cell 0, so the logits stay finite and only the probe tells."""
+    detector = make_detector("rt_detr_v2 discrete", tmp_path)
+    with torch.no_grad():
+        detector.network.model.decoder.layers[-1].encoder_attn.sampling_offsets.bias[0] = torch.nan
+    chips = make_chips()
+    assert len(detector.detect(chips, score_threshold=0.0)) == 3
+    with pytest.raises(ModelError, match="attention is NaN"):
+        detector.detect(chips, score_threshold=0.0, attention=True)
+
+
+@pytest.mark.parametrize("where", ["location", "weight"])
+def test_nan_never_passes_as_a_place(where: str) -> None:
+    """Neither a NaN location nor a NaN weight becomes mass somewhere, or quietly none."""
+    seen = samples([(2.5, 1.5), (1.5, 1.5)], (3, 5))
+    broken = seen.locations if where == "location" else seen.weights
+    broken.view(-1)[0] = torch.nan
+    with pytest.raises(ModelError, match="NaN"):
+        AttentionRecord(samples=[seen]).maps([Placement(height=24, width=40)], None)
+
+
+def hooks_of(network: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in network.modules())
+
+
+@pytest.mark.parametrize("kind", ["rt_detr", "detr", "oriented"])
+def test_hooks_are_gone_after_use_and_after_a_failure(
+    kind: str, detectors: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, network = detectors[kind], network_of(detectors[kind])
+    before = hooks_of(network)
+    with watch(network, wanted=False):
+        assert hooks_of(network) == before
+    with watch(network):
+        assert hooks_of(network) > before
+    assert hooks_of(network) == before
+
+    def broken(*_args: Any, **_kwargs: Any) -> None:
+        raise RuntimeError("the forward pass broke")
+
+    last = [module for name, module in network.named_modules() if name.endswith("encoder_attn")][-1]
+    monkeypatch.setattr(last, "forward", broken)
+    with pytest.raises((ModelError, RuntimeError), match="the forward pass broke"):
+        detector.detect(make_chips(), score_threshold=0.0, attention=True)
+    assert hooks_of(network) == before
+
+
+def test_a_decoder_without_cross_attention_has_no_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detections as ever, no map; the one who asks for nothing but the map is told why there is none."""
+    detector = make_detector("rt_detr", tmp_path)
+    for layer in detector.network.model.decoder.layers:
+        layer.add_module("read_memory", layer.encoder_attn)
+        monkeypatch.setattr(type(layer), "encoder_attn", property(lambda self: self.read_memory), raising=False)
+        del layer._modules["encoder_attn"]
+    looks = detector.detect(make_chips(), score_threshold=0.0, attention=True)
+    assert [look.attention for look in looks] == [None] * 3
+    assert all(len(look.detections) for look in looks)
+    with pytest.raises(ModelError, match="no decoder cross-attention"):
+        attention_of(detector, make_chips()[0])
+
+
+def test_attention_of_one_chip(detectors: dict[str, Any]) -> None:
+    """The public function answers what a look answers."""
+    detector, chip = detectors["oriented"], make_chips()[0]
+    (look,) = detector.detect([chip], score_threshold=0.5, attention=True)
+    np.testing.assert_array_equal(attention_of(detector, chip).mass, look.attention.mass)
+
+
+def test_no_chips_no_maps(detectors: dict[str, Any]) -> None:
+    for kind in ("detr", "oriented"):
+        assert detectors[kind].detect([], score_threshold=0.0, attention=True) == []
+
+
+def test_queries_without_any_score_count_alike() -> None:
+    record = AttentionRecord(samples=[samples([(2.5, 1.5)], (3, 5))])
+    (seen,) = record.maps([Placement(height=24, width=40)], np.zeros((1, 1)))
+    assert seen is not None
+    assert seen.mass[1, 2] == pytest.approx(1)
