@@ -214,8 +214,10 @@ def _box(row: dict[str, Any]) -> FloatArray:
     if isinstance(rings, list) and rings and len(rings[0]) == 8:
         return corners_to_obb(np.array(rings[0], np.float64).reshape(1, 4, 2))
     if "rbox" in row:
-        return canonical_obb(np.array([row["rbox"]], np.float64))
+        cx, cy, width, height, angle_rad = row["rbox"]
+        return canonical_obb(np.array([[cx, cy, max(width, 0), max(height, 0), angle_rad]], np.float64))
     x, y, width, height = row["bbox"]
+    width, height = max(width, 0), max(height, 0)  # a negative side has no area, like one of zero
     return aabb_to_obb(np.array([[x, y, x + width, y + height]], np.float64))
 
 

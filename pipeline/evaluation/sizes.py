@@ -33,23 +33,27 @@ def oriented_ap50_by_size(
 ) -> dict[str, float]:
     """AP (first IoU threshold, all points) of the objects whose root area lies in each range of ``sizes``.
 
-    ``annotated`` and ``detected`` are the root areas behind ``found``. As in COCO's evaluator a detection that found an
-    object of another size is neither right nor wrong, and so is one of another size that found nothing.
-    """
+    ``annotated`` and ``detected`` are the root areas behind ``found``. See :func:`of_size`."""
     return {
         name: mean_over_classes([
-            area_under_curve(_of_size(matches, annotated, detected, low, high)) for matches in found.values()
+            area_under_curve(of_size(matches, annotated, detected, low, high)) for matches in found.values()
         ])
         for name, (low, high) in sizes.items()
     }  # fmt: skip
 
 
-def _of_size(matches: Matches, annotated: FloatArray, detected: FloatArray, low: float, high: float) -> Matches:
-    wanted = (annotated >= low) & (annotated < high)
+def of_size(matches: Matches, annotated: FloatArray, detected: FloatArray, low: float, high: float) -> Matches:
+    """The matches of the objects whose root area lies in [low, high].
+
+    As in COCO's evaluator a detection that found an object of another size is neither right nor wrong, and so is one
+    of another size that found nothing. (COCO lets a detection take an object of another size only when none of the
+    right size is free: where objects overlap, answers may differ.)
+    """
+    wanted = (annotated >= low) & (annotated <= high)
     own = detected[matches.detection]
     verdict = matches.verdict.copy()
     verdict[(verdict == RIGHT) & ~np.append(wanted, True)[matches.annotation]] = NEITHER
-    verdict[(verdict == WRONG) & ~((own >= low) & (own < high))[None]] = NEITHER
+    verdict[(verdict == WRONG) & ~((own >= low) & (own <= high))[None]] = NEITHER
     return replace(matches, verdict=verdict, targets=matches.targets[wanted[matches.targets]])
 
 

@@ -24,8 +24,9 @@ import numpy as np
 from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry import rotated_iou_pairs
-from pipeline.refine import Gain, Glance, Windows
+from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
+from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows
+from pipeline.refine import _too_close as too_close
 from pipeline.types import BoolArray, FloatArray, ModelCard
 
 EXHAUSTIVE_OVERLAP = 0.2
@@ -131,21 +132,35 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
 
 
 def oracle_gain(truth: Annotations) -> Gain:
-    """Gain of a window for who knows the truth: objects with their centre in it that the global look has not found,
-    per pixel. ``truth`` is in frame LATTICE; ignore regions are nothing to be found."""
+    """Gain of a window for who knows the truth (frame LATTICE): objects per pixel that the global look has not found,
+    that a crop of the window may show, and that no window chosen before shows. Ignore regions are nothing to be found.
+    """
     wanted = np.flatnonzero(~truth.ignore)
     boxes, class_ids = truth.boxes[wanted], truth.class_ids[wanted]
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
-        missed = boxes[~_found(boxes, class_ids, glance)]
-        x, y = missed[:, 0], missed[:, 1]
-        left, top, right, low = (windows.boxes[:, side, None] for side in range(4))
-        inside = (x >= left) & (x < right) & (y >= top) & (y < low)
-        pixels = (windows.boxes[:, 2] - windows.boxes[:, 0]) * (windows.boxes[:, 3] - windows.boxes[:, 1])
-        per_pixel: FloatArray = inside.sum(axis=1) / pixels
-        return per_pixel
+        shown = _shown(boxes[~_found(boxes, class_ids, glance)], glance, windows)
+        gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
+        while (left := np.where(free, shown.sum(axis=1) / windows.pixels, 0.0)).any():
+            best = int(left.argmax())
+            gains[best] = left[best]
+            shown &= ~shown[best]
+            free &= ~too_close(windows.boxes[best], windows.boxes)
+        return gains
 
     return gain
+
+
+def _shown(boxes: FloatArray, glance: Glance, windows: Windows) -> BoolArray:
+    """(N, M) whether a crop of the window would keep a box of the object: whole inside, and not too large for it (see
+    ``refine.crop_boxes``)."""
+    tile = np.array([glance.tile.x, glance.tile.y, glance.tile.x1, glance.tile.y1])
+    bounds = obb_to_aabb(boxes) + np.array([-1, -1, 1, 1]) * CROP_EDGE_PX
+    bounds = np.clip(bounds, np.tile(tile[:2], 2), np.tile(tile[2:], 2))  # the tile's sides need no distance
+    first, last = windows.boxes[:, None, :2], windows.boxes[:, None, 2:]
+    whole = ((bounds[None, :, :2] >= first) & (bounds[None, :, 2:] <= last)).all(axis=2)
+    small: BoolArray = np.sqrt(boxes[:, 2] * boxes[:, 3]) <= LARGEST_SHARE * (last - first).min(axis=2)
+    return whole & small
 
 
 def _found(boxes: FloatArray, class_ids: np.ndarray[tuple[int], np.dtype[np.int64]], glance: Glance) -> BoolArray:
