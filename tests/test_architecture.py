@@ -15,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster",),
-    "rasterio": ("raster", "raster_files", "raster_scene"),
+    "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
@@ -41,6 +41,7 @@ RANKS = (
         "raster",
         "raster_files",
         "raster_scene",
+        "heatmap",
         "storage",
         "tables",
         "exports",

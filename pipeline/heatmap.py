@@ -1,0 +1,102 @@
+"""Heat maps of where the detector looked: the attention of all tiles of a scene as one georeferenced COG.
+
+Part of rasterio's home, see :mod:`pipeline.raster_files`. Memory is bounded by a tile, never by the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.control import GroundControlPoint
+from rasterio.errors import RasterioError
+from rasterio.shutil import copy as copy_raster
+from rasterio.windows import Window as RasterioWindow
+
+from pipeline.cells import shares
+from pipeline.config import RasterConfig
+from pipeline.errors import StorageError
+from pipeline.raster_files import gdal_environment
+from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
+
+CELL_PX = 8
+"""Side of a pixel of the heat map, lattice pixels."""
+BLOCK_PX = 256
+DESCRIPTION = "decoder attention, 1 = spread evenly over the tile"
+
+
+def write_attention(
+    path: str | Path, maps: Iterable[tuple[Window, AttentionMap]], lattice: Lattice, scene: Scene
+) -> None:
+    """Write a float32 COG of ceil(lattice / 8) pixels, 8 lattice pixels each, with the scene's CRS and place.
+
+    ``maps`` pairs each tile's lattice window with its attention, in any order: where tiles overlap the larger value
+    stands. A pixel says how many times more attention it got than if the tile's had been spread evenly over it; NaN
+    (nodata) where no tile looked. A scene placed by ground control points hands on its points, a pixel scene nothing.
+    The file appears when it is complete. Raises StorageError when it cannot be written.
+    """
+    target = Path(path)
+    cells, part = target.with_name(f".{target.name}.cells"), target.with_name(f".{target.name}.part")
+    try:
+        with gdal_environment(RasterConfig(), ()):
+            with rasterio.open(cells, "w+", **_profile(lattice, scene)) as file:
+                file.set_band_description(1, DESCRIPTION)
+                if scene.crs_wkt is not None and scene.transform is None and scene.gcps:
+                    file.gcps = (_control_points(lattice, scene), rasterio.CRS.from_wkt(scene.crs_wkt))
+                for window, attention in maps:
+                    _add(file, window, attention)
+            copy_raster(cells, part, driver="COG", compress="DEFLATE", predictor="YES", blocksize=BLOCK_PX,
+                        bigtiff="IF_SAFER", overview_resampling="AVERAGE")  # fmt: skip
+        part.replace(target)
+    except (RasterioError, OSError) as error:
+        raise StorageError(f"{target} cannot be written ({error}); check the folder and the free space") from error
+    finally:
+        cells.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def heat(window: Window, attention: AttentionMap) -> tuple[NDArray[np.float32], int, int]:
+    """The pixels of the heat map that a tile touches, and the column and row of the first.
+
+    A pixel that the tile covers in part gets the mean over that part.
+    """
+    y_shares, covered_y = _axis(window.y, window.y1, attention.mass.shape[0])
+    x_shares, covered_x = _axis(window.x, window.x1, attention.mass.shape[1])
+    density = (y_shares @ attention.mass @ x_shares.T) / (covered_y[:, None] * covered_x)
+    return (density * window.pixels).astype(np.float32), window.x // CELL_PX, window.y // CELL_PX
+
+
+def _axis(start: int, end: int, cells: int) -> tuple[FloatArray, FloatArray]:
+    """Shares of the map's cells in the pixels that touch [start, end), and how much of each pixel it covers."""
+    edges = np.arange(start // CELL_PX, -(-end // CELL_PX) + 1, dtype=np.float64) * CELL_PX
+    return shares(np.linspace(start, end, cells + 1), edges), np.diff(np.clip(edges, start, end))
+
+
+def _add(file: Any, window: Window, attention: AttentionMap) -> None:
+    values, column, row = heat(window, attention)
+    area = RasterioWindow(column, row, values.shape[1], values.shape[0])
+    file.write(np.fmax(file.read(1, window=area), values), 1, window=area)
+
+
+def _profile(lattice: Lattice, scene: Scene) -> dict[str, Any]:
+    """An uncompressed file whose untouched blocks take no room, to be changed in place."""
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "count": 1, "dtype": "float32", "nodata": np.nan, "sparse_ok": True, "bigtiff": "IF_SAFER",
+        "width": -(-lattice.width // CELL_PX), "height": -(-lattice.height // CELL_PX),
+        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX,
+    }  # fmt: skip
+    if scene.crs_wkt is not None and scene.transform is not None:
+        a, b, c, d, e, f = scene.transform
+        x, y = lattice.scale_x * CELL_PX, lattice.scale_y * CELL_PX
+        profile |= {"crs": scene.crs_wkt, "transform": rasterio.Affine(a * x, b * y, c, d * x, e * y, f)}
+    return profile
+
+
+def _control_points(lattice: Lattice, scene: Scene) -> list[GroundControlPoint]:
+    """The scene's points at their place in the heat map."""
+    x, y = lattice.scale_x * CELL_PX, lattice.scale_y * CELL_PX
+    return [GroundControlPoint(row=p.row / y, col=p.column / x, x=p.x, y=p.y) for p in scene.gcps]
