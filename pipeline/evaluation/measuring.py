@@ -18,8 +18,8 @@ from pipeline.detectors import resolve_weights
 from pipeline.detectors.base import Detector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data import EvaluationData
-from pipeline.evaluation.oriented import Annotations
-from pipeline.evaluation.strategies import Strategy, oracle_gain
+from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
+from pipeline.evaluation.strategies import Strategy, exhaustive, oracle_gain, scores_of
 from pipeline.executors import LocalExecutor
 from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners, scene_to_lattice
 from pipeline.ledger import Account, account
@@ -66,22 +66,45 @@ def measure(
     SceneError for an image that cannot be read.
     """
     for number, (name, path) in enumerate(data.images.items()):
+        view = View(uri=str(path), truth=data.truth[name], classes=data.classes)
         for strategy in strategies:
             detector = detector_of(strategy)
+            if strategy.omniscient and view.reachable is None:
+                view = replace(view, reachable=reachable(view, exhaustive(strategy.config, detector.card), detector))
             if number == 0:
-                look(strategy, str(path), data.truth[name], data.classes, detector)
-            tries = [look(strategy, str(path), data.truth[name], data.classes, detector) for _ in range(repeats)]
+                look(strategy, view, detector)
+            tries = [look(strategy, view, detector) for _ in range(repeats)]
             best = min(tries, key=lambda one: one.seconds)
             yield name, strategy.name, replace(best, cpu_seconds=min(one.cpu_seconds for one in tries))
 
 
-def look(strategy: Strategy, uri: str, truth: Annotations, classes: Sequence[str], detector: Detector) -> Measurement:
-    """One strategy on one image, truth in scene pixels."""
-    config, card = strategy.config, detector.card
-    screened = screen(prepare(uri, config, card, None), config, card)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """One image, and what is known of it."""
+
+    uri: str
+    truth: Annotations
+    """Scene pixels, classes of the data."""
+    classes: tuple[str, ...]
+    reachable: FloatArray | None = None
+    """(M,) the score that each annotation gets at full resolution; for omniscient strategies."""
+
+
+def reachable(view: View, whole: Strategy, detector: Detector) -> FloatArray:
+    """(M,) the score that ``whole`` gives each annotated object."""
+    return scores_of(view.truth.boxes, view.truth.class_ids, look(whole, view, detector).detections)
+
+
+def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
+    """One strategy on one image."""
+    config, card, classes = strategy.config, detector.card, view.classes
+    screened = screen(prepare(view.uri, config, card, None), config, card)
     lattice = screened.prepared.lattice
-    on_lattice = to_lattice(truth, lattice)
-    gain = oracle_gain(by_model(on_lattice, classes, card)) if strategy.omniscient else None
+    on_lattice = to_lattice(view.truth, lattice)
+    gain = None
+    if strategy.omniscient:
+        assert view.reachable is not None, "measured before"
+        gain = oracle_gain(by_model(on_lattice, classes, card), view.reachable)
     executor = LocalExecutor(lambda: detector, gain=gain)
     run = Run(config=config, card=card, executor=executor, aoi=None, say=lambda _: None)
     results, found, seconds, cpu_seconds = _timed(screened, run)
@@ -127,11 +150,10 @@ def by_annotation(detections: Detections, classes: Sequence[str], card: ModelCar
 
 
 def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Annotations:
-    """The annotations' class numbers → the model's; what the model does not know is left out."""
-    number = np.array([card.classes.index(name) if name in card.classes else -1 for name in classes], np.int64)
-    keep = ~truth.ignore
-    keep[keep] = number[truth.class_ids[keep]] >= 0
-    return Annotations(truth.boxes[keep], number[truth.class_ids[keep]], truth.ignore[keep])
+    """The annotations' class numbers → the model's; what the model does not know becomes an ignore region."""
+    known = [card.classes.index(name) if name in card.classes else EVERY_CLASS for name in classes]
+    class_ids = np.array([*known, EVERY_CLASS], np.int64)[truth.class_ids]  # the last answers for EVERY_CLASS, -1
+    return Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
 
 
 def seam_distance(centres: FloatArray, screened: ScreenedScene) -> FloatArray:

@@ -5,7 +5,8 @@ Every strategy is the product's own path with other settings, so what is measure
 ==================  ===================================================================================================
 ``global``          one look at each tile, shrunk by ``tiling.global_factor``
 a selector          the same and a second look, chosen by it, at each budget; ``random`` once for each seed
-``oracle``          the second look chosen by who knows the truth: what any choice of crops could reach
+``oracle``          the second look chosen by who knows the truth, and what the detector finds of it at full
+                    resolution: what any choice of crops could reach
 ``exhaustive``      every pixel at lattice resolution, in tiles of the network's size with 20 % overlap
 ``larger``          one look at each tile, shrunk less: as many pixels as the global look and the budget together;
                     and once more, not shrunk at all
@@ -27,7 +28,7 @@ from pipeline.evaluation.oriented import Annotations
 from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
 from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows
 from pipeline.refine import _too_close as too_close
-from pipeline.types import BoolArray, FloatArray, ModelCard
+from pipeline.types import BoolArray, Detections, FloatArray, IntArray, ModelCard
 
 EXHAUSTIVE_OVERLAP = 0.2
 """Of the tile's side, as slicing libraries have it by default."""
@@ -106,10 +107,16 @@ def make_strategies(
 
 def _alone(kind: str, shared: RunConfig, card: ModelCard) -> Strategy:
     if kind == "exhaustive":
-        halo_px = round(EXHAUSTIVE_OVERLAP * card.input_px)
-        tiling = replace(shared.tiling, global_factor=1.0, tile_px=card.input_px, halo_px=halo_px, halo_m=None)
-        return Strategy(kind=kind, config=replace(shared, tiling=tiling))
+        return exhaustive(shared, card)
     return Strategy(kind=kind, config=shared, queries=None if kind == "global" else MANY_QUERIES)
+
+
+def exhaustive(shared: RunConfig, card: ModelCard) -> Strategy:
+    """The strategy ``exhaustive`` of a run's other settings."""
+    halo_px = round(EXHAUSTIVE_OVERLAP * card.input_px)
+    tiling = replace(shared.tiling, global_factor=1.0, tile_px=card.input_px, halo_px=halo_px, halo_m=None)
+    config = replace(shared, tiling=tiling, refine=replace(shared.refine, selector="none"))
+    return Strategy(kind="exhaustive", config=config)
 
 
 def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> list[Strategy]:
@@ -131,17 +138,20 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
     ]
 
 
-def oracle_gain(truth: Annotations) -> Gain:
-    """Gain of a window for who knows the truth (frame LATTICE): objects per pixel that the global look has not found,
-    that a crop of the window may show, and that no window chosen before shows. Ignore regions are nothing to be found.
+def oracle_gain(truth: Annotations, reachable: FloatArray) -> Gain:
+    """Gain of a window for who knows the truth (frame LATTICE): what the scores of true objects rise by, per pixel.
+
+    ``reachable`` (M,) is the score that each object gets at full resolution, 0 for what is missed there too; see
+    :func:`scores_of`. An object counts in the window that shows it first; ignore regions are nothing to be found.
     """
     wanted = np.flatnonzero(~truth.ignore)
-    boxes, class_ids = truth.boxes[wanted], truth.class_ids[wanted]
+    boxes, class_ids, best_score = truth.boxes[wanted], truth.class_ids[wanted], reachable[wanted]
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
-        shown = _shown(boxes[~_found(boxes, class_ids, glance)], glance, windows)
+        rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
+        shown = _shown(boxes, glance, windows)
         gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
-        while (left := np.where(free, shown.sum(axis=1) / windows.pixels, 0.0)).any():
+        while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
             best = int(left.argmax())
             gains[best] = left[best]
             shown &= ~shown[best]
@@ -163,10 +173,10 @@ def _shown(boxes: FloatArray, glance: Glance, windows: Windows) -> BoolArray:
     return whole & small
 
 
-def _found(boxes: FloatArray, class_ids: np.ndarray[tuple[int], np.dtype[np.int64]], glance: Glance) -> BoolArray:
-    """(M,) objects that a detection of their class overlaps by FOUND_IOU."""
-    seen = glance.detections
+def scores_of(boxes: FloatArray, class_ids: IntArray, seen: Detections) -> FloatArray:
+    """(M,) the best score among the detections of an object's class that overlap it by FOUND_IOU; 0 for none."""
     i, j = np.nonzero(class_ids[:, None] == seen.class_ids[None])
-    found = np.zeros(len(boxes), np.bool_)
-    np.logical_or.at(found, i, rotated_iou_pairs(boxes[i], seen.boxes[j]) >= FOUND_IOU)
-    return found
+    found = rotated_iou_pairs(boxes[i], seen.boxes[j]) >= FOUND_IOU
+    scores = np.zeros(len(boxes))
+    np.maximum.at(scores, i[found], seen.scores[j[found]])
+    return scores

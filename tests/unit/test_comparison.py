@@ -101,20 +101,23 @@ class TestStrategies:
         with pytest.raises(ConfigError, match=said):
             make_strategies(kinds, budgets, config, CARD)
 
-    def test_the_oracle_counts_what_was_missed(self) -> None:
-        """Three objects, the last one found. Windows: over the first; over the first and the second, taken before it;
-        over the found one; too tight around the second."""
+    def test_the_oracle_counts_what_scores_rise_by(self) -> None:
+        """Three objects, the last one seen with 0.2. Windows: over the first; over the first and the second, so taken
+        before it; over the third; too tight around the second."""
         boxes = np.array([[31.0, 10, 8, 4, 0], [50, 10, 8, 4, 0], [90, 10, 8, 4, 0]])
         seen = Detections(boxes[2:], np.array([0.2]), np.zeros(1, np.int64), Frame.LATTICE)
         glance = Glance(tile=Window(x=0, y=0, width=100, height=20), factor=2.0, attention=None, detections=seen)
         rows = np.array([[0, 0, 40, 20], [22, 0, 62, 20], [80, 0, 100, 20], [43, 0, 79, 20]])
         windows = Windows(boxes=rows, intensity=np.zeros(4), entropy=np.zeros(4))
         known = Annotations(boxes, np.zeros(3, np.int64), np.zeros(3, np.bool_))
-        np.testing.assert_allclose(oracle_gain(known)(glance, windows), [0, 2 / 800, 0, 0])
+        reachable = np.array([0.9, 0.7, 0.8])
+        np.testing.assert_allclose(oracle_gain(known, reachable)(glance, windows), [0, 1.6 / 800, 0.6 / 400, 0])
         other = replace(glance, detections=replace(seen, class_ids=np.array([1])))
-        np.testing.assert_allclose(oracle_gain(known)(other, windows), [0, 2 / 800, 1 / 400, 0])
+        np.testing.assert_allclose(oracle_gain(known, reachable)(other, windows), [0, 1.6 / 800, 0.8 / 400, 0])
+        lost = np.array([0.9, 0.7, 0.1])  # a crop would rather do harm
+        np.testing.assert_allclose(oracle_gain(known, lost)(glance, windows), [0, 1.6 / 800, 0, 0])
         ignored = replace(known, ignore=np.array([False, True, True]))
-        np.testing.assert_allclose(oracle_gain(ignored)(glance, windows), [1 / 800, 0, 0, 0])
+        np.testing.assert_allclose(oracle_gain(ignored, reachable)(glance, windows), [0.9 / 800, 0, 0, 0])
 
 
 def separate(generator: np.random.Generator) -> tuple[Detections, Annotations]:
