@@ -79,7 +79,7 @@ def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str
         resamples=experiment.resamples,
     )
     report = compare(strategies, measured, list(data.truth.values()), judging)
-    report["notes"] = list(data.notes)
+    report["notes"] = [*data.notes, *unspent(report["strategies"])]
     report["setting"] = _setting(experiment, base)
     if experiment.command:
         report["command"] = experiment.command
@@ -89,6 +89,15 @@ def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str
             found = {image: m.detections for image, m in zip(data.images, one, strict=True)}
             write_submission(found, data.classes, experiment.out / "dota" / name)
     return report
+
+
+def unspent(rows: Mapping[str, Any]) -> list[str]:
+    """A sentence for every strategy whose budget did not pay for a single crop."""
+    return [
+        f"{family} took no crop: none fits its budget (smaller --refine.scales cost less), or it saw no reason"
+        for family, row in rows.items()
+        if row["budget"] is not None and row["kind"] != "larger" and row["crops_per_image"] == 0
+    ]
 
 
 def first_images(data: EvaluationData, count: int) -> EvaluationData:

@@ -19,7 +19,7 @@ from pipeline.detectors.base import Detector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
-from pipeline.evaluation.strategies import Strategy, exhaustive, oracle_gain, scores_of
+from pipeline.evaluation.strategies import Strategy, exhaustive, fitted, oracle_gain, scores_of
 from pipeline.executors import LocalExecutor
 from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners, scene_to_lattice
 from pipeline.ledger import Account, account
@@ -97,9 +97,10 @@ def reachable(view: View, whole: Strategy, detector: Detector) -> FloatArray:
 
 def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
     """One strategy on one image."""
-    config, card, classes = strategy.config, detector.card, view.classes
+    card, classes = detector.card, view.classes
+    lattice = prepare(view.uri, strategy.config, card, None).lattice
+    config = fitted(strategy, lattice, card)
     screened = screen(prepare(view.uri, config, card, None), config, card)
-    lattice = screened.prepared.lattice
     on_lattice = to_lattice(view.truth, lattice)
     gain = None
     if strategy.omniscient:

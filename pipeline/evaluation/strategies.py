@@ -7,7 +7,8 @@ Every strategy is the product's own path with other settings, so what is measure
 a selector          the same and a second look, chosen by it, at each budget; ``random`` once for each seed
 ``oracle``          the second look chosen by who knows the truth, and what the detector finds of it at full
                     resolution: what any choice of crops could reach
-``exhaustive``      every pixel at lattice resolution, in tiles of the network's size with 20 % overlap
+``exhaustive``      every pixel at lattice resolution, in tiles with 20 % overlap: the cheapest full cover of each image
+                    by tiles of half to the whole of the network's size
 ``larger``          one look at each tile, shrunk less: as many pixels as the global look and the budget together;
                     and once more, not shrunk at all
 ``queries600``      ``global`` with 600 queries in place of the network's own number
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -28,7 +29,8 @@ from pipeline.evaluation.oriented import Annotations
 from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
 from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows
 from pipeline.refine import _too_close as too_close
-from pipeline.types import BoolArray, Detections, FloatArray, IntArray, ModelCard
+from pipeline.tiling import plan_tiles
+from pipeline.types import BoolArray, Detections, FloatArray, IntArray, Lattice, ModelCard
 
 EXHAUSTIVE_OVERLAP = 0.2
 """Of the tile's side, as slicing libraries have it by default."""
@@ -112,11 +114,31 @@ def _alone(kind: str, shared: RunConfig, card: ModelCard) -> Strategy:
 
 
 def exhaustive(shared: RunConfig, card: ModelCard) -> Strategy:
-    """The strategy ``exhaustive`` of a run's other settings."""
-    halo_px = round(EXHAUSTIVE_OVERLAP * card.input_px)
-    tiling = replace(shared.tiling, global_factor=1.0, tile_px=card.input_px, halo_px=halo_px, halo_m=None)
+    """The strategy ``exhaustive`` of a run's other settings, in tiles of the network's size until it is fitted."""
+    tiling = replace(shared.tiling, global_factor=1.0, **_overlapping(card.input_px), halo_m=None)
     config = replace(shared, tiling=tiling, refine=replace(shared.refine, selector="none"))
     return Strategy(kind="exhaustive", config=config)
+
+
+def fitted(strategy: Strategy, lattice: Lattice, card: ModelCard) -> RunConfig:
+    """The strategy's settings for one image: of ``exhaustive`` the tile that covers it with the fewest pixels.
+
+    Sides are multiples of 32 px, which networks pad to; of two that cost the same, the larger has fewer seams.
+    """
+    if strategy.kind != "exhaustive":
+        return strategy.config
+    sides = range(card.input_px // 64 * 32, card.input_px + 1, 32)
+    best = min(reversed(sides), key=lambda side: _cover_px(lattice, side)) if len(sides) else card.input_px
+    return replace(strategy.config, tiling=replace(strategy.config.tiling, **_overlapping(max(32, best))))
+
+
+def _overlapping(side: int) -> dict[str, Any]:
+    return {"tile_px": side, "halo_px": round(EXHAUSTIVE_OVERLAP * side)}
+
+
+def _cover_px(lattice: Lattice, side: int) -> int:
+    tiles = plan_tiles(lattice, max(32, side), round(EXHAUSTIVE_OVERLAP * max(32, side)))
+    return sum(tile.window.pixels for tile in tiles)
 
 
 def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> list[Strategy]:

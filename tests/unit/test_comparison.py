@@ -39,10 +39,11 @@ from pipeline.evaluation.oriented import (
 )
 from pipeline.evaluation.plot import plot_comparison
 from pipeline.evaluation.sizes import of_size, recall_by_seam_distance, root_areas
-from pipeline.evaluation.strategies import STRATEGIES, Strategy, make_strategies, oracle_gain
+from pipeline.evaluation.strategies import STRATEGIES, Strategy, fitted, make_strategies, oracle_gain
 from pipeline.geometry import canonical_obb
 from pipeline.refine import Glance, Windows
 from pipeline.synth.oracle import OracleDetector, oracle_card
+from pipeline.tiling import plan_tiles
 from pipeline.types import Chip, Detections, FloatArray, Frame, Lattice, Look, ModelCard, Window
 
 CARD = replace(oracle_card(np.zeros((0, 5)), ("plane",)), input_px=128)
@@ -76,6 +77,22 @@ class TestStrategies:
         assert made["oracle@1"].config.refine.budget == 1
         assert made["queries600"].queries == 600
         assert len({one.family for one in made.values()}) == len(made) - 2, "seeds are one family"
+
+    def test_exhaustive_is_the_cheapest_cover(self) -> None:
+        """Of 1280 px by tiles of 320 to 640 px: 3 x 3 of 512, not 3 x 3 of 640 and not 4 x 4 of 416; what fits into one
+        tile is one look; a scene takes what covers it best."""
+        card = replace(CARD, input_px=640)
+        strategy = make_strategies(["exhaustive"], (), base(), card)[0]
+        for width, height, side in ((1280, 1280, 512), (640, 512, 640), (2201, 871, 544)):
+            lattice = Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=None)
+            tiling = fitted(strategy, lattice, card).tiling
+            assert (tiling.tile_px, tiling.halo_px) == (side, round(0.2 * side))
+            cost = sum(tile.window.pixels for tile in plan_tiles(lattice, side, round(0.2 * side)))
+            for other in range(320, 641, 32):
+                assert cost <= sum(t.window.pixels for t in plan_tiles(lattice, other, round(0.2 * other)))
+        assert fitted(strategy, LATTICE, replace(card, input_px=32)).tiling.tile_px == 32
+        plain = make_strategies(["global"], (), base(), card)[0]
+        assert fitted(plain, LATTICE, card) == plain.config
 
     def test_larger_spends_the_budget_in_one_look(self) -> None:
         """(tile / factor)² = (1 + budget) (tile / global factor)²; the last is not shrunk at all."""
@@ -321,7 +338,7 @@ class TestMeasuring:
         assert one["oracle@0.75"].network_px == 256 * 192 + 3 * 128 * 96
         assert (one["oracle@0.75"].crops, one["oracle@0.75"].tiles_refined, one["global"].crops) == (3, 1, 0)
         assert one["larger@3"].network_px == 512 * 384
-        assert one["exhaustive"].network_px == 6 * 256 * 256
+        assert one["exhaustive"].network_px == 6 * 224 * 224
         assert one["larger@0.75"].network_px == pytest.approx(1.75 * 256 * 192, rel=0.01)
         assert all(m.seconds > 0 and m.detections.frame == Frame.SCENE for m in one.values())
         assert np.isinf(one["global"].seam_px).all(), "one tile has no seam"
@@ -338,10 +355,9 @@ class TestMeasuring:
         assert rows["global"]["false_positives_per_image"] == 0
 
     def test_distance_to_the_nearest_seam(self, tmp_path: Path) -> None:
-        """512 px in tiles of 256 with 51 px of overlap: cores meet in the middle of the overlaps."""
-        strategies, one = self.measured(tmp_path, ("exhaustive",), 1.0)
-        assert strategies[0].config.tiling.halo_px == 51
-        seams_x, seams_y = np.array([(205 + 256) / 2, (256 + 256 + 205) / 2]) // 1, np.array([(128 + 256) / 2])
+        """Tiles of 224 px start at 0, 179, 288 and at 0, 160: cores meet in the middle of the overlaps."""
+        _, one = self.measured(tmp_path, ("exhaustive",), 1.0)
+        seams_x, seams_y = np.array([(179 + 224) // 2, (288 + 179 + 224) // 2]), np.array([(160 + 224) / 2])
         boxes = np.concatenate([self.big, self.small])
         expected = [min(np.abs(x - seams_x).min(), np.abs(y - seams_y).min()) for x, y in boxes[:, :2]]
         np.testing.assert_allclose(one["exhaustive"].seam_px, expected)
