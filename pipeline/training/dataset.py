@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from pipeline.types import BoolArray, ByteArray, FloatArray
 
 SMALLEST_KEPT_PX = 2.0
 """Boxes with a shorter side after scaling are dropped."""
+MOST_OVERHANG = 0.35
+"""Centres of tiles keep at least this share of a tile's side from the scene's edges: black teaches nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,7 @@ class TileSampler:
         """One (size, size, 3) uint8 tile and its truth."""
         scene = self._scenes[random.choice(len(self._scenes), p=self._weights_all)]
         pose = draw_pose(self._centre(scene, size, random), self._config, random)
+        pose = replace(pose, centre=pull_in(pose.centre, scene.pixels.shape, MOST_OVERHANG * size / pose.scale))
         pixels = warp_pixels(scene.pixels, pose, size)
         truth = Annotations(warp_boxes(scene.truth.boxes, pose, size), scene.truth.class_ids, scene.truth.ignore)
         truth = truth[near_tile(truth.boxes, size)]
@@ -82,6 +85,13 @@ class TileSampler:
         drawn = [self.tile(size, random) for _ in range(tiles)]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in drawn]))
         return Batch(pixels, tuple(to_target(truth, size) for _, truth in drawn))
+
+
+def pull_in(centre: FloatArray, shape: tuple[int, ...], margin: float) -> FloatArray:
+    """``centre`` (x, y) at least ``margin`` pixels from the edges of a scene of ``shape``, else in its middle."""
+    size = np.array([shape[1], shape[0]], np.float64)
+    margins = np.minimum(margin, size / 2)
+    return np.clip(centre, margins, size - margins)
 
 
 def near_tile(boxes: FloatArray, size: int) -> BoolArray:

@@ -25,7 +25,7 @@ from pipeline.training.augment import (
     warp_boxes,
     warp_pixels,
 )
-from pipeline.training.dataset import TileSampler, to_target
+from pipeline.training.dataset import TileSampler, pull_in, to_target
 from pipeline.training.dota import read_dota
 from pipeline.training.prepare import prepare_harbour, prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
 from pipeline.training.scenes import Annotations, TrainingScene, load_scenes
@@ -115,6 +115,18 @@ def test_batches_are_functions_of_the_seed() -> None:
     assert first.pixels.equal(second.pixels)
     assert first.targets[0].boxes.equal(second.targets[0].boxes)
     assert not first.pixels.equal(other.pixels)
+
+
+def test_tiles_of_small_scenes_are_not_mostly_black() -> None:
+    """Objects in the corners of a scene hardly larger than a tile: the tile hangs over by little."""
+    assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 30.0).tolist() == [30, 70]
+    assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 80.0).tolist() == [80, 50]
+    corners = np.array([[12.0, 12, 16, 8, 0], [228, 12, 16, 8, 0], [12, 228, 16, 8, 0]])
+    config = AugmentConfig(scale_range=(1.0, 1.0), quarter_turns=True, paste_mean=0, light=0, object_share=1.0)
+    sampler = TileSampler([([scene_with(corners)], 1.0)], config)
+    tiles = [sampler.tile(192, default_rng(seed)) for seed in range(12)]
+    assert min((pixels.max(-1) > 0).mean() for pixels, _ in tiles) > 0.7
+    assert all(len(truth) for _, truth in tiles)
 
 
 def test_ignored_and_cut_objects_count_nowhere() -> None:
