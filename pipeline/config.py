@@ -175,6 +175,14 @@ class OutputConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Things that are written on request."""
+
+    attention: bool = False
+    """Also write where the detector looked: attention.tif, a georeferenced heat map, one pixel per 8 lattice pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """Which machines do the work, and how patient to be with them. Changes no result, except the thread count."""
 
@@ -231,6 +239,8 @@ class RunConfig:
     """How detections are merged."""
     output: OutputConfig = field(default_factory=OutputConfig)
     """What is written."""
+    export: ExportConfig = field(default_factory=ExportConfig)
+    """What is written on request."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the work is done."""
 
@@ -242,7 +252,7 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
     settings = asdict(config)
     threads = settings.pop("cluster")["threads"]
-    for key in ("scene", "out", "executor", "dry_run", "weights"):
+    for key in ("scene", "out", "executor", "dry_run", "weights", "export"):
         settings.pop(key)
     settings["threads"] = threads
     return settings

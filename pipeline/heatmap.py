@@ -5,9 +5,11 @@ Part of rasterio's home, see :mod:`pipeline.raster_files`. Memory is bounded by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import rasterio
@@ -29,34 +31,68 @@ BLOCK_PX = 256
 DESCRIPTION = "decoder attention, 1 = spread evenly over the tile"
 
 
+class HeatMap:
+    """A float32 COG of ceil(lattice / 8) pixels, 8 lattice pixels each, with the scene's CRS and place.
+
+    A pixel says how many times more attention it got than if the tile's had been spread evenly over it; NaN (nodata)
+    where no tile looked. A scene placed by ground control points hands on its points, a pixel scene nothing.
+    A context manager: the file appears when the block is left without an error. Raises StorageError when it cannot be
+    written.
+    """
+
+    def __init__(self, path: str | Path, lattice: Lattice, scene: Scene) -> None:
+        self._target = Path(path)
+        self._cells = self._target.with_name(f".{self._target.name}.cells")
+        self._part = self._target.with_name(f".{self._target.name}.part")
+        self._lattice, self._scene = lattice, scene
+        self._file: Any = None
+
+    def __enter__(self) -> Self:
+        with self._writing():
+            self._file = rasterio.open(self._cells, "w+", **_profile(self._lattice, self._scene))
+            self._file.set_band_description(1, DESCRIPTION)
+            if self._scene.crs_wkt is not None and self._scene.transform is None and self._scene.gcps:
+                crs = rasterio.CRS.from_wkt(self._scene.crs_wkt)
+                self._file.gcps = (_control_points(self._lattice, self._scene), crs)
+        return self
+
+    def add(self, window: Window, attention: AttentionMap) -> None:
+        """The attention over a tile's lattice window. In any order: where tiles overlap the larger value stands."""
+        with self._writing():
+            _add(self._file, window, attention)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._writing():
+                self._file.close()
+                if error is None:
+                    copy_raster(self._cells, self._part, driver="COG", compress="DEFLATE", predictor="YES",
+                                blocksize=BLOCK_PX, bigtiff="IF_SAFER", overview_resampling="AVERAGE")  # fmt: skip
+                    self._part.replace(self._target)
+        finally:
+            self._cells.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with gdal_environment(RasterConfig(), ()):
+                yield
+        except (RasterioError, OSError) as error:
+            raise StorageError(
+                f"{self._target} cannot be written ({error}); check the folder and the free space"
+            ) from error
+
+
 def write_attention(
     path: str | Path, maps: Iterable[tuple[Window, AttentionMap]], lattice: Lattice, scene: Scene
 ) -> None:
-    """Write a float32 COG of ceil(lattice / 8) pixels, 8 lattice pixels each, with the scene's CRS and place.
-
-    ``maps`` pairs each tile's lattice window with its attention, in any order: where tiles overlap the larger value
-    stands. A pixel says how many times more attention it got than if the tile's had been spread evenly over it; NaN
-    (nodata) where no tile looked. A scene placed by ground control points hands on its points, a pixel scene nothing.
-    The file appears when it is complete. Raises StorageError when it cannot be written.
-    """
-    target = Path(path)
-    cells, part = target.with_name(f".{target.name}.cells"), target.with_name(f".{target.name}.part")
-    try:
-        with gdal_environment(RasterConfig(), ()):
-            with rasterio.open(cells, "w+", **_profile(lattice, scene)) as file:
-                file.set_band_description(1, DESCRIPTION)
-                if scene.crs_wkt is not None and scene.transform is None and scene.gcps:
-                    file.gcps = (_control_points(lattice, scene), rasterio.CRS.from_wkt(scene.crs_wkt))
-                for window, attention in maps:
-                    _add(file, window, attention)
-            copy_raster(cells, part, driver="COG", compress="DEFLATE", predictor="YES", blocksize=BLOCK_PX,
-                        bigtiff="IF_SAFER", overview_resampling="AVERAGE")  # fmt: skip
-        part.replace(target)
-    except (RasterioError, OSError) as error:
-        raise StorageError(f"{target} cannot be written ({error}); check the folder and the free space") from error
-    finally:
-        cells.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+    """Write the :class:`HeatMap` of ``maps``, each tile's lattice window with its attention."""
+    with HeatMap(path, lattice, scene) as heat_map:
+        for window, attention in maps:
+            heat_map.add(window, attention)
 
 
 def heat(window: Window, attention: AttentionMap) -> tuple[NDArray[np.float32], int, int]:

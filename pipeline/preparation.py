@@ -111,6 +111,7 @@ def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> Scree
         batch=config.detector.batch,
         global_factor=config.tiling.global_factor,
         refine=config.refine,
+        export_attention=config.export.attention,
     )
     blocks = plan_blocks(tiles, scene, lattice, config.tiling.block_mpx)
     return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=skipped, blocks=blocks)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
 from pipeline.exports import read_aoi
+from pipeline.heatmap import HeatMap
 from pipeline.ledger import Account, account
 from pipeline.nms import merge
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
@@ -146,11 +150,13 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     prepared = prepare(uri, run.config, run.card, run.aoi)
     screened = screen(prepared, run.config, run.card)
     clock.lap("plan")
-    results = _map(screened, run)
-    clock.lap("detect")
-    detections = inside(merge_run(results.detections, run), prepared)
-    clock.lap("merge")
-    return _publish(uri, screened, results, detections, run, clock)
+    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+        extra = Path(folder)
+        results = _map(screened, run, extra)
+        clock.lap("detect")
+        detections = inside(merge_run(results.detections, run), prepared)
+        clock.lap("merge")
+        return _publish(uri, screened, results, detections, run, clock, extra)
 
 
 def detections_of(
@@ -166,13 +172,23 @@ def detections_of(
     return table, screened.prepared.scene.crs_wkt, results.failures
 
 
-def _map(screened: ScreenedScene, run: Run) -> Account:
-    """All blocks through the executor, and the account of what became of every tile."""
+def _map(screened: ScreenedScene, run: Run, extra: Path | None = None) -> Account:
+    """All blocks through the executor, and the account of what became of every tile.
+
+    The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
+    """
     prepared = screened.prepared
     outcomes = []
-    with Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)) as progress:
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)))
+        heat_map = None
+        if extra is not None and run.config.export.attention:
+            heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
         for outcome in run.executor.map(screened.plan, screened.blocks):
-            outcomes.append(outcome)
+            if heat_map is not None:
+                for window, attention in outcome.attention:
+                    heat_map.add(window, attention)
+            outcomes.append(replace(outcome, attention=()))
             found = sum(len(done.detections) for done in outcome.done)
             progress.tick(len(outcome.done), len(outcome.failed), found)
     return account(screened.tiles, outcomes)
@@ -238,9 +254,15 @@ def run_identity(screened: ScreenedScene, run: Run, thumbnail: ByteArray) -> Ide
 
 
 def _publish(
-    uri: str, screened: ScreenedScene, results: Account, detections: Detections, run: Run, clock: _Clock
+    uri: str,
+    screened: ScreenedScene,
+    results: Account,
+    detections: Detections,
+    run: Run,
+    clock: _Clock,
+    extra: Path,
 ) -> SceneReport:
-    """Write everything to a staging folder, then publish the folder in one move."""
+    """Write everything to a staging folder, with what lies in ``extra``, then publish the folder in one move."""
     scene, config = screened.prepared.scene, run.config
     failed = len(results.failures)
     over = failed > config.output.max_failed_tiles
@@ -255,6 +277,8 @@ def _publish(
             if config.output.preview_px:
                 picture, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, config.output.preview_px)
                 write_preview(detections, results.crops, picture, screened, folder / "preview.png")
+            for file in extra.iterdir():
+                shutil.move(file, folder / file.name)
         clock.lap("write")
         exit_code = EXIT_TILES_FAILED if over else EXIT_OK
         ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}

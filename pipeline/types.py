@@ -387,3 +387,5 @@ class BlockOutcome:
     """Tiles with at least one crop."""
     network_px: int = 0
     """Pixels that went through the network, both looks together."""
+    attention: tuple[tuple[Window, AttentionMap], ...] = ()
+    """Where the global look at each tile looked, when the run exports it."""

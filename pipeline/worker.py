@@ -23,6 +23,7 @@ from pipeline.refine import Gain
 from pipeline.resampling import resample
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.types import (
+    AttentionMap,
     Block,
     BlockOutcome,
     BoolArray,
@@ -57,6 +58,7 @@ class ScenePlan:
     batch: int
     global_factor: float = 1.0
     refine: RefineConfig = field(default_factory=RefineConfig)
+    export_attention: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,8 @@ class TileWorker:
         )  # fmt: skip
         tiles = [tile for tile in block.tiles if pixels.chip(tile.window)[1].any()]
         chips = [_shrunk(pixels.as_chip(tile.window), plan.global_factor) for tile in tiles]
-        looks = self._look(chips, plan.batch, second.lowest_score, second.attention)
+        attention = second.attention or plan.export_attention
+        looks = self._look(chips, plan.batch, second.lowest_score, attention)
         views = [
             TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan.lattice, pixels))
             for tile, look in zip(tiles, looks, strict=True)
@@ -172,6 +175,7 @@ class TileWorker:
             notes=tuple(self.notes),
             crops=tuple(crops),
             tiles_refined=len({crop.row for crop in crops}),
+            attention=_maps(views) if plan.export_attention else (),
             network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
         )
 
@@ -206,6 +210,11 @@ class TileWorker:
                 self.notes.append(f"batch of {len(chips)} split after {type(error).__name__}: {one_sentence(error)}")
             first = self._look_at(chips[:middle], score_threshold, attention)
             return first + self._look_at(chips[middle:], score_threshold, attention)
+
+
+def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
+    """The attention of every tile that has some."""
+    return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
 
 
 def to_lattice(detections: Detections, tile: Tile, lattice: Lattice, pixels: BlockPixels) -> Detections:

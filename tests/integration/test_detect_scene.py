@@ -186,6 +186,21 @@ def test_the_second_look_says_what_it_did(harbour: HarbourCase, tmp_path: Path) 
     assert tile_mpx < record["network_mpx"] <= 1.51 * tile_mpx
 
 
+def test_attention_is_exported_as_a_heat_map_in_its_place(harbour: HarbourCase, whole: Path, tmp_path: Path) -> None:
+    """Ships draw more attention than the mean, where they lie on the map; the detections are the same bytes."""
+    argv = [*SMALL, "--export.attention", "true", "--scene", str(harbour.path), "--out", str(tmp_path)]
+    assert detect_scene.main(argv) == 0
+    assert (tmp_path / "harbour" / "detections.geojson").exists()
+    ships = geopandas.read_parquet(tmp_path / "harbour" / "detections.parquet")
+    pd.testing.assert_frame_equal(rows(tmp_path / "harbour")[PLACE], rows(whole)[PLACE])
+    with rasterio.open(tmp_path / "harbour" / "attention.tif") as file:
+        assert file.crs == ships.crs
+        heat = file.read(1)
+        assert np.isfinite(heat).all()
+        at_ships = [value[0] for value in file.sample([(p.x, p.y) for p in ships.geometry.centroid])]
+    assert np.median(at_ships) > 3 * np.median(heat)
+
+
 def test_notebook_returns_what_the_job_writes(harbour: HarbourCase, whole: Path) -> None:
     from pipeline.config import RunConfig, TilingConfig
 

@@ -48,6 +48,7 @@ FROZEN_KEYS = [
     "output.max_failed_tiles",
     "output.preview_px",
     "output.meta",
+    "export.attention",
     "cluster.workers",
     "cluster.device",
     "cluster.threads",
