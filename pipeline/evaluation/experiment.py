@@ -71,6 +71,7 @@ def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str
         if experiment.shrink != 1:
             data = shrunk(data, experiment.shrink, Path(folder))
         measured = _measured(strategies, data, base, experiment.repeats, say)
+    say("judging")
     judging = Judging(
         classes=data.classes,
         score_threshold=threshold,

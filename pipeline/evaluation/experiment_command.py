@@ -23,6 +23,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--budgets", type=_numbers, default=(0.25,), help="pixels of crops, shares of the global look's (default: 0.25)"
     )
+    add("--crops", type=_numbers, help="budgets as crops per tile, in place of --budgets, e.g. 1,2,3,5,8")
     add("--global-factor", type=float, default=2.0, help="the global look is shrunk by it (default: 2)")
     add("--tile", type=int, help="side of a tile, lattice pixels (default: the model's input × the factor)")
     add("--gsd", help="lattice of georeferenced scenes: model, native or metres (default: model)")
@@ -65,10 +66,22 @@ def compare_strategies(arguments: argparse.Namespace, others: Sequence[str], com
     if isinstance(config, str):
         sys.stdout.write(config + "\n")
         return
+    if arguments.crops:
+        arguments.budgets = budgets_of_crops(arguments.crops, config.refine.scales, config.tiling.global_factor)
     wanted = {field.name: getattr(arguments, field.name) for field in fields(Experiment) if field.name != "command"}
     experiment = Experiment(**wanted, command=command)
     report = run_experiment(experiment, config, _say)
     sys.stdout.write(as_markdown(report))
+
+
+def budgets_of_crops(crops: Sequence[float], scales: Sequence[float], global_factor: float) -> tuple[float, ...]:
+    """The budgets that pay for so many crops per tile, on average over a block.
+
+    A crop of scale s costs (s · factor)² of a global look. Raises ConfigError when crops have more than one scale.
+    """
+    if len(scales) != 1:
+        raise ConfigError(f"--crops needs crops of one size, not {len(scales)}; give e.g. --refine.scales '[0.25]'")
+    return tuple(count * (scales[0] * global_factor) ** 2 for count in crops)
 
 
 def _say(line: str) -> None:

@@ -53,6 +53,8 @@ def plot_comparison(report: Mapping[str, Any], path: Path) -> None:
 
 
 def _curves(axes: Axes, report: Mapping[str, Any], cost: str) -> None:
+    from matplotlib.ticker import LogLocator
+
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for row in report["strategies"].values():
         kinds.setdefault(row["kind"], []).append(row)
@@ -75,10 +77,11 @@ def _curves(axes: Axes, report: Mapping[str, Any], cost: str) -> None:
         if len(points) == 1 and points[0]["budget"] is None:
             _interval(axes, points[0], cost, COLOURS.get(kind, "#444444"))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="minor", labelsize=8)
-    axes.grid(visible=True, which="both", color="#eeeeee")
+    axes.xaxis.set_minor_formatter("")
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)
 
 

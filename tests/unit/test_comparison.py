@@ -27,6 +27,7 @@ from pipeline.evaluation.comparison import Judging, compare
 from pipeline.evaluation.comparison_text import as_markdown
 from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.dota import read_submission
+from pipeline.evaluation.experiment_command import budgets_of_crops
 from pipeline.evaluation.measuring import Measurement, measure, with_queries
 from pipeline.evaluation.oriented import (
     COCO_IOU_THRESHOLDS,
@@ -235,7 +236,7 @@ class TestBootstrap:
 
     def test_a_strategy_differs_from_itself_by_nothing_and_from_a_worse_one_surely(self) -> None:
         generator = np.random.default_rng(8)
-        scenes = [noisy(generator, 30) for _ in range(60)]
+        scenes = [noisy(generator, 15) for _ in range(50)]
         annotations = [replace(a, ignore=np.zeros(len(a), np.bool_)) for _, a in scenes]
         some = [found_of(d) for d, _ in scenes]
         more = [found_of(replace_boxes(d, a)) for d, a in zip(some, annotations, strict=True)]
@@ -280,7 +281,7 @@ def replace_boxes(detections: Detections, annotations: Annotations) -> Detection
 def measurements(detections: Sequence[Detections]) -> list[Measurement]:
     costs = {"seconds": 0.1, "cpu_seconds": 0.1, "network_px": 100, "crops": 0, "tiles": 1, "tiles_refined": 0}
     return [
-        Measurement(detections=one, failed=0, seam_px=np.full(30, np.inf), lattice=LATTICE, **costs)
+        Measurement(detections=one, failed=0, seam_px=np.full(15, np.inf), lattice=LATTICE, **costs)
         for one in detections
     ]
 
@@ -411,7 +412,7 @@ class TestTheJob:
         """Grey images, shrunk, a network with cross-attention, every kind of strategy."""
         out = tmp_path / "results"
         argv = ["--weights", str(weights), "--data", str(self.data(tmp_path)), "--strategies",
-                "global,sae,density,random,ours,oracle,exhaustive,larger,queries600", "--budgets", "1,2",
+                "global,sae,density,random,ours,oracle,exhaustive,larger,queries600", "--crops", "1,2",
                 "--global-factor", "2", "--tile", "128", "--shrink", "2", "--seeds", "2", "--baseline", "global,random",
                 "--refine.scales", "[0.5]", "--dota", "--resamples", "20", "--out", str(out)]  # fmt: skip
         assert evaluate_detector.main(argv) == 0
@@ -431,6 +432,12 @@ class TestTheJob:
             assert picture.width > 800
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
         assert len(read_submission(out / "dota" / "random@1#1", ("person", "car"))) == 3
+
+    def test_budgets_as_crops_per_tile(self) -> None:
+        """A quarter of a tile's side costs a quarter of a look at half the side."""
+        assert budgets_of_crops((1, 2, 8), (0.25,), 2.0) == (0.25, 0.5, 2.0)
+        with pytest.raises(ConfigError, match="--crops needs crops of one size, not 2"):
+            budgets_of_crops((1,), (0.25, 0.5), 2.0)
 
     @pytest.mark.parametrize(
         ("argv", "said"),
