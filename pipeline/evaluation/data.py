@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,7 +119,9 @@ def _with_images(annotated: AnnotatedScenes, folder: Path) -> EvaluationData:
     return EvaluationData(classes=annotated.classes, truth=annotated.scenes, images=images, notes=annotated.notes)
 
 
-def _check_there(paths: Iterable[Path]) -> None:
+def _check_there(paths: Collection[Path]) -> None:
+    if not paths:
+        raise ConfigError("the annotations name no image: there is nothing to evaluate on")
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise ConfigError(f"{len(absent)} annotated images are not there, first {absent[0]}; say where with --images")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -132,11 +133,20 @@ def _setting(experiment: Experiment, config: RunConfig) -> dict[str, Any]:
     return {**mine, "weights": config.weights, **shared}
 
 
+def without_nan(value: Any) -> Any:
+    """The same with None for what does not exist: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write(report: Mapping[str, Any], experiment: Experiment) -> None:
     try:
         experiment.out.mkdir(parents=True, exist_ok=True)
         (experiment.out / f"{NAME}.md").write_text(as_markdown(report))
-        (experiment.out / f"{NAME}.json").write_text(json.dumps(report, indent=1) + "\n")
+        (experiment.out / f"{NAME}.json").write_text(json.dumps(without_nan(report), indent=1) + "\n")
         if experiment.plot:
             plot_comparison(report, experiment.out / f"{NAME}.png")
     except OSError as error:

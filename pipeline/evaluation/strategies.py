@@ -98,7 +98,7 @@ def make_strategies(
     made: list[Strategy] = []
     for kind in dict.fromkeys(kinds):
         if kind in WITH_BUDGET:
-            made += [one for budget in budgets for one in _with_budget(kind, budget, shared, seeds)]
+            made += [one for budget in dict.fromkeys(budgets) for one in _with_budget(kind, budget, shared, seeds)]
         else:
             made.append(_alone(kind, shared, card))
         if kind == "larger":

@@ -433,6 +433,19 @@ class TestTheJob:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
         assert len(read_submission(out / "dota" / "random@1#1", ("person", "car"))) == 3
 
+    def test_images_without_any_object(self, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """False alarms and costs are told, accuracies do not exist, and the json is one."""
+        path = self.data(tmp_path)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+        argv = ["--weights", str(weights), "--data", str(path), "--strategies", "global,oracle,uniform"]
+        argv += ["--tile", "128", "--budgets", "1,1", "--resamples", "20", "--out", str(tmp_path / "results")]
+        assert evaluate_detector.main(argv) == 0
+        assert "| global | – | ––– | – |" in capsys.readouterr().out
+        report = json.loads((tmp_path / "results" / "comparison.json").read_text(), parse_constant=pytest.fail)
+        assert report["strategies"]["global"]["ap50"] is None
+        assert report["strategies"]["global"]["false_positives_per_image"] > 0
+        assert "oracle@1 took no crop" in report["notes"][1]
+
     def test_budgets_as_crops_per_tile(self) -> None:
         """A quarter of a tile's side costs a quarter of a look at half the side."""
         assert budgets_of_crops((1, 2, 8), (0.25,), 2.0) == (0.25, 0.5, 2.0)

@@ -115,6 +115,11 @@ class TestFolders:
         with pytest.raises(ConfigError, match=r"1 annotated images are not there, first .*b\.png; say where with"):
             read_data(tmp_path, "val")
 
+    def test_no_image_at_all_is_refused(self, tmp_path: Path) -> None:
+        written(tmp_path, document([], images=[]))
+        with pytest.raises(ConfigError, match="the annotations name no image"):
+            read_data(tmp_path, "val")
+
     def test_another_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"neither annotations/val\.json nor labelTxt/"):
             read_data(tmp_path, "val")
