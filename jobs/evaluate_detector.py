@@ -5,7 +5,7 @@ python jobs/evaluate_detector.py --weights builtin:ships-s2 --data $KESTREL_DATA
 python jobs/evaluate_detector.py --detections OUT/*/detections.parquet --annotations truth.json
 python jobs/evaluate_detector.py --weights W --data coco.json --strategies global,sae,random,exhaustive \\
     --budgets 0.1,0.25,0.5 --global-factor 2 --tile 640 --out results
-Any other --section.key value of detect_scene.py is shared by all strategies, e.g. --refine.scales '[0.25]'.
+Any other --section.key value of detect_scene.py is shared by all strategies, e.g. --refine.scales '[0.5]'.
 """
 
 from __future__ import annotations
@@ -50,8 +50,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Detect or read, compare, report. Raises PipelineError."""
     if (arguments.annotations is None) == (arguments.data is None):
-        raise ConfigError("give either --data FOLDER with --split NAME, or --annotations FILE")
-    path = Path(arguments.annotations or Path(arguments.data) / "annotations" / f"{arguments.split}.json")
+        raise ConfigError("give either --data with --split, or --annotations")
+    path = Path(arguments.annotations or arguments.data)
+    if path.is_dir():
+        path = path / "annotations" / f"{arguments.split}.json"
     truth = read_truth(path) if path.suffix == ".geojson" else read_annotations(path)
     if arguments.detections:
         found = published_detections(arguments.detections, truth.scenes, truth.classes)

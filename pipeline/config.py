@@ -122,8 +122,8 @@ class RefineConfig:
     """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found."""
     budget: float = 0.25
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
-    scales: tuple[float, ...] = (0.25, 0.5)
-    """Sides of the windows that crops are chosen from, as shares of the tile's sides."""
+    scales: tuple[float, ...] = (0.5,)
+    """Sides of the crops, as shares of the picture the global look sees: one of 0.5 costs a quarter of a look."""
     candidate_score: float = 0.05
     """Detections of the global look from this score on take part in choosing crops and in fusion."""
     match_iou: float = 0.4
@@ -136,7 +136,7 @@ class RefineConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.budget <= 16, "refine.budget must be in [0, 16]")
         _require(
-            len(self.scales) > 0 and all(0 < scale <= 1 for scale in self.scales), "refine.scales must lie in (0, 1]"
+            len(self.scales) > 0 and all(0 < scale <= 16 for scale in self.scales), "refine.scales must lie in (0, 16]"
         )
         _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
         _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")

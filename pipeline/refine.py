@@ -76,15 +76,16 @@ Gain = Callable[[Glance, Windows], FloatArray]
 gain is not positive are never taken."""
 
 
-def candidate_windows(tile: Window, scales: Sequence[float]) -> IntArray:
+def candidate_windows(tile: Window, shares: Sequence[float]) -> IntArray:
     """(N, 4) x, y, x1, y1: windows of the tile's own aspect, sliding by half their side, the last ones at its edge.
 
-    Scales are the paper's idea, the stride is ours. Windows shorter than SMALLEST_CROP_PX are left out.
+    ``shares`` are of the tile's sides: several scales are the paper's idea, the stride is ours. Windows larger than
+    the tile or shorter than SMALLEST_CROP_PX are left out.
     """
     rows = []
-    for scale in scales:
-        width, height = round(tile.width * scale), round(tile.height * scale)
-        if min(width, height) < SMALLEST_CROP_PX:
+    for share in shares:
+        width, height = round(tile.width * share), round(tile.height * share)
+        if share > 1 or min(width, height) < SMALLEST_CROP_PX:
             continue
         lefts, tops = _starts(tile.width, width), _starts(tile.height, height)
         y, x = (grid.ravel() for grid in np.meshgrid(tops + tile.y, lefts + tile.x, indexing="ij"))
@@ -158,7 +159,10 @@ def choose_crops(glances: Sequence[Glance], gain: Gain, config: RefineConfig) ->
     pays for empty sea as for a port). A window that no longer fits is passed over for cheaper ones.
     """
     left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances)
-    measured = [measure(glance, candidate_windows(glance.tile, config.scales)) for glance in glances]
+    measured = [
+        measure(glance, candidate_windows(glance.tile, [scale / glance.factor for scale in config.scales]))
+        for glance in glances
+    ]
     if not measured:
         return []
     gains = np.concatenate([gain(*pair) for pair in zip(glances, measured, strict=True)])

@@ -67,21 +67,21 @@ def compare_strategies(arguments: argparse.Namespace, others: Sequence[str], com
         sys.stdout.write(config + "\n")
         return
     if arguments.crops:
-        arguments.budgets = budgets_of_crops(arguments.crops, config.refine.scales, config.tiling.global_factor)
+        arguments.budgets = budgets_of_crops(arguments.crops, config.refine.scales)
     wanted = {field.name: getattr(arguments, field.name) for field in fields(Experiment) if field.name != "command"}
     experiment = Experiment(**wanted, command=command)
     report = run_experiment(experiment, config, _say)
     sys.stdout.write(as_markdown(report))
 
 
-def budgets_of_crops(crops: Sequence[float], scales: Sequence[float], global_factor: float) -> tuple[float, ...]:
+def budgets_of_crops(crops: Sequence[float], scales: Sequence[float]) -> tuple[float, ...]:
     """The budgets that pay for so many crops per tile, on average over a block.
 
-    A crop of scale s costs (s · factor)² of a global look. Raises ConfigError when crops have more than one scale.
+    A crop of scale s costs s² of a global look. Raises ConfigError when crops have more than one scale.
     """
     if len(scales) != 1:
-        raise ConfigError(f"--crops needs crops of one size, not {len(scales)}; give e.g. --refine.scales '[0.25]'")
-    return tuple(count * (scales[0] * global_factor) ** 2 for count in crops)
+        raise ConfigError(f"--crops needs crops of one size, not {len(scales)}; give e.g. --refine.scales '[0.5]'")
+    return tuple(count * scales[0] ** 2 for count in crops)
 
 
 def _say(line: str) -> None:

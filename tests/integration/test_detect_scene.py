@@ -187,7 +187,7 @@ def test_the_second_look_says_what_it_did(harbour: HarbourCase, tmp_path: Path) 
 
 
 def test_attention_is_exported_as_a_heat_map_in_its_place(harbour: HarbourCase, whole: Path, tmp_path: Path) -> None:
-    """Ships draw more attention than the mean, where they lie on the map; the detections are the same bytes."""
+    """Ships draw attention as few other places do, where they lie on the map; the detections are the same."""
     argv = [*SMALL, "--export.attention", "true", "--scene", str(harbour.path), "--out", str(tmp_path)]
     assert detect_scene.main(argv) == 0
     assert (tmp_path / "harbour" / "detections.geojson").exists()
@@ -198,7 +198,7 @@ def test_attention_is_exported_as_a_heat_map_in_its_place(harbour: HarbourCase, 
         heat = file.read(1)
         assert np.isfinite(heat).all()
         at_ships = [value[0] for value in file.sample([(p.x, p.y) for p in ships.geometry.centroid])]
-    assert np.median(at_ships) > 3 * np.median(heat)
+    assert np.median(at_ships) > np.quantile(heat, 0.8)
 
 
 def test_notebook_returns_what_the_job_writes(harbour: HarbourCase, whole: Path) -> None:

@@ -320,7 +320,7 @@ class TestMeasuring:
             classes=("plane",), truth={"grey.jpg": truth(boxes)}, images={"grey.jpg": folder / "grey.jpg"}
         )
         config = base(tile_px=512)
-        config = replace(config, refine=RefineConfig(scales=(0.25,)))
+        config = replace(config, refine=RefineConfig(scales=(0.5,)))
         strategies = make_strategies(kinds, (budget,), config, card)
         results = measure(strategies, data, lambda _: detector)
         return strategies, {name: one for _, name, one in results}
@@ -414,7 +414,7 @@ class TestTheJob:
         argv = ["--weights", str(weights), "--data", str(self.data(tmp_path)), "--strategies",
                 "global,sae,density,random,ours,oracle,exhaustive,larger,queries600", "--crops", "1,2",
                 "--global-factor", "2", "--tile", "128", "--shrink", "2", "--seeds", "2", "--baseline", "global,random",
-                "--refine.scales", "[0.5]", "--dota", "--resamples", "20", "--out", str(out)]  # fmt: skip
+                "--refine.scales", "[1]", "--dota", "--resamples", "20", "--out", str(out)]  # fmt: skip
         assert evaluate_detector.main(argv) == 0
         printed = capsys.readouterr().out
         report = json.loads((out / "comparison.json").read_text())
@@ -426,7 +426,7 @@ class TestTheJob:
         assert {row["tiles_failed"] for row in rows.values()} == {0}
         assert rows["global"]["network_mpx_per_image"] == pytest.approx(64 * 48 / 1e6)
         assert rows["sae@1"]["crops_per_image"] == 1
-        assert report["setting"]["refine"]["scales"] == [0.5]
+        assert report["setting"]["refine"]["scales"] == [1.0]
         assert (report["images"], report["objects"]) == (3, 2)
         with Image.open(out / "comparison.png") as picture:
             assert picture.width > 800
@@ -447,10 +447,10 @@ class TestTheJob:
         assert "oracle@1 took no crop" in report["notes"][1]
 
     def test_budgets_as_crops_per_tile(self) -> None:
-        """A quarter of a tile's side costs a quarter of a look at half the side."""
-        assert budgets_of_crops((1, 2, 8), (0.25,), 2.0) == (0.25, 0.5, 2.0)
+        """Half the side of the picture costs a quarter of a look."""
+        assert budgets_of_crops((1, 2, 8), (0.5,)) == (0.25, 0.5, 2.0)
         with pytest.raises(ConfigError, match="--crops needs crops of one size, not 2"):
-            budgets_of_crops((1,), (0.25, 0.5), 2.0)
+            budgets_of_crops((1,), (0.25, 0.5))
 
     @pytest.mark.parametrize(
         ("argv", "said"),

@@ -143,14 +143,14 @@ def test_nothing_is_spent_on_empty_sea(selector: str) -> None:
 
 
 def test_attention_leads_the_paper_s_score_to_the_spot() -> None:
-    config = RefineConfig(selector="intensity", budget=0.3, scales=(0.25,))
+    config = RefineConfig(selector="intensity", budget=0.3, scales=(0.5,))
     (crop,) = choose_crops([glance(blob())], gain_of(config), config)
     assert (crop.window.x, crop.window.x1) >= (100 + 128, 100 + 192)
     assert crop.window.y <= 50 + 3 * 16 < crop.window.y1
 
 
 def test_uniform_spreads_the_first_crops_over_the_tile() -> None:
-    config = RefineConfig(selector="uniform", budget=1.0, scales=(0.25,))
+    config = RefineConfig(selector="uniform", budget=1.0, scales=(0.5,))
     crops = choose_crops([glance()], gain_of(config), config)
     assert len(crops) == 4
     assert len({(crop.window.x > 200, crop.window.y > 150) for crop in crops}) == 4
@@ -174,7 +174,7 @@ def test_no_budget_no_tiles_or_tiles_too_small_mean_no_crops() -> None:
 
 
 def test_a_budget_larger_than_all_windows_takes_what_there_is() -> None:
-    config = RefineConfig(selector="uniform", budget=16.0, scales=(0.5,))
+    config = RefineConfig(selector="uniform", budget=16.0, scales=(1.0,))
     assert len(choose_crops([glance()], gain_of(config), config)) == 4
 
 
