@@ -1,4 +1,4 @@
-"""The whole product on one embedded scene: make a harbour, detect its ships, count what was found and what was not."""
+"""The whole product on one embedded scene: make a harbour, look twice for its ships, count what was found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 from jobs import detect_scene, make_scene
 from pipeline.synth.harbour import DEMO_SCENE
 
+BOTH_LOOKS = ("--tiling.global_factor", "2", "--refine.budget", "0.5")
+"""A first look at half the size, and crops at full resolution where it was unsure."""
+
 
 def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     """Run the demo; print where the files are; return the exit code of the detection."""
@@ -24,7 +27,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     out.mkdir(parents=True, exist_ok=True)
     if code := make_scene.main([*DEMO_SCENE, "--out", str(scene)]):
         return code
-    if code := detect_scene.main(["--scene", str(scene), "--out", str(out), "--executor", arguments.executor]):
+    places = ["--scene", str(scene), "--out", str(out), "--executor", arguments.executor]
+    if code := detect_scene.main([*places, *BOTH_LOOKS]):
         return code
     from pipeline.evaluation.truth import compare_with_truth
     from pipeline.tables import read_detections

@@ -66,13 +66,14 @@ class TilingConfig:
     gsd: str = "model"
     """``model`` resamples the scene to the model's GSD, ``native`` leaves it, a number is a GSD in metres."""
     tile_px: int | None = None
-    """Side of a tile in lattice pixels, halo included. Default: the model's input size."""
+    """Side of a tile in lattice pixels, halo included. Default: the model's input size times global_factor."""
     halo_px: int | None = None
     """Overlap kept around a tile's core, lattice pixels. Default: the model's longest object."""
     halo_m: float | None = None
     """The same in metres on the ground; excludes halo_px."""
     global_factor: float = 1.0
-    """Each tile is shrunk by this factor before the global look; 1 looks at every pixel as it is."""
+    """Each tile is shrunk by this factor for the first look, and refine.* decides where a second look follows; 1 looks
+    at every pixel as it is, once."""
     block_mpx: float = 24.0
     """Largest block (tiles read in one go), millions of lattice pixels. Bounds memory per worker."""
     skip_empty: bool = True
@@ -116,9 +117,12 @@ Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    """The second look: crops at lattice resolution where the first look, at tiling.global_factor, was unsure."""
+    """The second look: crops at full resolution where the first look, shrunk by tiling.global_factor, was unsure.
 
-    selector: Selector = "none"
+    There is none at a tiling.global_factor of 1, where the first look has seen every pixel.
+    """
+
+    selector: Selector = "ours"
     """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found."""
     budget: float = 0.25
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
@@ -246,6 +250,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require(all(uri.strip(", ") for uri in self.scene), "--scene: an empty scene name")
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether there is a second look."""
+        return self.tiling.global_factor > 1 and self.refine.selector != "none" and self.refine.budget > 0
 
 
 def result_settings(config: RunConfig) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
     started = time.perf_counter()
     detector.detect([chip], score_threshold=1.0)
     seconds = time.perf_counter() - started
-    if config.refine.selector != "none":
+    if config.looks_twice:
         seconds *= 1 + config.refine.budget
     wanted = config.cluster.workers
     workers = max(1, (os.cpu_count() or 1) // config.cluster.threads) if wanted == "auto" else wanted

@@ -290,7 +290,7 @@ def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
 def _looks(config: RunConfig) -> str:
     factor, refine = config.tiling.global_factor, config.refine
     first = "every pixel as it is" if factor == 1 else f"{factor:g} times shrunk"
-    if refine.selector == "none" or not refine.budget:
+    if not config.looks_twice:
         return first
     return f"{first}, then crops of up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
 

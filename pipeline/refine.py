@@ -176,15 +176,15 @@ def choose_crops(glances: Sequence[Glance], gain: Gain, config: RefineConfig) ->
         if not free[index] or cost[index] > left:
             continue
         left -= cost[index]
-        free &= ~_too_close(boxes[index], boxes)
+        free &= ~too_close(boxes[index], boxes)
         x, y, x1, y1 = (int(value) for value in boxes[index])
         window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
         crops.append(Crop(window=window, row=int(row[index]), entropy=float(entropy[index])))
     return crops
 
 
-def _too_close(box: IntArray, others: IntArray) -> BoolArray:
-    """Greedy suppression by IoU, or by the covered share of the smaller window (0.25 inside 0.5 has an IoU of 0.25)."""
+def too_close(box: IntArray, others: IntArray) -> BoolArray:
+    """(N,) which windows are nearly ``box``: by IoU, or by the covered share of the smaller window (0.25 inside 0.5 has an IoU of 0.25)."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = np.prod(np.maximum(sides, 0), axis=1)
     area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)

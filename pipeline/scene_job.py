@@ -322,9 +322,8 @@ def _message(status: str, results: Account, found: int, screened: ScreenedScene,
             "with holes"
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
-    return (
-        f"{found} detections from {results.tiles_done} tiles in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
-    )
+    looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")
+    return f"{found} detections from {looks} in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
 
 
 class _Clock:

@@ -34,7 +34,7 @@ class TileView:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SecondLook:
-    """The second look at one block; with the selector ``none``, or a budget of 0, there is none."""
+    """The second look at one block; there is none with the selector ``none``, a budget of 0, or tiles seen unshrunk."""
 
     config: RefineConfig
     gain: Gain | None
@@ -46,7 +46,8 @@ class SecondLook:
 
     @property
     def wanted(self) -> bool:
-        return self.config.budget > 0 and (self.gain is not None or self.config.selector != "none")
+        chosen = self.gain is not None or self.config.selector != "none"
+        return chosen and self.config.budget > 0 and self.factor > 1
 
     @property
     def lowest_score(self) -> float:

@@ -27,8 +27,7 @@ from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
 from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
-from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows
-from pipeline.refine import _too_close as too_close
+from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows, too_close
 from pipeline.tiling import plan_tiles
 from pipeline.types import BoolArray, Detections, FloatArray, IntArray, Lattice, ModelCard
 
