@@ -184,7 +184,9 @@ def choose_crops(glances: Sequence[Glance], gain: Gain, config: RefineConfig) ->
 
 
 def too_close(box: IntArray, others: IntArray) -> BoolArray:
-    """(N,) which windows are nearly ``box``: by IoU, or by the covered share of the smaller window (0.25 inside 0.5 has an IoU of 0.25)."""
+    """(N,) which windows are nearly ``box``: by IoU, or by the covered share of the smaller one (a window of a quarter
+    of the side inside one of half has an IoU of 0.25 only).
+    """
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     common = np.prod(np.maximum(sides, 0), axis=1)
     area, areas = np.prod(box[2:] - box[:2]), np.prod(others[:, 2:] - others[:, :2], axis=1)
