@@ -85,6 +85,8 @@ class Inspection:
     tiles_outside_aoi: int
     looks: str
     """How a tile is looked at, in words."""
+    same_cost: str | None
+    """What else could be had for the pixels of both looks, and when; None where there is one look."""
     blocks: int
     decoded_px: int
     """Scene pixels decoded, of one band."""
@@ -145,6 +147,7 @@ def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: 
         model_classes=card.classes,
         model_bands=card.bands,
         looks=_looks(config),
+        same_cost=_same_cost(config),
         estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
         warnings=(
@@ -279,6 +282,8 @@ def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
     outside = f", {seen.tiles_outside_aoi:,} more outside the area of interest" if seen.tiles_outside_aoi else ""
     yield "tiles", f"{seen.tiles:,} of {seen.tile_px} px, halo {seen.halo_px} px{outside}; empty ones not yet screened"
     yield "looks", seen.looks
+    if seen.same_cost:
+        yield "for as much", seen.same_cost
     yield "blocks", f"{seen.blocks:,}"
     yield "to decode", f"{seen.decoded_bytes / 1e6:,.1f} MB uncompressed, {seen.decoded_px / 1e6:,.1f} Mpx"
     yield "decoded / delivered", f"{seen.amplification:.2f}"
@@ -293,6 +298,18 @@ def _looks(config: RunConfig) -> str:
     if not config.looks_twice:
         return first
     return f"{first}, then crops of up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
+
+
+def _same_cost(config: RunConfig) -> str | None:
+    """The measured advice (README, "The second look"): one larger look instead where objects fill the scene."""
+    factor = config.tiling.global_factor
+    if not config.looks_twice:
+        return None
+    larger = max(1.0, factor / (1 + config.refine.budget) ** 0.5)
+    return (
+        f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it finds more "
+        "where objects fill the scene, two looks where they are few and small"
+    )
 
 
 def _duration(seconds: float) -> str:

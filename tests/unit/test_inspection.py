@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyproj import CRS
 
-from pipeline.config import RasterConfig, RunConfig
+from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.georeference import Georeference
 from pipeline.inspection import Inspection, Pace, Plan, inspect, render_text
 from pipeline.tiling import make_lattice, plan_blocks, plan_tiles
@@ -102,6 +102,16 @@ def test_what_will_hurt_is_said_with_a_remedy(said: str, changes: dict[str, Any]
     seen = look(**changes)
     assert len([sentence for sentence in seen.warnings if said in sentence]) == 1, seen.warnings
     assert f"warning: {seen.warnings[0]}" in render_text(seen)
+
+
+def test_two_looks_are_told_with_what_one_could_do_for_as_much() -> None:
+    """A budget of 0.25 on top of a picture 2 times shrunk pays for one shrunk 2 / sqrt(1.25) = 1.79 times."""
+    twice = RunConfig(tiling=TilingConfig(global_factor=2.0))
+    text = render_text(look(config=twice))
+    assert "2 times shrunk, then crops of up to 25 % as many pixels again, chosen by ours" in text
+    assert "one look 1.79 times shrunk" in text
+    once = RunConfig(tiling=TilingConfig(global_factor=2.0), refine=RefineConfig(selector="none"))
+    assert "one look" not in render_text(look(config=once)) + render_text(look())
 
 
 def test_the_block_size_a_warning_asks_for_is_enough() -> None:
