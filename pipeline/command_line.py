@@ -34,6 +34,8 @@ COMMON = (
     "dry_run",
     "raster.bands",
     "tiling.gsd",
+    "tiling.global_factor",
+    "refine.budget",
     "detector.score_threshold",
     "cluster.workers",
     "output.meta",

@@ -72,8 +72,7 @@ class TilingConfig:
     halo_m: float | None = None
     """The same in metres on the ground; excludes halo_px."""
     global_factor: float = 1.0
-    """Each tile is shrunk by this factor for the first look, and refine.* decides where a second look follows; 1 looks
-    at every pixel as it is, once."""
+    """Each tile is shrunk by this for a first look, and looked at again where that was unsure; 1 is one look at all."""
     block_mpx: float = 24.0
     """Largest block (tiles read in one go), millions of lattice pixels. Bounds memory per worker."""
     skip_empty: bool = True
