@@ -127,6 +127,8 @@ class RefineConfig:
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
     scales: tuple[float, ...] = (0.5,)
     """Sides of the crops, as shares of the picture the global look sees: one of 0.5 costs a quarter of a look."""
+    gate: float = 0.0
+    """Tiles whose attention has less entropy than this, 0 to 1, get no crops; the paper's gate is 0.7."""
     candidate_score: float = 0.05
     """Detections of the global look from this score on take part in choosing crops and in fusion."""
     match_iou: float = 0.4
@@ -141,6 +143,7 @@ class RefineConfig:
         _require(
             len(self.scales) > 0 and all(0 < scale <= 16 for scale in self.scales), "refine.scales must lie in (0, 16]"
         )
+        _require(0 <= self.gate <= 1, "refine.gate must be in [0, 1]")
         _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
         _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")
 

@@ -67,7 +67,7 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
         detections=Detections.concat(parts, Frame.LATTICE),
         failures=tuple(failed[tile_id] for tile_id in planned if tile_id in failed and tile_id not in done),
         tiles_done=len(parts),
-        notes=tuple(sorted(notes)),
+        notes=tuple(sorted(set(notes))),
         read_s=read_s,
         detect_s=detect_s,
         peak_rss_bytes=peak_rss_bytes,

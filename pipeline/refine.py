@@ -19,6 +19,8 @@ from pipeline.config import RefineConfig
 from pipeline.geometry import near_inner_edge, obb_to_aabb, rotated_iou_pairs
 from pipeline.types import STAGES, AttentionMap, BoolArray, Crop, Detections, FloatArray, Frame, IntArray, Window
 
+ROUNDING = 1e-6
+"""Pixels by which products of floats may miss whole numbers."""
 FLOOR = 1e-6
 """The paper's epsilon, as a share of the mean of a map: what an empty cell holds. Ours."""
 SMALLEST_CROP_PX = 32
@@ -71,9 +73,12 @@ class Windows:
         return area
 
 
-Gain = Callable[[Glance, Windows], FloatArray]
-"""Predicted gain of looking at each window again, per pixel it costs; (N,), comparable within a block. Windows whose
-gain is not positive are never taken."""
+Gain = Callable[[Sequence[Glance], Sequence[Windows]], FloatArray]
+"""Predicted gain of looking at each window of a block again, per pixel it costs: (N,) for the windows of all its tiles,
+one tile after the other. Windows whose gain is not positive are never taken."""
+
+Visible = Callable[[Window], bool]
+"""Whether a window (lattice pixels) holds a valid pixel."""
 
 
 def candidate_windows(tile: Window, shares: Sequence[float]) -> IntArray:
@@ -84,7 +89,8 @@ def candidate_windows(tile: Window, shares: Sequence[float]) -> IntArray:
     """
     rows = []
     for share in shares:
-        width, height = round(tile.width * share), round(tile.height * share)
+        # Rounded down, so that as many windows as a budget pays for exactly are paid for.
+        width, height = int(tile.width * share + ROUNDING), int(tile.height * share + ROUNDING)
         if share > 1 or min(width, height) < SMALLEST_CROP_PX:
             continue
         lefts, tops = _starts(tile.width, width), _starts(tile.height, height)
@@ -152,35 +158,43 @@ def _sums(values: FloatArray, cells: IntArray) -> FloatArray:
     return sums
 
 
-def choose_crops(glances: Sequence[Glance], gain: Gain, config: RefineConfig) -> list[Crop]:
+def choose_crops(
+    glances: Sequence[Glance], gain: Gain, config: RefineConfig, visible: Visible = lambda _: True
+) -> list[Crop]:
     """The crops of one block: best gain first, no two of them nearly the same, all of them within the budget.
 
     The budget is a share of the pixels that the block's global looks cost (ours: the paper takes K per image, and
-    pays for empty sea as for a port). A window that no longer fits is passed over for cheaper ones.
+    pays for empty sea as for a port). A window that no longer fits is passed over for cheaper ones, and so is one
+    without a valid pixel. ``config.gate`` is the paper's: tiles whose whole map has less SAE get no crops. (Its
+    other gate, a mean attention below 0.3, depends on a normalisation it does not give; on most it skips everything.)
     """
-    left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances)
+    left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances) + ROUNDING
     measured = [
         measure(glance, candidate_windows(glance.tile, [scale / glance.factor for scale in config.scales]))
         for glance in glances
     ]
     if not measured:
         return []
-    gains = np.concatenate([gain(*pair) for pair in zip(glances, measured, strict=True)])
+    gains = gain(glances, measured)
     boxes = np.concatenate([windows.boxes for windows in measured])
     entropy = np.concatenate([windows.entropy for windows in measured])
     cost = np.concatenate([windows.pixels for windows in measured])
     row = np.repeat(np.arange(len(glances)), [len(windows.boxes) for windows in measured])
     crops: list[Crop] = []
-    free = gains > 0
+    free = (gains > 0) & ~np.array([_gated(glance, config.gate) for glance in glances])[row]
     for index in np.argsort(-gains, kind="stable"):
-        if not free[index] or cost[index] > left:
+        x, y, x1, y1 = (int(value) for value in boxes[index])
+        window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
+        if not free[index] or cost[index] > left or not visible(window):
             continue
         left -= cost[index]
         free &= ~too_close(boxes[index], boxes)
-        x, y, x1, y1 = (int(value) for value in boxes[index])
-        window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
         crops.append(Crop(window=window, row=int(row[index]), entropy=float(entropy[index])))
     return crops
+
+
+def _gated(glance: Glance, gate: float) -> bool:
+    return glance.attention is not None and spatial_attention_entropy(glance.attention) < gate
 
 
 def too_close(box: IntArray, others: IntArray) -> BoolArray:

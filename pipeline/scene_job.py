@@ -154,6 +154,8 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         extra = Path(folder)
         results = _map(screened, run, extra)
         clock.lap("detect")
+        for note in results.notes:
+            run.say(f"{prepared.scene.scene_id}: {note}")
         detections = inside(merge_run(results.detections, run), prepared)
         clock.lap("merge")
         return _publish(uri, screened, results, detections, run, clock, extra)

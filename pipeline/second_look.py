@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.config import RefineConfig
 from pipeline.geometry import chip_to_lattice
-from pipeline.refine import Gain, Glance, choose_crops, crop_boxes, fuse
+from pipeline.refine import Gain, Glance, Visible, choose_crops, crop_boxes, fuse
 from pipeline.selectors import BLIND, NEEDS_ATTENTION, gain_of
 from pipeline.types import BoolArray, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
 
@@ -51,7 +51,7 @@ class SecondLook:
 
     @property
     def lowest_score(self) -> float:
-        """From which score on the global look should answer."""
+        """From which score on both looks should answer."""
         return min(self.config.candidate_score, self.score_threshold) if self.wanted else self.score_threshold
 
     @property
@@ -64,16 +64,19 @@ class SecondLook:
         needed = self.wanted and self.gain is None and self.config.selector in NEEDS_ATTENTION
         return needed and any(view.look.attention is None for view in views)
 
-    def crops(self, views: Sequence[TileView]) -> list[Crop]:
+    def crops(self, views: Sequence[TileView], visible: Visible) -> list[Crop]:
         """Where to look again; rows refer to ``views``."""
         if not self.wanted or not views:
             return []
         glances = [
-            Glance(tile=view.tile.window, factor=self.factor, attention=view.look.attention, detections=view.seen)
+            Glance(
+                tile=view.tile.window, factor=self.factor, attention=view.look.attention,
+                detections=view.seen[view.seen.scores >= self.config.candidate_score],
+            )
             for view in views
-        ]
+        ]  # fmt: skip
         config = replace(self.config, selector="density") if self.lacks_attention(views) else self.config
-        return choose_crops(glances, self.gain or gain_of(config), config)
+        return choose_crops(glances, self.gain or gain_of(config), config, visible)
 
     def fused(self, view: TileView, crops: Sequence[tuple[Crop, Look]], valid: Valid) -> Detections:
         """A tile's detections from its global look and its crops (frame LATTICE), from the score threshold on."""

@@ -6,6 +6,7 @@ independent studies found that plain densities of detections choose as well as a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,8 +18,15 @@ from pipeline.types import FloatArray, IntArray
 NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
 """Selectors that cannot work without an attention map; ``density`` stands in for them."""
 
+FLAT = 1e-9
+"""Values that differ by less, relative to their mean, are equal but for rounding."""
+
 BLIND = frozenset({"random", "uniform"})
 """Selectors that look at nothing. For all others the entropy of the crops is measured and recorded."""
+
+
+TileGain = Callable[[Glance, Windows], FloatArray]
+"""The gain of each window of one tile, on a scale that is the same for every tile."""
 
 
 def gain_of(config: RefineConfig) -> Gain:
@@ -27,28 +35,37 @@ def gain_of(config: RefineConfig) -> Gain:
         "sae": sae_gain,
         "intensity": intensity_gain,
         "entropy": entropy_gain,
-        "density": density_gain,
-        "small_box_density": small_box_density_gain,
-        "random": partial(random_gain, config.seed),
-        "uniform": uniform_gain,
-        "ours": promise_gain,
+        "density": of_each_tile(density_gain),
+        "small_box_density": of_each_tile(small_box_density_gain),
+        "random": of_each_tile(partial(random_gain, config.seed)),
+        "uniform": of_each_tile(uniform_gain),
+        "ours": of_each_tile(promise_gain),
     }
     return gains[config.selector]
 
 
-def sae_gain(_: Glance, windows: Windows) -> FloatArray:
+def of_each_tile(gain: TileGain) -> Gain:
+    """The gain of a block's windows, where that of a tile needs to know of no other tile."""
+
+    def of_block(glances: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
+        return np.concatenate([gain(*pair) for pair in zip(glances, windows, strict=True)])
+
+    return of_block
+
+
+def sae_gain(_: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
     """The paper's sigma(w) = m(w) · SAE(w), ranked within each scale (ours: else the smallest always wins)."""
-    return _within_scale(windows.intensity * windows.entropy, windows)
+    return _within_scale([part.intensity * part.entropy for part in windows], windows)
 
 
-def intensity_gain(_: Glance, windows: Windows) -> FloatArray:
+def intensity_gain(_: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
     """m(w) alone, within each scale."""
-    return _within_scale(windows.intensity, windows)
+    return _within_scale([part.intensity for part in windows], windows)
 
 
-def entropy_gain(_: Glance, windows: Windows) -> FloatArray:
+def entropy_gain(_: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
     """SAE(w) alone, within each scale."""
-    return _within_scale(windows.entropy, windows)
+    return _within_scale([part.entropy for part in windows], windows)
 
 
 def density_gain(glance: Glance, windows: Windows) -> FloatArray:
@@ -69,7 +86,10 @@ def random_gain(seed: int, glance: Glance, windows: Windows) -> FloatArray:
 
 
 def uniform_gain(glance: Glance, windows: Windows) -> FloatArray:
-    """Windows of the smallest size on a grid without overlap, in an order of which every beginning is spread evenly."""
+    """Windows of the smallest size on a grid without overlap; every beginning of their order is spread evenly.
+
+    The order is that of ordered dithering (Bayer, 1973). It starts at another window in every tile.
+    """
     sides = windows.boxes[:, 2:] - windows.boxes[:, :2]
     if not len(sides):
         return np.zeros(0)
@@ -77,9 +97,8 @@ def uniform_gain(glance: Glance, windows: Windows) -> FloatArray:
     place = windows.boxes[:, :2] - (glance.tile.x, glance.tile.y)
     last = np.array([glance.tile.width, glance.tile.height]) - side
     on_grid = ((place % side == 0) | (place == last)).all(axis=1) & (sides == side).all(axis=1)
-    cell = -(-place // side)
-    spread = _reversed_bits(cell[:, 0]) + _reversed_bits(cell[:, 1]) / 2
-    return np.where(on_grid, 1.0 - spread, 0.0)
+    x, y = (-(-place // side) + np.array([glance.tile.x, glance.tile.y]) // side).T
+    return np.where(on_grid, 1.0 - _reversed_bits(x ^ y) - _reversed_bits(y) / 2, 0.0)
 
 
 def promise_gain(glance: Glance, windows: Windows) -> FloatArray:
@@ -109,14 +128,16 @@ def _sum_inside(values: FloatArray, glance: Glance, windows: Windows) -> FloatAr
     return total
 
 
-def _within_scale(values: FloatArray, windows: Windows) -> FloatArray:
-    """exp of the z-score among the windows of the same size: positive, and comparable between sizes."""
-    gain = np.zeros(len(values))
-    sizes = windows.pixels
+def _within_scale(values: Sequence[FloatArray], windows: Sequence[Windows]) -> FloatArray:
+    """exp of the z-score among the block's windows of the same size: positive, and comparable between sizes."""
+    value = np.concatenate(values)
+    sizes = np.concatenate([part.pixels for part in windows])
+    gain = np.ones(len(value))
     for size in np.unique(sizes):
         same = sizes == size
-        spread = values[same].std()
-        gain[same] = np.exp((values[same] - values[same].mean()) / spread) if spread > 0 else 1.0
+        mean, spread = value[same].mean(), value[same].std()
+        if spread > FLAT * abs(mean):
+            gain[same] = np.exp((value[same] - mean) / spread)
     return gain
 
 

@@ -105,7 +105,7 @@ def resolve_halo_px(config: TilingConfig, lattice: Lattice, card: ModelCard) -> 
             )
         halo_px = ceil(config.halo_m / lattice.gsd_m)
     elif card.longest_object_m is not None and lattice.gsd_m is not None:
-        halo_px = ceil(card.longest_object_m / lattice.gsd_m) + 2 * EDGE_MARGIN_PX
+        halo_px = ceil(card.longest_object_m / lattice.gsd_m) + 2 * ceil(EDGE_MARGIN_PX * config.global_factor)
     else:
         halo_px = round(tile_px * FALLBACK_HALO_SHARE)
     if halo_px >= tile_px:

@@ -22,6 +22,7 @@ from pipeline.raster import SceneReader
 from pipeline.refine import Gain
 from pipeline.resampling import resample
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
+from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (
     AttentionMap,
     Block,
@@ -77,6 +78,10 @@ class BlockPixels:
         rows = slice(window.y - self.window.y, window.y1 - self.window.y)
         columns = slice(window.x - self.window.x, window.x1 - self.window.x)
         return self.pixels[rows, columns], self.valid[rows, columns]
+
+    def visible(self, window: Window) -> bool:
+        """Whether a lattice window inside the block holds a valid pixel."""
+        return bool(self.chip(window)[1].any())
 
     def as_chip(self, window: Window) -> Chip:
         """The pixels of a lattice window inside the block, for a detector."""
@@ -141,18 +146,18 @@ class TileWorker:
             config=plan.refine, gain=self.gain, lattice=plan.lattice, factor=plan.global_factor,
             score_threshold=plan.score_threshold,
         )  # fmt: skip
-        tiles = [tile for tile in block.tiles if pixels.chip(tile.window)[1].any()]
+        tiles = [tile for tile in block.tiles if pixels.visible(tile.window)]
         chips = [_shrunk(pixels.as_chip(tile.window), plan.global_factor) for tile in tiles]
         attention = second.attention or plan.export_attention
         looks = self._look(chips, plan.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan.lattice, pixels))
+            TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan, pixels))
             for tile, look in zip(tiles, looks, strict=True)
             if isinstance(look, Look)
         ]
-        crops = second.crops(views)
+        crops = second.crops(views, pixels.visible)
         again = [pixels.as_chip(crop.window) for crop in crops]
-        more = self._look(again, plan.batch, plan.score_threshold, attention=False)
+        more = self._look(again, plan.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)
         failed = {tile.tile_id: look for tile, look in zip(tiles, looks, strict=True) if isinstance(look, Exception)}
@@ -217,10 +222,13 @@ def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
     return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
 
 
-def to_lattice(detections: Detections, tile: Tile, lattice: Lattice, pixels: BlockPixels) -> Detections:
-    """Chip frame → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel."""
+def to_lattice(detections: Detections, tile: Tile, plan: ScenePlan, pixels: BlockPixels) -> Detections:
+    """Chip frame → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
+
+    Near is within EDGE_MARGIN_PX as the network saw it.
+    """
     boxes = chip_to_lattice(detections.boxes, tile.window)
-    edge = near_inner_edge(boxes, tile.window, lattice.window)
+    edge = near_inner_edge(boxes, tile.window, plan.lattice.window, EDGE_MARGIN_PX * plan.global_factor)
     count = len(boxes)
     moved = Detections(
         boxes=boxes,

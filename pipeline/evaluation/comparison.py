@@ -83,7 +83,7 @@ def compare(
     for strategy in strategies:
         families.setdefault(strategy.family, []).append(strategy)
     judged = {
-        family: [_judge(measured[one.name], wanted, judging, units, draws) for one in members]
+        family: [_judge(measured[one.name], wanted, judging, units, draws, one.config.looks_twice) for one in members]
         for family, members in families.items()
     }
     rows = {
@@ -116,6 +116,7 @@ def _judge(
     judging: Judging,
     units: Units,
     draws: FloatArray,
+    looks_twice: bool,
 ) -> _Judged:
     found = [_bounds(one.detections) if judging.horizontal else one.detections for one in measurements]
     matches = match_classes(found, truth, COCO_IOU_THRESHOLDS)
@@ -124,7 +125,7 @@ def _judge(
     return _Judged(
         figures={
             **_accuracy(matches, found, truth, judging),
-            **_cost(measurements, seconds, cpu_seconds),
+            **_cost(measurements, seconds, cpu_seconds, looks_twice),
             "recall_by_seam": recall_by_seam_distance(
                 matches, np.concatenate([one.seam_px for one in measurements]), judging.score_threshold
             ),
@@ -154,7 +155,9 @@ def _accuracy(
     }
 
 
-def _cost(measurements: Sequence[Measurement], seconds: FloatArray, cpu_seconds: FloatArray) -> dict[str, float]:
+def _cost(
+    measurements: Sequence[Measurement], seconds: FloatArray, cpu_seconds: FloatArray, looks_twice: bool
+) -> dict[str, float]:
     count = len(measurements)
     tiles = sum(one.tiles for one in measurements)
     refined = sum(one.tiles_refined for one in measurements) / max(1, tiles)
@@ -166,7 +169,7 @@ def _cost(measurements: Sequence[Measurement], seconds: FloatArray, cpu_seconds:
         "crops_per_image": sum(one.crops for one in measurements) / count,
         "tiles_per_image": tiles / count,
         "tiles_refined": refined,
-        "tiles_gated": 1 - refined,
+        "tiles_gated": 1 - refined if looks_twice else float("nan"),
         "tiles_failed": float(sum(one.failed for one in measurements)),
     }
 
@@ -193,10 +196,11 @@ def _mean(values: Sequence[Any]) -> Any:
 
 
 def _family_of(kind: str, budget: float | None, rows: Mapping[str, Any]) -> str | None:
-    """The family of a kind at that budget, or the only one that kind has."""
+    """The family of a kind at that budget, or of a kind that knows no budgets."""
     own = [family for family, row in rows.items() if row["kind"] == kind]
     same = [family for family in own if rows[family]["budget"] == budget]
-    return next(iter(same), own[0] if len(own) == 1 else None)
+    plain = [family for family in own if rows[family]["budget"] is None]
+    return next(iter([*same, *plain]), None)
 
 
 def _differences(

@@ -25,24 +25,38 @@ PREFIX = "Task1_"
 def read_dota_folder(labels: Path, images: Path) -> tuple[AnnotatedScenes, dict[str, Path]]:
     """Truth and image of every text file in ``labels``; classes are those that occur, by name.
 
-    ``difficult`` objects are ignore regions. An empty file is an image without objects. Raises ConfigError when a line
-    is no box or an image is missing.
+    ``difficult`` objects are ignore regions, boxes without area are left out, an empty file is an image without
+    objects. Raises ConfigError when a line is no box, or an image is missing or there twice.
     """
     files = sorted(labels.glob("*.txt"))
     if not files:
         raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
     classes = tuple(sorted({name for path in files for name in _categories(path)}))
-    pictures = {path.stem: path for path in sorted(images.iterdir())} if images.is_dir() else {}
+    pictures = _by_stem(images)
     absent = [path.stem for path in files if path.stem not in pictures]
     if absent:
         raise ConfigError(
             f"{len(absent)} annotated images are not in {images}, first {absent[0]}; say where with --images"
         )
-    scenes = {}
+    scenes, flat = {}, 0
     for path in files:
         read = read_dota(path, classes)
-        scenes[pictures[path.stem].name] = Annotations(read.boxes, read.class_ids, read.ignore)
-    return AnnotatedScenes(classes=classes, scenes=scenes), {p.name: p for p in pictures.values() if p.name in scenes}
+        kept = read.boxes[:, 2:4].min(axis=1) > 0
+        flat += int((~kept).sum())
+        scenes[pictures[path.stem].name] = Annotations(read.boxes[kept], read.class_ids[kept], read.ignore[kept])
+    notes = (f"{flat} boxes without area were left out",) if flat else ()
+    named = {path.name: path for path in pictures.values() if path.name in scenes}
+    return AnnotatedScenes(classes=classes, scenes=scenes, notes=notes), named
+
+
+def _by_stem(images: Path) -> dict[str, Path]:
+    """The pictures of a folder by the name that annotations have; ConfigError where two share one."""
+    pictures: dict[str, Path] = {}
+    for path in sorted(images.iterdir()) if images.is_dir() else ():
+        if path.stem in pictures:
+            raise ConfigError(f"{pictures[path.stem].name} and {path.name} in {images} have one name; remove one")
+        pictures[path.stem] = path
+    return pictures
 
 
 def _categories(path: Path) -> Iterable[str]:

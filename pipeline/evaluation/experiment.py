@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.errors import StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.comparison import Judging, compare
 from pipeline.evaluation.comparison_text import as_markdown
 from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
 from pipeline.evaluation.dota import write_submission
 from pipeline.evaluation.measuring import Measurement, detectors_of, measure
-from pipeline.evaluation.plot import plot_comparison
+from pipeline.evaluation.plot import check_matplotlib, plot_comparison
 from pipeline.evaluation.strategies import Strategy, make_strategies
 from pipeline.weights import model_card
 
@@ -55,12 +55,22 @@ class Experiment:
     dota: bool = False
     """Also write each strategy's detections as a DOTA submission."""
 
+    def __post_init__(self) -> None:
+        for name in ("seeds", "repeats", "resamples"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.first is not None and self.first < 1:
+            raise ConfigError(f"--first must be at least 1, not {self.first}")
+        if not self.shrink > 0:
+            raise ConfigError(f"--shrink must be positive, not {self.shrink:g}")
+
 
 def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure, compare, and write ``comparison.md``, ``.json`` and ``.png`` to ``experiment.out``. Returns the report.
 
     ``config`` holds what all strategies share. Raises PipelineError.
     """
+    _check_places(experiment)
     card = model_card(config.weights)
     threshold = card.score_threshold if config.detector.score_threshold is None else config.detector.score_threshold
     base = replace(config, detector=replace(config.detector, score_threshold=min(experiment.lowest_score, threshold)))
@@ -140,6 +150,18 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check_places(experiment: Experiment) -> None:
+    """Raise now what would fail after all the measuring."""
+    try:
+        experiment.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=experiment.out):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write to {experiment.out}: {error.strerror}; give another --out") from error
+    if experiment.plot:
+        check_matplotlib()
 
 
 def _write(report: Mapping[str, Any], experiment: Experiment) -> None:

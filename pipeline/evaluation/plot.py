@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,19 @@ MARKERS = {"global": "s", "exhaustive": "D", "queries600": "P", "larger": "v"}
 DASHED = ("oracle", "larger", "random")
 
 
+def check_matplotlib() -> None:
+    """Raises ConfigError where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("plotting needs matplotlib: pip install 'kestrel-aerial[plot]', or give --no-plot")
+
+
 def plot_comparison(report: Mapping[str, Any], path: Path) -> None:
     """Write a PNG: AP50 against pixels through the network, and against seconds; one curve a kind of strategy, its
     budgets along it; bars are the 95 % interval of the single strategies. Raises ConfigError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, no global state
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("plotting needs matplotlib: pip install 'kestrel-aerial[plot]', or give --no-plot") from error
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, no global state
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)

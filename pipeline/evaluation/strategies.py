@@ -26,10 +26,11 @@ import numpy as np
 from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
+from pipeline.geometry import near_inner_edge, rotated_iou_pairs
 from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows, too_close
+from pipeline.selectors import of_each_tile
 from pipeline.tiling import plan_tiles
-from pipeline.types import BoolArray, Detections, FloatArray, IntArray, Lattice, ModelCard
+from pipeline.types import BoolArray, Detections, FloatArray, IntArray, Lattice, ModelCard, Window
 
 EXHAUSTIVE_OVERLAP = 0.2
 """Of the tile's side, as slicing libraries have it by default."""
@@ -159,18 +160,19 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
     ]
 
 
-def oracle_gain(truth: Annotations, reachable: FloatArray) -> Gain:
+def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> Gain:
     """Gain of a window for who knows the truth (frame LATTICE): what the scores of true objects rise by, per pixel.
 
     ``reachable`` (M,) is the score that each object gets at full resolution, 0 for what is missed there too; see
-    :func:`scores_of`. An object counts in the window that shows it first; ignore regions are nothing to be found.
+    :func:`scores_of`. An object counts in the window of a tile that shows it first; ignore regions are nothing to be
+    found.
     """
     wanted = np.flatnonzero(~truth.ignore)
     boxes, class_ids, best_score = truth.boxes[wanted], truth.class_ids[wanted], reachable[wanted]
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
         rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
-        shown = _shown(boxes, glance, windows)
+        shown = _shown(boxes, windows, lattice)
         gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
         while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
             best = int(left.argmax())
@@ -179,19 +181,19 @@ def oracle_gain(truth: Annotations, reachable: FloatArray) -> Gain:
             free &= ~too_close(windows.boxes[best], windows.boxes)
         return gains
 
-    return gain
+    return of_each_tile(gain)
 
 
-def _shown(boxes: FloatArray, glance: Glance, windows: Windows) -> BoolArray:
-    """(N, M) whether a crop of the window would keep a box of the object: whole inside, and not too large for it (see
-    ``refine.crop_boxes``)."""
-    tile = np.array([glance.tile.x, glance.tile.y, glance.tile.x1, glance.tile.y1])
-    bounds = obb_to_aabb(boxes) + np.array([-1, -1, 1, 1]) * CROP_EDGE_PX
-    bounds = np.clip(bounds, np.tile(tile[:2], 2), np.tile(tile[2:], 2))  # the tile's sides need no distance
-    first, last = windows.boxes[:, None, :2], windows.boxes[:, None, 2:]
-    whole = ((bounds[None, :, :2] >= first) & (bounds[None, :, 2:] <= last)).all(axis=2)
-    small: BoolArray = np.sqrt(boxes[:, 2] * boxes[:, 3]) <= LARGEST_SHARE * (last - first).min(axis=2)
-    return whole & small
+def _shown(boxes: FloatArray, windows: Windows, lattice: Window) -> BoolArray:
+    """(N, M) whether a crop of the window would keep a box of the object; the rule is that of ``refine.crop_boxes``."""
+    size = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    shown = np.zeros((len(windows.boxes), len(boxes)), np.bool_)
+    for row, (x, y, x1, y1) in enumerate(windows.boxes.tolist()):
+        window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
+        inside = (boxes[:, 0] >= x) & (boxes[:, 0] < x1) & (boxes[:, 1] >= y) & (boxes[:, 1] < y1)
+        whole = ~near_inner_edge(boxes, window, lattice, CROP_EDGE_PX)
+        shown[row] = inside & whole & (size <= LARGEST_SHARE * min(window.width, window.height))
+    return shown
 
 
 def scores_of(boxes: FloatArray, class_ids: IntArray, seen: Detections) -> FloatArray:

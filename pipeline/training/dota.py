@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,12 @@ def read_dota(path: Path, classes: Sequence[str]) -> Annotations:
         if len(words) < 9:
             raise ConfigError(f"{path}, line {number}: expected 8 coordinates and a category, found {len(words)} words")
         try:
-            corners.append([float(word) for word in words[:8]])
-        except ValueError as error:
-            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {line.strip()!r}") from error
+            numbers = [float(word) for word in words[:8]]
+        except ValueError:
+            numbers = [nan]
+        if not all(isfinite(one) for one in numbers):
+            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {line.strip()!r}")
+        corners.append(numbers)
         if words[8] not in classes:
             raise ConfigError(f"{path}, line {number}: category {words[8]!r} is not one of {', '.join(classes)}")
         class_ids.append(classes.index(words[8]))

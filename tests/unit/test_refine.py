@@ -25,7 +25,7 @@ from pipeline.refine import (
     spatial_attention_entropy,
 )
 from pipeline.selectors import gain_of
-from pipeline.types import AttentionMap, Crop, Detections, FloatArray, Frame, IntArray, Window
+from pipeline.types import AttentionMap, Crop, Detections, FloatArray, Frame, Window
 
 TILE = Window(x=100, y=50, width=256, height=256)
 SCALES = (0.25, 0.5)
@@ -154,6 +154,19 @@ def test_uniform_spreads_the_first_crops_over_the_tile() -> None:
     crops = choose_crops([glance()], gain_of(config), config)
     assert len(crops) == 4
     assert len({(crop.window.x > 200, crop.window.y > 150) for crop in crops}) == 4
+    two = crops[:2]
+    assert two[0].window.x != two[1].window.x
+    assert two[0].window.y != two[1].window.y
+
+
+def test_uniform_starts_elsewhere_in_every_tile() -> None:
+    config = RefineConfig(selector="uniform", budget=0.25, scales=(0.5,))
+    tiles = [Window(x=64 * n, y=0, width=256, height=256) for n in range(4)]
+    places = set()
+    for tile in tiles:
+        (crop,) = choose_crops([glance(tile=tile)], gain_of(config), config)
+        places.add((crop.window.x - tile.x, crop.window.y - tile.y))
+    assert len(places) == 4
 
 
 def test_random_changes_with_its_seed_only() -> None:
@@ -245,8 +258,55 @@ def test_the_scale_trap_is_closed() -> None:
     """Ranked within a scale, large windows can win too: attention spread over a quarter of the tile."""
     mass = np.full((16, 16), 0.01)
     mass[:8, :8] = 1.0
-    config = RefineConfig(selector="sae", budget=1.0)
-    boxes: IntArray = candidate_windows(TILE, SCALES)
-    gains = gain_of(config)(glance(mass), measure(glance(mass), boxes))
-    best_large = gains[boxes[:, 2] - boxes[:, 0] == 128].max()
-    assert best_large >= gains[boxes[:, 2] - boxes[:, 0] == 64].max()
+    mass[3, 3] = 1.2
+    windows = measure(glance(mass), candidate_windows(TILE, SCALES))
+    large = windows.boxes[:, 2] - windows.boxes[:, 0] == 128
+    raw = windows.intensity * windows.entropy
+    assert raw[~large].max() > raw[large].max(), "the trap: by the paper's score as it stands the smallest scale wins"
+    gains = gain_of(RefineConfig(selector="sae"))([glance(mass)], [windows])
+    assert gains[large].max() > gains[~large].max()
+
+
+@pytest.mark.parametrize("selector", ["sae", "intensity", "entropy"])
+def test_attention_compares_tiles_of_one_block(selector: str) -> None:
+    """One tile with a bright half, three that are even: all crops go to the one, not some to the best of each."""
+    mass = np.full((16, 16), 1.0)
+    if selector == "entropy":
+        mass[::2] = 0.001  # even rows are dark: uneven everywhere but in the one tile
+    bright = np.full((16, 16), 1.0) if selector == "entropy" else mass.copy()
+    bright[:8] = 1.0 if selector == "entropy" else 9.0
+    tiles = [Window(x=x, y=0, width=256, height=256) for x in (0, 256, 512, 768)]
+    glances = [glance(bright if tile.x == 512 else mass, tile=tile) for tile in tiles]
+    config = RefineConfig(selector=selector, budget=0.125)  # type: ignore[arg-type]
+    assert {crop.row for crop in choose_crops(glances, gain_of(config), config)} == {2}
+
+
+def test_even_attention_ranks_nothing() -> None:
+    """Rounding noise of a flat map is no reason: all windows gain alike."""
+    flat = glance(np.full((16, 16), 1 / 3))
+    gains = gain_of(RefineConfig(selector="sae"))([flat], [measure(flat, candidate_windows(TILE, SCALES))])
+    assert np.ptp(gains) == 0
+
+
+def test_the_papers_gate_skips_tiles_that_look_at_one_thing() -> None:
+    config = RefineConfig(selector="intensity", gate=0.7)
+    assert spatial_attention_entropy(AttentionMap(blob() / blob().sum())) < 0.7
+    assert choose_crops([glance(blob())], gain_of(config), config) == []
+    broad = np.full((16, 16), 1.0)
+    broad[:8] = 9.0
+    assert choose_crops([glance(broad)], gain_of(config), config)
+
+
+def test_windows_without_a_valid_pixel_cost_nothing() -> None:
+    config = RefineConfig(selector="uniform", budget=0.25)
+    (first,) = choose_crops([glance()], gain_of(config), config)
+    (crop,) = choose_crops([glance()], gain_of(config), config, visible=lambda window: window != first.window)
+    assert crop.window != first.window
+
+
+@given(width=st.integers(256, 1500), height=st.integers(256, 1500), factor=st.sampled_from((1.5, 2.0, 2.2, 4.0)))
+def test_a_budget_that_pays_for_one_crop_buys_it(width: int, height: int, factor: float) -> None:
+    """Whatever the size of the tile rounds to."""
+    config = RefineConfig(selector="uniform", budget=0.25, scales=(0.5,))
+    tile = Window(x=7, y=0, width=width, height=height)
+    assert len(choose_crops([glance(tile=tile, factor=factor)], gain_of(config), config)) == 1
