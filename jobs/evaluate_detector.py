@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.coco import AnnotatedScenes, horizontal_metrics, read_annotations
+from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.experiment_command import add_experiment_arguments, compare_strategies
-from pipeline.evaluation.report import as_text, check_classes, figures
+from pipeline.evaluation.report import as_text, figures
 from pipeline.evaluation.truth import read_truth
-from pipeline.types import Detections
 from pipeline.weights import model_card
 
 
@@ -51,40 +51,42 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Detect or read, compare, report. Raises PipelineError."""
     if (arguments.annotations is None) == (arguments.data is None):
         raise ConfigError("give either --data with --split, or --annotations")
-    path = Path(arguments.annotations or arguments.data)
-    if path.is_dir():
-        path = path / "annotations" / f"{arguments.split}.json"
-    truth = read_truth(path) if path.suffix == ".geojson" else read_annotations(path)
+    source = Path(arguments.annotations or arguments.data)
     if arguments.detections:
-        found = published_detections(arguments.detections, truth.scenes, truth.classes)
+        truth = _annotated(source, arguments.split)
+        classes, scenes, notes = truth.classes, truth.scenes, truth.notes
+        found = published_detections(arguments.detections, scenes, classes)
         threshold = arguments.score_threshold or 0.0
     else:
-        found, threshold = _detected(arguments, truth, path)
-    report = figures(found, truth.scenes, classes=truth.classes, score_threshold=threshold)
+        card = model_card(arguments.weights)
+        data = judged_by(read_data(source, arguments.split, arguments.images), card.classes)
+        threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
+        found, failures = detect_scenes(data.images, data.classes, card, _config(arguments, threshold))
+        classes, scenes, notes = data.classes, data.truth, (*failures, *data.notes)
+    report = figures(found, scenes, classes=classes, score_threshold=threshold)
     if arguments.horizontal:
-        scenes = [found[name] for name in truth.scenes]
-        report["horizontal"] = horizontal_metrics(scenes, list(truth.scenes.values()), class_count=len(truth.classes))
+        by_scene = [found[name] for name in scenes]
+        report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
         print("bounds only (pycocotools): " + ", ".join(f"{k} {v:.3f}" for k, v in report["horizontal"].items()))
-    print("\n".join([as_text(report), *truth.notes]))
+    print("\n".join([as_text(report), *notes]))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
 
 
-def _detected(arguments: argparse.Namespace, truth: AnnotatedScenes, path: Path) -> tuple[dict[str, Detections], float]:
-    """Detections of every annotated scene by the product's own main path, and the score threshold to report at."""
-    card = model_card(arguments.weights)
-    check_classes(card.classes, truth.classes)
-    threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
-    config = RunConfig(
+def _annotated(source: Path, split: str) -> AnnotatedScenes:
+    if source.suffix == ".geojson":
+        return read_truth(source)
+    return read_annotations(source / "annotations" / f"{split}.json" if source.is_dir() else source)
+
+
+def _config(arguments: argparse.Namespace, threshold: float) -> RunConfig:
+    """The product's own main path, down to the lowest score that enters AP."""
+    return RunConfig(
         weights=arguments.weights,
         executor="local",
         detector=DetectorConfig(score_threshold=min(arguments.lowest_score, threshold)),
         cluster=ClusterConfig(threads=arguments.threads),
     )
-    images = arguments.images or path.parent.parent / "images"
-    found, notes = detect_scenes(images, truth.scenes, truth.classes, card, config)
-    print("\n".join(notes), end="\n" if notes else "")
-    return found, threshold
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -96,7 +98,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--detections", nargs="+", help="judge these Parquet files instead of running a detector")
     add("--data", type=Path, help="folder with images/ and annotations/<split>.json; COCO json; DOTA folder")
     add("--split", default="val", help="which annotation file of --data (default: val)")
-    add("--annotations", help="COCO json or *.truth.geojson file, in place of --data and --split")
+    add("--annotations", help="COCO json file, or *.truth.geojson with --detections, in place of --data and --split")
     add("--images", type=Path, help="folder of the scenes (default: images/ beside the annotations' folder)")
     add("--score-threshold", type=float, help="where precision and recall are taken (default: the model card's)")
     add("--lowest-score", type=float, default=0.01, help="detections below it do not enter AP (default: 0.01)")

@@ -5,7 +5,7 @@ After ViCrop-Det (arXiv 2604.26806): the decoder's cross-attention over a tile t
 at full resolution. What the paper reports is named as its own below; what it leaves open is marked "ours".
 
 Everything that is chosen here is chosen within one block, so the order in which blocks are worked off cannot change
-a result.
+a result. (A block that had to be bisected, because a tile in it kills workers, shares its budget out in two halves.)
 """
 
 from __future__ import annotations

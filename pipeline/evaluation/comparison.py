@@ -257,7 +257,9 @@ def _seconds(judged: Sequence[_Judged], *, cpu: bool = False) -> FloatArray:
 
 def _time_ratio(judged: Mapping[str, Sequence[_Judged]], family: str, other: str, *, cpu: bool = False) -> float:
     """Median over images of the ratio of their seconds: both were measured within the same moments."""
-    return float(np.median(_seconds(judged[family], cpu=cpu) / _seconds(judged[other], cpu=cpu)))
+    mine, its = _seconds(judged[family], cpu=cpu), _seconds(judged[other], cpu=cpu)
+    measured = its > 0  # what little time is left of processor time after reading may be none
+    return float(np.median(mine[measured] / its[measured])) if measured.any() else float("nan")
 
 
 def _at(seconds: float, measured: Sequence[tuple[float, float]]) -> float | None:

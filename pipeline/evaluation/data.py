@@ -40,7 +40,7 @@ def read_data(source: Path, split: str, images: Path | None = None) -> Evaluatio
     ``images`` overrides where the pictures are. Raises ConfigError when annotations cannot be read or an image is
     missing.
     """
-    if source.is_file():
+    if source.is_file() or source.suffix == ".json":
         near = [folder / "images" for folder in (source.parent, source.parent.parent)]
         return _with_images(read_annotations(source), images or next((f for f in near if f.is_dir()), near[-1]))
     json_file = source / "annotations" / f"{split}.json"
@@ -49,7 +49,9 @@ def read_data(source: Path, split: str, images: Path | None = None) -> Evaluatio
     for root in (source / split, source):
         if (root / "labelTxt").is_dir():
             annotated, paths = read_dota_folder(root / "labelTxt", images or root / "images")
-            return EvaluationData(classes=annotated.classes, truth=annotated.scenes, images=paths)
+            return EvaluationData(
+                classes=annotated.classes, truth=annotated.scenes, images=paths, notes=annotated.notes
+            )
     raise ConfigError(
         f"{source} holds neither annotations/{split}.json nor labelTxt/: give a COCO json file, a folder with "
         "images/ and annotations/, or a DOTA folder"

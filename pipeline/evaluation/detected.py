@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from pipeline.weights import load
 
 
 def detect_scenes(
-    images: Path, names: Iterable[str], classes: Sequence[str], card: ModelCard, config: RunConfig
+    images: Mapping[str, Path], classes: Sequence[str], card: ModelCard, config: RunConfig
 ) -> tuple[dict[str, Detections], list[str]]:
     """Detections (frame SCENE, numbers of ``classes``) of every image, and a sentence for every tile that failed."""
     threads = config.cluster.threads
     executor = LocalExecutor(partial(load, config.weights, "auto", "float32", threads))
     found, notes = {}, []
-    for name in names:
-        table, _, failures = detections_of(str(images / name), card, executor, config)
+    for name, path in images.items():
+        table, _, failures = detections_of(str(path), card, executor, config)
         notes += [
             f"{name}: tile {one.tile_id} failed ({one.reason}): what it shows counts as missed" for one in failures
         ]

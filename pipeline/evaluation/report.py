@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import (
     COCO_IOU_THRESHOLDS,
     Annotations,
@@ -38,15 +37,6 @@ def detections_from_columns(columns: Mapping[str, Any], classes: Sequence[str]) 
     parts = [np.asarray(columns[f"px_{part}"], np.float64) for part in ("cx", "cy", "w", "h", "angle_rad")]
     boxes, scores = np.column_stack(parts), np.asarray(columns["score"], np.float64)
     return Detections(boxes, scores, class_ids, Frame.SCENE)[class_ids >= 0]
-
-
-def check_classes(model: Sequence[str], annotated: Sequence[str]) -> None:
-    """Raise ConfigError when the model and the annotations have no class in common: every figure would be 0."""
-    if not set(model) & set(annotated):
-        raise ConfigError(
-            f"the model finds {', '.join(model)} but the annotations name {', '.join(annotated)}; give annotations "
-            "that use the model's class names"
-        )
 
 
 def figures(

@@ -105,6 +105,7 @@ def test_same_bytes_from_one_process_one_actor_and_three_in_shuffled_order(
     assert published(tmp_path / "three") == expected
 
 
+@pytest.mark.parametrize("case", ["embedded", "second look"], indirect=True)
 def test_killed_actor_is_replaced_and_its_block_redone(
     case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
 ) -> None:

@@ -475,6 +475,9 @@ class TestTheJob:
             (["--strategies", "magic", "--data", "DATA"], "there is no strategy 'magic'"),
             (["--strategies", "global", "--data", "DATA", "--refine.budgt", "1"], "did you mean refine.budget?"),
             (["--annotations", "DATA", "--tiling.gsd", "native"], "are for --strategies only"),
+            (["--strategies", "global", "--data", "DATA", "--first", "0"], "--first must be at least 1, not 0"),
+            (["--strategies", "global", "--data", "DATA", "--repeats", "0"], "--repeats must be at least 1, not 0"),
+            (["--strategies", "global", "--data", "DATA", "--shrink", "0"], "--shrink must be positive, not 0"),
         ],
     )
     def test_it_refuses_in_one_sentence(
@@ -483,6 +486,16 @@ class TestTheJob:
         given = [str(self.data(tmp_path)) if word == "DATA" else word for word in argv]
         assert evaluate_detector.main(["--weights", str(weights), *given]) == 2
         assert said in capsys.readouterr().err
+
+    def test_a_folder_that_cannot_be_written_to_is_told_before_the_measuring(
+        self, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").write_text("in the way")
+        argv = ["--weights", str(weights), "--data", str(self.data(tmp_path)), "--strategies", "global", "--out"]
+        assert evaluate_detector.main([*argv, str(tmp_path / "file")]) == 5
+        told = capsys.readouterr().err
+        assert f"cannot write to {tmp_path / 'file'}" in told
+        assert "1 of" not in told
 
     def test_more_queries_are_the_same_network(self, weights: Path, tmp_path: Path) -> None:
         copy = with_queries(weights, 600, tmp_path / "copy")

@@ -157,6 +157,23 @@ class TestFolders:
         with pytest.raises(ConfigError, match="first P0002"):
             read_data(tmp_path, "val")
 
+    def test_a_dota_folder_with_flaws(self, tmp_path: Path) -> None:
+        """Boxes without area are left out and said; a coordinate that is none and two pictures of one name are refused."""
+        for folder in ("images", "labelTxt"):
+            (tmp_path / folder).mkdir()
+        Image.fromarray(picture(60, 100)).save(tmp_path / "images" / "P1.png")
+        label = tmp_path / "labelTxt" / "P1.txt"
+        label.write_text("5 5 5 5 5 5 5 5 ship 0\n10 10 30 10 30 20 10 20 ship 0\n")
+        data = read_data(tmp_path, "val")
+        assert len(data.truth["P1.png"].boxes) == 1
+        assert data.notes == ("1 boxes without area were left out",)
+        label.write_text("nan 10 30 10 30 20 10 20 ship 0\n")
+        with pytest.raises(ConfigError, match=r"P1\.txt, line 1: a coordinate is not a number"):
+            read_data(tmp_path, "val")
+        Image.fromarray(picture(60, 100)).save(tmp_path / "images" / "P1.jpg")
+        with pytest.raises(ConfigError, match=r"P1\.jpg and P1\.png in .* have one name"):
+            read_data(tmp_path, "val")
+
 
 class TestShrinking:
     def test_pixels_and_truth_shrink_together(self, tmp_path: Path) -> None:

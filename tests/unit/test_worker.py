@@ -1,0 +1,101 @@
+"""The second look as a worker takes it: without attention, with crops that fail, over nodata, with nothing to spend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import RefineConfig, RunConfig, TilingConfig
+from pipeline.detectors.base import Detector
+from pipeline.ledger import Account, account
+from pipeline.preparation import prepare, screen
+from pipeline.second_look import NO_ATTENTION
+from pipeline.types import Chip, Look, ModelCard
+from pipeline.worker import TileWorker, read_block
+from tests.harbours import HarbourCase, small_harbour
+from tests.scenes import picture, write_geotiff
+
+TWICE = TilingConfig(tile_px=224, halo_px=64, global_factor=2.0)
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
+    return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
+
+
+def looked_at(path: Path, detector: Detector, refine: RefineConfig, tiling: TilingConfig = TWICE) -> Account:
+    config = RunConfig(scene=(str(path),), tiling=tiling, refine=refine)
+    screened = screen(prepare(str(path), config, detector.card, None), config, detector.card)
+    plan = screened.plan
+    outcomes = [TileWorker(detector)(plan, block, read_block(plan, block)) for block in screened.blocks]
+    return account(screened.tiles, outcomes)
+
+
+@dataclass(frozen=True)
+class Blindfolded:
+    """A detector that stumbles over every chip smaller than a tile."""
+
+    detector: Detector
+
+    @property
+    def card(self) -> ModelCard:
+        return self.detector.card
+
+    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+        if any(chip.window.width < 200 for chip in chips):
+            raise ValueError("too small to see anything")
+        return self.detector.detect(chips, score_threshold=score_threshold, attention=attention)
+
+
+@pytest.mark.parametrize("selector", ["sae", "intensity", "entropy"])
+def test_without_attention_the_density_of_detections_stands_in_and_it_is_said_once(
+    harbour: HarbourCase, selector: str
+) -> None:
+    """The oracle has no attention to give."""
+    results = looked_at(harbour.path, harbour.load_oracle(), RefineConfig(selector=selector))  # type: ignore[arg-type]
+    density = looked_at(harbour.path, harbour.load_oracle(), RefineConfig(selector="density"))
+    assert results.crops
+    assert [(c.window, c.row) for c in results.crops] == [(c.window, c.row) for c in density.crops]
+    assert results.notes == (NO_ATTENTION,)
+    assert density.notes == ()
+
+
+def test_a_crop_that_fails_costs_its_tile_and_no_other(harbour: HarbourCase) -> None:
+    whole = looked_at(harbour.path, harbour.load_oracle(), RefineConfig())
+    results = looked_at(harbour.path, Blindfolded(harbour.load_oracle()), RefineConfig())
+    assert results.tiles_done + len(results.failures) == whole.tiles_done
+    assert len(results.failures) == whole.tiles_refined
+    assert {failed.reason for failed in results.failures} == {"too small to see anything"}
+
+
+@pytest.mark.parametrize(
+    ("refine", "tiling"),
+    [
+        (RefineConfig(budget=0.0), TWICE),
+        (RefineConfig(selector="none"), TWICE),
+        (RefineConfig(), TilingConfig(tile_px=224, halo_px=64)),
+        (RefineConfig(), TilingConfig(tile_px=48, halo_px=16, global_factor=2.0)),
+    ],
+    ids=["no budget", "no selector", "tiles seen unshrunk", "tiles smaller than any window"],
+)
+def test_there_is_no_second_look(harbour: HarbourCase, refine: RefineConfig, tiling: TilingConfig) -> None:
+    results = looked_at(harbour.path, harbour.load_oracle(), refine, tiling)
+    assert results.crops == ()
+    assert results.failures == ()
+    assert not results.detections.stage.any()
+
+
+def test_crops_lie_on_valid_pixels(tmp_path: Path, harbour: HarbourCase) -> None:
+    """The left two thirds of the scene are nodata; a blind selector with money for everything takes the rest."""
+    pixels = picture(448, 448)
+    pixels[:, :300] = 0
+    path = tmp_path / "half.tif"
+    write_geotiff(path, np.maximum(pixels, (pixels > 0).any(axis=2, keepdims=True).astype(np.uint8)), nodata=0)
+    tiling = TilingConfig(tile_px=224, halo_px=0, global_factor=2.0, gsd="native")
+    results = looked_at(path, harbour.load_oracle(), RefineConfig(selector="uniform", budget=16.0), tiling)
+    assert len(results.crops) == 3 * 8, "of the 8 columns of windows the first 5 hold no valid pixel"
+    assert min(crop.window.x1 for crop in results.crops) > 300
