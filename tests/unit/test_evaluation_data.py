@@ -158,7 +158,7 @@ class TestFolders:
             read_data(tmp_path, "val")
 
     def test_a_dota_folder_with_flaws(self, tmp_path: Path) -> None:
-        """Boxes without area are left out and said; a coordinate that is none and two pictures of one name are refused."""
+        """Boxes without area are left out and said; a coordinate that is none, or two pictures of a name, refused."""
         for folder in ("images", "labelTxt"):
             (tmp_path / folder).mkdir()
         Image.fromarray(picture(60, 100)).save(tmp_path / "images" / "P1.png")
