@@ -307,8 +307,8 @@ def _same_cost(config: RunConfig) -> str | None:
         return None
     larger = max(1.0, factor / (1 + config.refine.budget) ** 0.5)
     return (
-        f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it finds more "
-        "where objects fill the scene, two looks where they are few and small"
+        f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it found "
+        "more on small images full of objects, two looks on large scenes that are mostly empty"
     )
 
 
