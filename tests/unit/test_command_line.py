@@ -39,6 +39,7 @@ FROZEN_KEYS = [
     "refine.selector",
     "refine.budget",
     "refine.scales",
+    "refine.gate",
     "refine.candidate_score",
     "refine.match_iou",
     "refine.score_rule",
