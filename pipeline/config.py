@@ -147,6 +147,10 @@ class RefineConfig:
         _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
         _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")
 
+    def applies(self, global_factor: float) -> bool:
+        """Whether there is a second look at tiles that the first saw shrunk by ``global_factor``."""
+        return global_factor > 1 and self.selector != "none" and self.budget > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class MergeConfig:
@@ -256,7 +260,7 @@ class RunConfig:
     @property
     def looks_twice(self) -> bool:
         """Whether there is a second look."""
-        return self.tiling.global_factor > 1 and self.refine.selector != "none" and self.refine.budget > 0
+        return self.refine.applies(self.tiling.global_factor)
 
 
 def result_settings(config: RunConfig) -> dict[str, Any]:

@@ -183,9 +183,11 @@ def choose_crops(
     crops: list[Crop] = []
     free = (gains > 0) & ~np.array([_gated(glance, config.gate) for glance in glances])[row]
     for index in np.argsort(-gains, kind="stable"):
+        if not free[index] or cost[index] > left:
+            continue
         x, y, x1, y1 = (int(value) for value in boxes[index])
         window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
-        if not free[index] or cost[index] > left or not visible(window):
+        if not visible(window):
             continue
         left -= cost[index]
         free &= ~too_close(boxes[index], boxes)
@@ -194,7 +196,8 @@ def choose_crops(
 
 
 def _gated(glance: Glance, gate: float) -> bool:
-    return glance.attention is not None and spatial_attention_entropy(glance.attention) < gate
+    # No entropy is below 0: without a gate the whole map need not be measured.
+    return gate > 0 and glance.attention is not None and spatial_attention_entropy(glance.attention) < gate
 
 
 def too_close(box: IntArray, others: IntArray) -> BoolArray:

@@ -46,8 +46,7 @@ class SecondLook:
 
     @property
     def wanted(self) -> bool:
-        chosen = self.gain is not None or self.config.selector != "none"
-        return chosen and self.config.budget > 0 and self.factor > 1
+        return self.config.applies(self.factor)
 
     @property
     def lowest_score(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,22 +155,25 @@ def without_nan(value: Any) -> Any:
 
 def _check_places(experiment: Experiment) -> None:
     """Raise now what would fail after all the measuring."""
-    try:
-        experiment.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=experiment.out):
-            pass
-    except OSError as error:
-        raise StorageError(f"cannot write to {experiment.out}: {error.strerror}; give another --out") from error
+    with _writing_to(experiment.out), tempfile.TemporaryFile(dir=experiment.out):
+        pass
     if experiment.plot:
         check_matplotlib()
 
 
-def _write(report: Mapping[str, Any], experiment: Experiment) -> None:
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Makes the folder; what goes wrong in it is a StorageError."""
     try:
-        experiment.out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; give another --out") from error
+
+
+def _write(report: Mapping[str, Any], experiment: Experiment) -> None:
+    with _writing_to(experiment.out):
         (experiment.out / f"{NAME}.md").write_text(as_markdown(report))
         (experiment.out / f"{NAME}.json").write_text(json.dumps(without_nan(report), indent=1) + "\n")
         if experiment.plot:
             plot_comparison(report, experiment.out / f"{NAME}.png")
-    except OSError as error:
-        raise StorageError(f"cannot write to {experiment.out}: {error.strerror}; give another --out") from error
