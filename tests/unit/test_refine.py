@@ -16,7 +16,6 @@ from pipeline.refine import (
     FUSED,
     GLOBAL,
     Glance,
-    Windows,
     candidate_windows,
     choose_crops,
     crop_boxes,
@@ -189,10 +188,6 @@ def test_no_budget_no_tiles_or_tiles_too_small_mean_no_crops() -> None:
 def test_a_budget_larger_than_all_windows_takes_what_there_is() -> None:
     config = RefineConfig(selector="uniform", budget=16.0, scales=(1.0,))
     assert len(choose_crops([glance()], gain_of(config), config)) == 4
-
-
-def constant(_: Glance, windows: Windows) -> FloatArray:
-    return np.ones(len(windows.boxes))
 
 
 def crop_at(x: int, y: int, side: int = 128) -> Crop:
