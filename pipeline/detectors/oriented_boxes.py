@@ -59,6 +59,7 @@ def canonical(boxes: Tensor) -> Tensor:
     cx, cy, w, h, angle = boxes.unbind(-1)
     turned = w < h
     angle = wrap_half_turn(torch.where(turned, angle + math.pi / 2, angle))
+    angle = angle.clamp(min=-math.pi / 2)  # one rounding below it when the angle was one below zero
     return torch.stack([cx, cy, torch.maximum(w, h), torch.minimum(w, h), angle], -1)
 
 
