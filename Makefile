@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-hunt lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m jobs.demo --out demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# New random examples for every property, many of them: to find what the gate's fixed examples do not.
+test-hunt: $(VENV)/.installed-dev
+	KESTREL_HYPOTHESIS=hunt $(BIN)/python -m pytest tests/property tests/unit
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

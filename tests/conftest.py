@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The gate must say the same of the same tree, so its examples are always the same ones; `make test-hunt` draws new ones.
+settings.register_profile("gate", derandomize=True)
+settings.register_profile("hunt", max_examples=1000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("KESTREL_HYPOTHESIS", "gate"))
 
 ROOT = Path(__file__).resolve().parent.parent
 
