@@ -51,7 +51,8 @@ def refine(reference: Tensor, residual: Tensor) -> Tensor:
 
 def wrap_half_turn(angle: Tensor) -> Tensor:
     """The same direction of an axis, in [-pi/2, pi/2). The gradient is that of the identity."""
-    return angle - math.pi * torch.floor(angle.detach() / math.pi + 0.5)
+    wrapped = angle - math.pi * torch.floor(angle.detach() / math.pi + 0.5)
+    return wrapped.clamp(min=-math.pi / 2)  # rounding can fall short of it by one step
 
 
 def canonical(boxes: Tensor) -> Tensor:
@@ -59,7 +60,6 @@ def canonical(boxes: Tensor) -> Tensor:
     cx, cy, w, h, angle = boxes.unbind(-1)
     turned = w < h
     angle = wrap_half_turn(torch.where(turned, angle + math.pi / 2, angle))
-    angle = angle.clamp(min=-math.pi / 2)  # one rounding below it when the angle was one below zero
     return torch.stack([cx, cy, torch.maximum(w, h), torch.minimum(w, h), angle], -1)
 
 
