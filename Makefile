@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 
-# New random examples for every property, many of them: to find what the gate's fixed examples do not.
+# New random examples for every property: to find what the gate's fixed ones do not. A thousand, or the property's own number.
 test-hunt: $(VENV)/.installed-dev
 	KESTREL_HYPOTHESIS=hunt $(BIN)/python -m pytest tests/property tests/unit
 

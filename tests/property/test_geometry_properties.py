@@ -31,7 +31,7 @@ def shapely_areas(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 @given(obb_pairs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_iou_is_symmetric_bit_for_bit_and_in_range(pair: Pair) -> None:
     a, b = pair
     iou = rotated_iou_pairs(a, b)
@@ -40,7 +40,7 @@ def test_iou_is_symmetric_bit_for_bit_and_in_range(pair: Pair) -> None:
 
 
 @given(obb_pairs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_intersection_equals_shapelys(pair: Pair) -> None:
     """Differential, nearly identical boxes and shared sides included."""
     a, b = pair
@@ -48,13 +48,13 @@ def test_intersection_equals_shapelys(pair: Pair) -> None:
 
 
 @given(obbs(max_size=1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_box_has_iou_one_with_itself(box: FloatArray) -> None:
     assert rotated_iou_pairs(box, box).tolist() == [1]
 
 
 @given(obb_pairs(), numbers(-5e6, 5e6), numbers(-5e6, 5e6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_iou_does_not_change_when_both_are_moved(pair: Pair, dx: float, dy: float) -> None:
     """To UTM magnitudes; what remains is the rounding of the coordinates themselves (5e6 has steps of 1e-9)."""
     moved = [box + np.array([dx, dy, 0, 0, 0]) for box in pair]
@@ -62,7 +62,7 @@ def test_iou_does_not_change_when_both_are_moved(pair: Pair, dx: float, dy: floa
 
 
 @given(obb_pairs(), numbers(-4, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_iou_does_not_change_when_both_are_turned(pair: Pair, angle: float) -> None:
     cos, sin = math.cos(angle), math.sin(angle)
     turned = []
@@ -73,14 +73,14 @@ def test_iou_does_not_change_when_both_are_turned(pair: Pair, angle: float) -> N
 
 
 @given(obb_pairs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_iou_does_not_change_in_a_mirror(pair: Pair) -> None:
     mirrored = [canonical_obb(box * np.array([-1, 1, 1, 1, -1])) for box in pair]
     np.testing.assert_allclose(rotated_iou_pairs(*mirrored), rotated_iou_pairs(*pair), atol=1e-12)
 
 
 @given(obb_pairs(), st.floats(1e-3, 1e3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_iou_does_not_change_with_the_scale(pair: Pair, scale: float) -> None:
     scaled = [box * np.array([scale, scale, scale, scale, 1]) for box in pair]
     np.testing.assert_allclose(rotated_iou_pairs(*scaled), rotated_iou_pairs(*pair), atol=1e-11)
@@ -108,7 +108,7 @@ def test_iou_is_the_share_of_random_points_in_both() -> None:
 
 
 @given(obbs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_canonical_boxes_are_the_same_rectangles(boxes: FloatArray) -> None:
     """Any way to write a box (sides swapped, half turns) gives the same corners, and the canonical form is stable."""
     assert (boxes[:, 2] >= boxes[:, 3]).all()
@@ -121,7 +121,7 @@ def test_canonical_boxes_are_the_same_rectangles(boxes: FloatArray) -> None:
 
 
 @given(obbs(), st.integers(0, 3), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_corners_and_boxes_are_inverse(boxes: FloatArray, start: int, backwards: bool) -> None:
     """Whichever corner comes first and whichever way round they go."""
     corners = np.roll(obb_to_corners(boxes), start, axis=1)
@@ -130,7 +130,7 @@ def test_corners_and_boxes_are_inverse(boxes: FloatArray, start: int, backwards:
 
 
 @given(obbs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bounds_hold_the_corners_tightly(boxes: FloatArray) -> None:
     corners, bounds = obb_to_corners(boxes), obb_to_aabb(boxes)
     np.testing.assert_allclose(bounds[:, :2], corners.min(axis=1), atol=1e-9)
@@ -138,7 +138,7 @@ def test_bounds_hold_the_corners_tightly(boxes: FloatArray) -> None:
 
 
 @given(obbs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_corners_go_clockwise_on_screen(boxes: FloatArray) -> None:
     """The shoelace sum is positive when y points down."""
     corners = obb_to_corners(boxes) - boxes[:, None, :2]

@@ -62,14 +62,14 @@ def inside(scene: Scene, seed: int, count: int) -> FloatArray:
 
 
 @given(scenes(), st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pixel_to_world_to_pixel_comes_back(scene: Scene, seed: int) -> None:
     made, pixels = placed(scene), inside(scene, seed, 50)
     assert np.abs(made.world_to_scene(made.scene_to_world(pixels)) - pixels).max() < 1e-3
 
 
 @given(scenes(), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_world_is_the_transform_written_out(scene: Scene, seed: int) -> None:
     """Against the affine's definition term by term, so that no swap of axes can cancel in a round trip."""
     made, pixels = placed(scene), inside(scene, seed, 20)
@@ -85,7 +85,7 @@ def test_world_is_the_transform_written_out(scene: Scene, seed: int) -> None:
 
 
 @given(scenes(), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lengths_and_azimuths_are_pyprojs_geodesics(scene: Scene, seed: int) -> None:
     """Mid-line by mid-line with pyproj's own inverse geodesic, one box at a time; area with its polygon area."""
     made = placed(scene)

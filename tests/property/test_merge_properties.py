@@ -44,7 +44,7 @@ def shapely_greedy(d: Detections, iou_threshold: float) -> IntArray:
 
 
 @given(detections(), THRESHOLDS, st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_merge_ignores_the_order_of_its_input(d: Detections, threshold: float, seed: int) -> None:
     """Bit for bit, in every column, row order included; scores tie often, rows repeat now and then."""
     shuffled = d[np.random.default_rng(seed).permutation(len(d))]
@@ -52,14 +52,14 @@ def test_merge_ignores_the_order_of_its_input(d: Detections, threshold: float, s
 
 
 @given(detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_merge_is_idempotent(d: Detections, threshold: float) -> None:
     once = merge(d, iou_threshold=threshold)
     assert same(once, merge(once, iou_threshold=threshold))
 
 
 @given(detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_merge_loses_no_look(d: Detections, threshold: float) -> None:
     """The looks behind the merged boxes are all the looks there were, per class."""
     merged = merge(d, iou_threshold=threshold)
@@ -69,7 +69,7 @@ def test_merge_loses_no_look(d: Detections, threshold: float) -> None:
 
 
 @given(detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_two_kept_boxes_of_a_class_overlap_more_than_the_threshold(d: Detections, threshold: float) -> None:
     merged = merge(d, iou_threshold=threshold)
     i, j = pairs(merged)
@@ -77,7 +77,7 @@ def test_no_two_kept_boxes_of_a_class_overlap_more_than_the_threshold(d: Detecti
 
 
 @given(detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_kept_cut_box_is_half_covered_by_a_whole_one_of_the_input(d: Detections, threshold: float) -> None:
     merged = merge(d, iou_threshold=threshold)
     cut, whole = merged[merged.edge], d[~d.edge]
@@ -87,7 +87,7 @@ def test_no_kept_cut_box_is_half_covered_by_a_whole_one_of_the_input(d: Detectio
 
 
 @given(detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_dropped_box_has_a_reason(d: Detections, threshold: float) -> None:
     """A whole box goes only for a kept box of its class, ranked before it, with an IoU above the threshold."""
     whole = d[~d.edge]
@@ -100,7 +100,7 @@ def test_every_dropped_box_has_a_reason(d: Detections, threshold: float) -> None
 
 
 @given(detections(edges=False), st.sampled_from([0.0501, 0.3001, 0.5001, 0.9001]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nms_keeps_what_greedy_nms_on_shapely_keeps(d: Detections, threshold: float) -> None:
     """Differential; thresholds that no box of round numbers meets exactly."""
     expected = shapely_greedy(d, threshold)
@@ -108,7 +108,7 @@ def test_nms_keeps_what_greedy_nms_on_shapely_keeps(d: Detections, threshold: fl
 
 
 @given(detections(), detections(), THRESHOLDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_far_away_changes_nothing(a: Detections, b: Detections, threshold: float) -> None:
     far: FloatArray = b.boxes + np.array([1 << 20, -(1 << 19), 0, 0, 0])
     b = Detections(far, b.scores, b.class_ids, b.frame, b.edge, b.tile_index, b.stage, b.n_merged, b.entropy)

@@ -37,7 +37,7 @@ def windows(draw: st.DrawFn, lattice: Lattice) -> Window:
     return Window(x=x, y=y, width=width, height=height)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), scale_x=SCALES, scale_y=SCALES, dtype=DTYPES, holes=st.sampled_from([0.0, 0.02, 0.5]))
 def test_any_window_has_the_bits_of_the_whole(
     data: st.DataObject, scale_x: float, scale_y: float, dtype: str, holes: float
@@ -58,7 +58,7 @@ def test_any_window_has_the_bits_of_the_whole(
     assert (part_valid == whole_valid[area]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), scale_x=SCALES, scale_y=SCALES)
 def test_pixels_outside_the_source_window_do_not_matter(data: st.DataObject, scale_x: float, scale_y: float) -> None:
     """``source_window`` is enough: everything else may be anything, NaN included."""
@@ -75,7 +75,7 @@ def test_pixels_outside_the_source_window_do_not_matter(data: st.DataObject, sca
     assert got.tobytes() == cut(clean, valid, window, lattice)[0].tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scale_x=SCALES, scale_y=SCALES, seed=st.integers(0, 99))
 def test_invalid_pixels_carry_no_weight(scale_x: float, scale_y: float, seed: int) -> None:
     """A constant scene stays constant around holes of NaN, and a lattice pixel is valid iff half its weight is."""
@@ -90,7 +90,7 @@ def test_invalid_pixels_carry_no_weight(scale_x: float, scale_y: float, seed: in
     assert (keep == (share[..., 0] >= 0.5))[clear].all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scale=st.floats(0.2, 8), start=st.integers(0, 500), count=st.integers(1, 50))
 def test_taps_are_centred_and_sum_to_one(scale: float, start: int, count: int) -> None:
     """The weighted mean of the taps is the lattice pixel's centre, so nothing shifts by half a pixel."""

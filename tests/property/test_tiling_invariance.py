@@ -61,7 +61,7 @@ def halo_for(boxes: FloatArray) -> int:
 shapes = {"seed": st.integers(0, 10**6), "width": st.integers(90, 700), "height": st.integers(90, 700)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(**shapes, core=st.integers(8, 300), spare=st.integers(0, 40), count=st.integers(0, 120))
 def test_tiled_equals_untiled_bit_for_bit(
     seed: int, width: int, height: int, core: int, spare: int, count: int
@@ -81,7 +81,7 @@ def test_tiled_equals_untiled_bit_for_bit(
     assert not found.edge.any()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(**shapes, core=st.integers(8, 300))
 def test_with_jitter_every_object_is_found_once_and_near_its_truth(
     seed: int, width: int, height: int, core: int

@@ -121,7 +121,7 @@ def block_plans(draw: st.DrawFn) -> tuple[tuple[Tile, ...], Scene, Lattice, floa
 
 
 @given(block_plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_tile_is_in_exactly_one_block_that_holds_it(
     plan: tuple[tuple[Tile, ...], Scene, Lattice, float],
 ) -> None:
@@ -140,7 +140,7 @@ def test_every_tile_is_in_exactly_one_block_that_holds_it(
 
 
 @given(block_plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_counts_of_decoded_and_delivered_pixels_equal_a_count_on_a_raster(
     plan: tuple[tuple[Tile, ...], Scene, Lattice, float],
 ) -> None:
@@ -162,7 +162,7 @@ def test_counts_of_decoded_and_delivered_pixels_equal_a_count_on_a_raster(
 
 
 @given(plans(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_tile_with_a_valid_pixel_is_skipped(
     plan: tuple[Lattice, int, int], rows: int, columns: int, seed: int
 ) -> None:

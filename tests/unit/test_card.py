@@ -142,7 +142,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from([field.name for field in fields(ModelCard)]), value=JSON)
 def test_no_value_gets_past_as_anything_but_a_card_or_a_model_error(name: str, value: Any) -> None:
     try:

@@ -83,7 +83,7 @@ def test_rings_are_closed_and_right_handed(georeferenced: bool, tmp_path: Path) 
     angle=st.floats(-1.5, 1.5),
     convention=st.sampled_from(["signed", "0 to 360"]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_box_across_the_antimeridian_is_cut_there(
     longitude: float, latitude: float, angle: float, convention: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

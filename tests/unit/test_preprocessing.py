@@ -50,7 +50,7 @@ def test_input_is_bit_equal_to_the_librarys(
     theirs = processor(**stated)
     side = st.integers(16, 150)
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=8)
     @given(st.tuples(side, side), st.tuples(side, side), st.integers(0, 99))
     def check(first: tuple[int, int], second: tuple[int, int], seed: int) -> None:
         rng = np.random.default_rng(seed)

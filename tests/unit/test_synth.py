@@ -105,7 +105,7 @@ def test_pixels_of_a_field_are_brightest_where_its_objects_are() -> None:
     assert pixels[edge:-edge, edge:-edge][~covered[edge:-edge, edge:-edge]].max() < 140
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(0, 10**6), st.floats(10, 60), st.floats(5, 100))
 def test_objects_of_a_field_never_touch(seed: int, longest: float, density: float) -> None:
     scene = ObjectField(seed=seed, width=900, height=700, longest_px=longest, shortest_px=8, density=density)

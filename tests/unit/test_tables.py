@@ -113,7 +113,7 @@ def test_rings_are_closed_counter_clockwise_rectangles_by_shapely() -> None:
 
 
 @given(gsd_m=st.floats(0.005, 1000), seed=st.integers(0, 50))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_written_geometry_is_within_a_thousandth_of_a_pixel(gsd_m: float, seed: int) -> None:
     s = sample(20, seed=seed, gsd_m=gsd_m)
     table = s.table()
