@@ -193,6 +193,20 @@ class ExportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkConfig:
+    """How work is kept, so that a job that was killed goes on where it was. Changes no result."""
+
+    keep_score: float = 0.05
+    """Detections from this score on are kept, so a later run may lower detector.score_threshold without a detector."""
+    lease_s: float = 30.0
+    """A job that gives no sign of life for this long has died: another may take its scene over. Seconds."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.keep_score <= 1, "work.keep_score must be in [0, 1]")
+        _require(self.lease_s > 0, "work.lease_s must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """Which machines do the work, and how patient to be with them. Changes no result, except the thread count."""
 
@@ -237,6 +251,12 @@ class RunConfig:
     """``ray`` uses a cluster, ``local`` this process. The results are the same bytes."""
     dry_run: bool = False
     """Read only headers, print the plan and what will hurt, and stop."""
+    start_from: Literal["reading", "merge"] = "reading"
+    """``merge`` merges and writes again what was found before, with other thresholds or exports, and needs no GPU."""
+    force: bool = False
+    """Do everything again, also what is published or was done before."""
+    clean: bool = False
+    """Remove what earlier runs with other settings have kept of these scenes, once this run is published."""
     raster: RasterConfig = field(default_factory=RasterConfig)
     """How pixels are read."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -251,11 +271,16 @@ class RunConfig:
     """What is written."""
     export: ExportConfig = field(default_factory=ExportConfig)
     """What is written on request."""
+    work: WorkConfig = field(default_factory=WorkConfig)
+    """How work is kept."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the work is done."""
 
     def __post_init__(self) -> None:
         _require(all(uri.strip(", ") for uri in self.scene), "--scene: an empty scene name")
+        _require(
+            not (self.force and self.start_from == "merge"), "give --force (do all again) or --from merge, not both"
+        )
 
     @property
     def looks_twice(self) -> bool:
@@ -267,7 +292,7 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
     settings = asdict(config)
     threads = settings.pop("cluster")["threads"]
-    for key in ("scene", "out", "executor", "dry_run", "weights", "export"):
+    for key in ("scene", "out", "executor", "dry_run", "weights", "export", "start_from", "force", "clean", "work"):
         settings.pop(key)
     settings["threads"] = threads
     return settings

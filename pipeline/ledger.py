@@ -29,6 +29,8 @@ class Account:
     tiles_refined: int = 0
     network_px: int = 0
     """Pixels that went through the network, both looks together."""
+    tiles_kept: int = 0
+    """Of ``tiles_done``, those that an earlier job had done."""
 
 
 def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:

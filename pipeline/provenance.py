@@ -48,6 +48,7 @@ def run_record(
         "tiles": {
             "planned": len(screened.tiles) + screened.tiles_empty + prepared.tiles_outside_aoi,
             "done": results.tiles_done,
+            "done_before": results.tiles_kept,
             "failed": len(results.failures),
             "skipped_empty": screened.tiles_empty,
             "skipped_outside_aoi": prepared.tiles_outside_aoi,

@@ -18,7 +18,7 @@ HOMES = {
     "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
-    "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
+    "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
     "pyogrio": ("exports",),
     "pycocotools": ("evaluation.coco",),
     "matplotlib": ("evaluation.plot",),
@@ -43,6 +43,9 @@ RANKS = (
         "raster_scene",
         "heatmap",
         "storage",
+        "storage_files",
+        "lease",
+        "block_parts",
         "tables",
         "exports",
         "preview",
@@ -52,8 +55,8 @@ RANKS = (
         "progress",
     },
     {"weights", "inspection", "worker"},
-    {"preparation", "executors", "ledger"},
-    {"results", "provenance", "scene_maker"},
+    {"preparation", "executors", "ledger", "work_folder", "resume", "reports"},
+    {"results", "provenance", "publication", "scene_maker"},
     {"scene_job", "cluster", "dry_run"},
     {
         "notebook",
