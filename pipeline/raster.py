@@ -20,7 +20,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import StorageError
+from pipeline.errors import SceneUnreadable, StorageError
 from pipeline.raster_files import Pixels, gdal_environment, nodata_value
 from pipeline.raster_scene import open_scene
 from pipeline.resampling import is_identity, resample, source_window
@@ -30,6 +30,10 @@ from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stret
 __all__ = ["SceneReader", "decode_window", "measure_stretch", "open_scene", "read_coverage", "read_thumbnail",
            "write_scene"]  # fmt: skip
 
+DAMAGE_PX = 32
+"""Around a damaged place a picture stays blank to within as many of its pixels."""
+READABLE = 0.75
+"""Share of a scene that must be readable; the tiles of the rest are failures."""
 SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
 STRIP_PX = 1_000_000
@@ -174,13 +178,58 @@ def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray
     if level is None and scene.width * scene.height > FULL_PASS_PX:
         return _sampled(scene, config)
     with contextlib.closing(Pixels(scene, config, level)) as source:
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        step = int(np.ceil(np.sqrt(whole.pixels / max_px)))
-        shape = (-(-whole.height // step), -(-whole.width // step))
-        pixels = source.read(whole, shape=shape)
-        valid = source.valid(whole, pixels)
+        width, height = source.width, source.height
+    step = int(np.ceil(np.sqrt(width * height / max_px)))
+    pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)))
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
+
+
+def _shrunk_whole(
+    scene: Scene, config: RasterConfig, overview: int | None, shape: tuple[int, int], **how: Any
+) -> tuple[NDArray[Any], BoolArray]:
+    """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
+
+    One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
+    SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
+    """
+
+    def fill(part: Window) -> int:
+        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; how many pixels could be read.
+
+        Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
+        """
+        place = (slice(part.y, part.y1), slice(part.x, part.x1))
+        try:
+            with contextlib.closing(Pixels(scene, config, overview)) as source:
+                area = _scaled(part, source.width / shape[1], source.height / shape[0])
+                pixels[place] = source.read(area, shape=(part.height, part.width), **how)
+                valid[place] = source.valid(area, pixels[place], **how)
+        except SceneUnreadable:
+            if min(part.width, part.height) < DAMAGE_PX:
+                valid[place] = False
+                return 0
+            return sum(map(fill, _quarters(part)))
+        return part.pixels
+
+    pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
+    whole = Window(x=0, y=0, width=shape[1], height=shape[0])
+    if fill(whole) < READABLE * whole.pixels:
+        raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
+    return pixels, valid
+
+
+def _scaled(window: Window, across: float, down: float) -> Window:
+    """A window of a picture in the pixels of what it was shrunk from."""
+    x, y = int(window.x * across), int(window.y * down)
+    return Window(x=x, y=y, width=max(1, int(window.x1 * across) - x), height=max(1, int(window.y1 * down) - y))
+
+
+def _quarters(window: Window) -> list[Window]:
+    width, height = window.width // 2, window.height // 2
+    columns = ((window.x, width), (window.x + width, window.width - width))
+    rows = ((window.y, height), (window.y + height, window.height - height))
+    return [Window(x=x, y=y, width=across, height=down) for y, down in rows for x, across in columns]
 
 
 def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArray, str]:
@@ -203,10 +252,8 @@ def read_thumbnail(
     factor = max(1.0, max(scene.width, scene.height) / max_side_px)
     shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    with contextlib.closing(Pixels(scene, config, sharper[-1] if sharper else None)) as source:
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        pixels = source.read(whole, shape=shape, resampling=Resampling.average)
-        valid = source.valid(whole, pixels, resampling=Resampling.average)
+    level = sharper[-1] if sharper else None
+    pixels, valid = _shrunk_whole(scene, config, level, shape, resampling=Resampling.average)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid
@@ -248,7 +295,10 @@ def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
     whole = Window(x=0, y=0, width=source.width, height=source.height)
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
     for part in _row_parts(whole, step):
-        valid = source.valid(part, source.read(part))
+        try:
+            valid = source.valid(part, source.read(part))
+        except SceneUnreadable:  # the tiles there will say so
+            valid = np.ones((part.height, part.width), np.bool_)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
         hit = count[:, columns[:, 1]] > count[:, columns[:, 0]]

@@ -34,6 +34,7 @@ from tests.scenes import (
     NORTH_UP,
     UTM,
     WIDTH,
+    damage_block,
     disc,
     ground_control_points,
     picture,
@@ -658,3 +659,19 @@ def test_real_sentinel_2_is_stretched(kestrel_data: Path) -> None:
     assert valid.all()
     assert 20 < pixels.mean() < 200
     assert pixels.std() > 20
+
+
+def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> None:
+    """What can be read is as it was; around the damage the picture is blank; a file that was cut off is refused."""
+    path = write_geotiff(tmp_path / "a.tif", picture(512, 512, dtype="uint16"), block_px=64)
+    scene = open_scene(str(path), RasterConfig())
+    sound = read_thumbnail(scene, measure_stretch(scene, RasterConfig()), RasterConfig(), 256)
+    damage_block(path, column=5, row=2)
+    stretch = measure_stretch(scene, RasterConfig())
+    damaged = read_thumbnail(scene, stretch, RasterConfig(), 256)
+    assert not damaged[1][2 * 32 : 3 * 32, 5 * 32 : 6 * 32].any()
+    assert damaged[1].mean() > 0.9
+    assert np.abs(damaged[0][:, :128].astype(int) - sound[0][:, :128]).max() <= 3
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneUnreadable):
+        measure_stretch(scene, RasterConfig())
