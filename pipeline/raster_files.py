@@ -39,7 +39,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.names import is_virtual, public_uri, shown
 from pipeline.raster_limits import check_limits, check_overview
-from pipeline.raster_references import GDAL_ERRORS, check_references, check_sidecars
+from pipeline.raster_references import GDAL_ERRORS, check_references, check_sidecars, odd_headers
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
@@ -276,13 +276,13 @@ class Pixels:
 
     def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
         self.scene, self.config = scene, config
-        with self.environment():
+        with self.environment(), odd_headers(", ".join(scene.uris)):
             self.files = [open_dataset(uri, (scene.driver,), config, overview) for uri in scene.uris]
-        self.width, self.height = self.files[0].width, self.files[0].height
-        self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-        self.masked = any(has_mask(file) for file in self.files)
-        self.nodata = nodata_value(scene)
-        self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+            self.width, self.height = self.files[0].width, self.files[0].height
+            self.block_height = min(self.files[0].block_shapes[0][0], self.height)
+            self.masked = any(has_mask(file) for file in self.files)
+            self.nodata = nodata_value(scene)
+            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
         self._owner = (os.getpid(), threading.get_ident())
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""What a raster would have GDAL read besides itself. Part of rasterio's home, see :mod:`pipeline.raster_files`.
+"""What a raster would have GDAL read besides itself, and headers that make no sense.
+
+Part of rasterio's home, see :mod:`pipeline.raster_files`.
 
 Beside a local scene these are read: ``.aux.xml`` (CRS, statistics, metadata), world files and RPC texts, and ``.ovr``
 and ``.msk``, which have to be TIFF. Beside a remote one, nothing. A tag that names another file is refused.
@@ -6,6 +8,8 @@ and ``.msk``, which have to be TIFF. Beside a remote one, nothing. A tag that na
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +66,17 @@ def check_sidecars(path: str, uri: str) -> None:
 def _is_imagine(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(15) == b"EHFA_HEADER_TAG"
+
+
+@contextlib.contextmanager
+def odd_headers(uri: str) -> Iterator[None]:
+    """What GDAL and its wrapper raise over single tags, as one of our errors."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except (*GDAL_ERRORS, ValueError, OverflowError, KeyError) as error:
+        reason = shown(str(error).strip()) or type(error).__name__
+        raise SceneUnreadable(
+            f"{shown(uri)} has a header that makes no sense ({reason}); rewrite it with gdal_translate"
+        ) from error

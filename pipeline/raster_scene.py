@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, PipelineError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.names import complaint, is_virtual, public_uri, shown
 from pipeline.raster_files import (
     DRIVERS,
@@ -23,7 +23,7 @@ from pipeline.raster_files import (
     open_dataset,
     vsi_path,
 )
-from pipeline.raster_references import GDAL_ERRORS
+from pipeline.raster_references import odd_headers
 from pipeline.types import GroundControlPoint, Scene
 
 __all__ = ["open_scene", "scene_facts", "scene_id_of", "split_uris"]
@@ -54,7 +54,7 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
     for one in uris:
         check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    with gdal_environment(config, uris), contextlib.ExitStack() as stack, _odd_headers(uri):
+    with gdal_environment(config, uris), contextlib.ExitStack() as stack, odd_headers(uri):
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
         for dataset, one in zip(datasets, uris, strict=True):
             if not is_remote(one):
@@ -119,20 +119,6 @@ def _path_of(uri: str) -> str:
         return urlsplit(uri).path if "://" in uri else uri
     except ValueError:  # no address at all, such as http://[
         return uri
-
-
-@contextlib.contextmanager
-def _odd_headers(uri: str) -> Iterator[None]:
-    """What GDAL and its wrapper raise over single tags, as one of our errors."""
-    try:
-        yield
-    except PipelineError:
-        raise
-    except (*GDAL_ERRORS, ValueError, OverflowError, KeyError) as error:
-        reason = shown(str(error).strip()) or type(error).__name__
-        raise SceneUnreadable(
-            f"{shown(uri)} has a header that makes no sense ({reason}); rewrite it with gdal_translate"
-        ) from error
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
