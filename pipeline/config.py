@@ -37,6 +37,14 @@ class RasterConfig:
     """Pixel value that means "no data", in place of the file's own."""
     allow_vrt: bool = False
     """Accept VRT files. They can make this machine read any file or address, so only for files you trust."""
+    allow_vsi: bool = False
+    """Accept GDAL's names of virtual files (/vsizip/…, /vsigs/…). Only for names that you wrote yourself."""
+    max_gigapixels: float = 500.0
+    """Refuse a scene that promises more pixels than this, itself or resampled to the lattice; billions."""
+    max_bands: int = 1024
+    """Refuse a scene that promises more bands than this."""
+    max_block_mb: int = 512
+    """Refuse a scene, or an overview, whose unit of decoding (a tile or strip of the file) is larger, megabytes."""
     gdal_cache_mb: int = 64
     """GDAL's block cache per process, megabytes."""
 
@@ -56,6 +64,9 @@ class RasterConfig:
             self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
             "raster.stretch_range: the first value must be below the second",
         )
+        _require(self.max_gigapixels > 0, "raster.max_gigapixels must be positive")
+        _require(self.max_bands >= 1, "raster.max_bands must be at least 1")
+        _require(self.max_block_mb >= 1, "raster.max_block_mb must be at least 1")
         _require(self.gdal_cache_mb >= 8, "raster.gdal_cache_mb must be at least 8")
 
 
@@ -288,10 +299,16 @@ class RunConfig:
         return self.refine.applies(self.tiling.global_factor)
 
 
+ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
+"""Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
+
+
 def result_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
     settings = asdict(config)
     threads = settings.pop("cluster")["threads"]
+    for key in ADMISSION:
+        settings["raster"].pop(key)
     for key in ("scene", "out", "executor", "dry_run", "weights", "export", "start_from", "force", "clean", "work"):
         settings.pop(key)
     settings["threads"] = threads

@@ -15,8 +15,8 @@ from typing import Any
 
 import pipeline
 from pipeline.ledger import Account
+from pipeline.names import public_uri
 from pipeline.preparation import ScreenedScene
-from pipeline.raster_scene import public_uri
 from pipeline.results import Identity
 from pipeline.types import ModelCard
 

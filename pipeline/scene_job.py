@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,21 @@ import numpy as np
 import shapely
 
 from pipeline import storage
+from pipeline.areas import read_aoi
 from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
-from pipeline.exports import read_aoi
 from pipeline.heatmap import HeatMap
 from pipeline.lease import Lease
 from pipeline.ledger import Account, account
+from pipeline.names import complaint, public_uri, shown
 from pipeline.nms import merge
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record
 from pipeline.publication import model_version, published, request_sha256, scene_version
 from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import public_uri, scene_id_of, split_uris
+from pipeline.raster_scene import scene_id_of, split_uris
 from pipeline.reports import Clock, RunReport, SceneReport, ending, scene_mpx, unchanged
 from pipeline.results import (
     Identity,
@@ -74,9 +75,18 @@ def detect(
     check_run(config)
     storage.check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
-    local = [Path(part) for uri in config.scene for part in split_uris(uri) if storage.is_local(part)]
-    executor.check_visible(path for path in local if path.exists())
+    executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+
+
+def local_scenes(config: RunConfig) -> Iterator[Path]:
+    """The scenes' files that this machine has."""
+    for uri in config.scene:
+        for part in split_uris(uri):
+            with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
+                path = storage.local_path(part)
+                if path is not None and path.exists():
+                    yield path
 
 
 def area_of_interest(config: RunConfig) -> AreaOfInterest | None:
@@ -93,12 +103,16 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError("no scene given: add --scene URI")
     if not config.out:
         raise ConfigError("no place for the results given: add --out FOLDER")
+    reason = complaint(config.out)
+    if reason is not None:
+        raise ConfigError(f"--out {shown(config.out)} is refused: {reason}")
     seen: dict[str, str] = {}
     for uri in config.scene:
-        other = seen.setdefault(scene_id_of(split_uris(uri)), uri)
+        scene_id = scene_id_of(split_uris(uri))
+        other = seen.setdefault(scene_id, uri)
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(split_uris(uri))}; "
+                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; "
                 "detect them in two runs with different --out"
             )
 

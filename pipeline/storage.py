@@ -47,12 +47,18 @@ _T = TypeVar("_T")
 
 
 def local_path(uri: str) -> Path | None:
-    """The path that ``uri`` means on this machine, or None when it is the address of something else."""
+    """The path that ``uri`` means on this machine, or None when it is the address of something else.
+
+    Raises ConfigError for the home folder of somebody unknown.
+    """
     if uri.startswith("file://"):
         return Path(unquote(urlsplit(uri).path))
     if "://" in uri or "::" in uri:
         return None
-    return Path(uri).expanduser()
+    try:
+        return Path(uri).expanduser()
+    except RuntimeError as error:  # ~ of a user whom nobody knows
+        raise ConfigError(f"{uri}: there is no such home folder on this machine; check the path") from error
 
 
 def is_local(uri: str) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.block_parts import DamagedPart, read_part, write_part
+from pipeline.config import ADMISSION
 from pipeline.storage_files import file_names, join, read_file, remove_file, sweep_parts, write_file
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import ScenePlan
@@ -44,8 +45,8 @@ class Recipe:
         content = asdict(replace(self.plan, export_attention=False))
         for key in ("uris", "scene_id", "acquired", "sensor", "attribution"):
             content["scene"].pop(key)
-        content["raster"].pop("gdal_cache_mb")
-        content["raster"].pop("allow_vrt")
+        for key in ("gdal_cache_mb", "allow_vrt", *ADMISSION):
+            content["raster"].pop(key)
         rest = [FORMAT, self.scene_version, self.model, self.precision, self.threads]
         return hashlib.sha256(json.dumps([content, rest], sort_keys=True).encode()).hexdigest()
 

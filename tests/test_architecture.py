@@ -15,11 +15,11 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster",),
-    "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
+    "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
-    "pyogrio": ("exports",),
+    "pyogrio": ("exports", "areas"),
     "pycocotools": ("evaluation.coco",),
     "matplotlib": ("evaluation.plot",),
     "jsonargparse": ("command_line",),
@@ -34,13 +34,15 @@ HOMES = {
 """Outside library → the modules of ``pipeline`` (or packages) that may import it."""
 
 RANKS = (
-    {"types", "errors", "config"},
+    {"types", "errors", "config", "names"},
     {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"nms", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
         "raster_files",
         "raster_scene",
+        "raster_limits",
+        "raster_references",
         "heatmap",
         "storage",
         "storage_files",
@@ -48,6 +50,7 @@ RANKS = (
         "block_parts",
         "tables",
         "exports",
+        "areas",
         "preview",
         "preview_crops",
         "georeference",

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.areas import read_aoi
 from pipeline.errors import StorageError
-from pipeline.exports import read_aoi, write_geojson, write_gpkg
+from pipeline.exports import write_geojson, write_gpkg
 from pipeline.storage import MANIFEST, check_writable, fetch_folder, publish_folder, read_text, staging_folder
 from pipeline.tables import write_geoparquet
 from tests.outputs import sample, utm_to_lonlat
