@@ -21,6 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.cluster_tasks import run_tasks
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import ClusterError, ConfigError, PipelineError, SceneNotFound
 from pipeline.types import Block, BlockOutcome
@@ -91,6 +92,7 @@ class _Host:
 
 _read_task: Any = ray.remote(max_retries=3)(read_block)
 _missing_task: Any = ray.remote(num_cpus=0)(_missing)
+
 _host_actor: Any = ray.remote(max_restarts=0)(_Host)
 
 
@@ -199,6 +201,10 @@ class RayExecutor:
             self._read_ahead(plan_ref, todo, reading)
             self._hand_out(plan_ref, reading)
             yield from self._collect(reading, todo)
+
+    def run(self, function: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
+        """See :class:`pipeline.executors.Executor`."""
+        return run_tasks(function, parts)
 
     def _read_ahead(self, plan_ref: Any, todo: deque[_Work], reading: list[_Work]) -> None:
         """Keep a bounded number of blocks being read or waiting for an actor."""

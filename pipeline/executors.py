@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import PipelineError
 from pipeline.refine import Gain
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import LoadDetector, ScenePlan, TileWorker, bisect, failed_block, read_block
+
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 
 
 class Executor(Protocol):
@@ -19,6 +22,13 @@ class Executor(Protocol):
         """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
 
         Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.
+        """
+        ...
+
+    def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+        """A pure function of every part, answers in the order of the parts; ``parts`` is drawn from as work goes on.
+
+        What the function raises is raised here. Raises ClusterError when a part cannot be worked off.
         """
         ...
 
@@ -58,6 +68,10 @@ class LocalExecutor:
                 yield from self._outcomes(plan, half)
             return
         yield self._worker(plan, block, pixels)
+
+    def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+        """See :class:`Executor`."""
+        return map(function, parts)
 
     def check_visible(self, paths: Iterable[Path]) -> None:
         """This process sees what it sees; opening the scene tells."""

@@ -25,6 +25,7 @@ from pipeline.lease import Lease
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
 from pipeline.nms import merge
+from pipeline.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record
@@ -234,9 +235,17 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
 
 
 def merge_run(detections: Detections, run: Run) -> Detections:
-    """Exact rotated NMS over the whole scene, by class or by the configured groups of classes."""
+    """Exact rotated NMS over the whole scene, by class or by the configured groups of classes.
+
+    Many detections are merged in parts, by whoever did the work before; the result is the same bit for bit.
+    """
     groups = class_groups(run.card.classes, run.config.merge.class_groups)
-    return merge(detections, iou_threshold=run.config.merge.iou_threshold, class_groups=groups)
+    threshold = run.config.merge.iou_threshold
+    if len(detections) <= PARTITION_BOXES:
+        return merge(detections, iou_threshold=threshold, class_groups=groups)
+    return merge_in_parts(
+        detections, run.executor.run, iou_threshold=threshold, class_groups=groups, partition_boxes=PARTITION_BOXES
+    )
 
 
 def class_groups(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> IntArray | None:

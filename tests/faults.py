@@ -120,3 +120,29 @@ def dies_while_loading() -> Detector:
     """A loader whose process is killed, as by the kernel when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
+
+
+def slow_square(number: int) -> int:
+    """A task that takes its time, now and then more than the one after it."""
+    time.sleep(0.05 * (number % 3))
+    return number * number
+
+
+def dies_once(marker: Path) -> str:
+    """A task whose process is killed the first time."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return "done"
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def always_dies(_: Path) -> None:
+    """A task whose process is killed every time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuses(_: Path) -> None:
+    """A task whose input is wrong."""
+    raise ValueError("boxes must be finite")

@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
-    "ray": ("cluster",),
+    "ray": ("cluster", "cluster_tasks"),
     "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
@@ -36,7 +36,7 @@ HOMES = {
 RANKS = (
     {"types", "errors", "config", "names"},
     {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
-    {"nms", "tiling", "refine", "selectors", "second_look", "table_rows"},
+    {"box_index", "nms", "partitions", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
         "raster_files",
@@ -60,7 +60,7 @@ RANKS = (
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger", "work_folder", "resume", "reports"},
     {"results", "provenance", "publication", "scene_maker"},
-    {"scene_job", "cluster", "dry_run"},
+    {"cluster_tasks", "scene_job", "cluster", "dry_run"},
     {
         "notebook",
         "evaluation.data",
