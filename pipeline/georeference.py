@@ -302,9 +302,7 @@ def _gcp_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
     pixels, world = _gcp_arrays(scene.gcps, degrees=crs.is_geographic)
     try:
         if not (np.abs([pixels, world]) < BEYOND_EARTH).all():  # NaN is not, either
-            raise SceneNotGeoreferenced(
-                f"{name}: a ground control point lies beyond the Earth; remove it"
-            )
+            raise SceneNotGeoreferenced(f"{name}: a ground control point lies beyond the Earth; remove it")
         return _fitted_map(scene, pixels, world, name)
     except np.linalg.LinAlgError as error:
         raise SceneNotGeoreferenced(

@@ -128,13 +128,21 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
                 tensors.update({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
             raise ModelError(f"{path} is no readable safetensors file ({error}): copy the checkpoint again") from error
+    check_numbers(folder, tensors)
+    return tensors
+
+
+def check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Raise ModelError for tensors that are no real numbers, or not finite."""
+    imaginary = sorted(name for name, tensor in tensors.items() if tensor.is_complex())
+    if imaginary:
+        raise ModelError(f"{folder}: {imaginary[0]} holds complex numbers: use another checkpoint")
     broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.float().isfinite().all()))
     if broken:
         raise ModelError(
             f"{folder}: {len(broken)} of {len(tensors)} weights hold NaN or infinity, {broken[0]} among them: "
             "the training diverged or the file is damaged, use another checkpoint"
         )
-    return tensors
 
 
 def check_keys(folder: Path, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
-from pipeline.detectors.checkpoint import check_sizes, first_line, read_json
+from pipeline.detectors.checkpoint import check_numbers, check_sizes, first_line, read_json
 from pipeline.detectors.oriented_boxes import canonical
 from pipeline.detectors.oriented_network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
@@ -158,7 +159,7 @@ def load_network(folder: Path) -> OrientedRTDetr:
             shapes = OrientedRTDetr(config).state_dict()
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read the weights {folder / WEIGHTS_FILE}: {error}") from error
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / CONFIG_FILE} describes no network that can be built: {first_line(error)}"
         ) from error
@@ -170,9 +171,7 @@ def load_network(folder: Path) -> OrientedRTDetr:
             f"{folder / WEIGHTS_FILE} does not fit the network of {CONFIG_FILE}: {len(unlike)} tensors are missing, "
             f"unknown or of another shape, the first is {unlike[0]}"
         )
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if broken:
-        raise ModelError(f"{folder / WEIGHTS_FILE} holds NaN or infinity in {len(broken)} tensors, first {broken[0]}")
+    check_numbers(folder, tensors)
     network = OrientedRTDetr(config)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
     return network.eval()
