@@ -39,6 +39,8 @@ SAMPLE_PX = 4_000_000
 STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
 
+COVER_PX = 16_000_000
+"""Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
 
 FULL_PASS_PX = 4_000_000_000
 """A scene without overviews that has more pixels is not decoded as a whole before the run starts."""
@@ -290,18 +292,21 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
 
 
 def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
-    """Which cells hold a valid pixel, from whole rows of file blocks at a time."""
+    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
     cover = np.zeros((len(rows), len(columns)), np.bool_)
     whole = Window(x=0, y=0, width=source.width, height=source.height)
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
-    for part in _row_parts(whole, step):
+    span = max(1, COVER_PX // source.block_height // source.block_width) * source.block_width
+    for row, x in ((row, x) for row in _row_parts(whole, step) for x in range(0, whole.width, span)):
+        part = Window(x=x, y=row.y, width=min(span, whole.width - x), height=row.height)
         try:
             valid = source.valid(part, source.read(part))
         except SceneUnreadable:  # the tiles there will say so
             valid = np.ones((part.height, part.width), np.bool_)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
-        hit = count[:, columns[:, 1]] > count[:, columns[:, 0]]
+        inside = np.clip(columns - x, 0, part.width)
+        hit = count[:, inside[:, 1]] > count[:, inside[:, 0]]
         for cell in np.flatnonzero((rows[:, 0] < part.y1) & (rows[:, 1] > part.y)):
             cover[cell] |= hit[max(rows[cell, 0] - part.y, 0) : rows[cell, 1] - part.y].any(axis=0)
     return cover

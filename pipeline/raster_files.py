@@ -279,6 +279,7 @@ class Pixels:
         with self.environment(), odd_headers(", ".join(scene.uris)):
             self.files = [open_dataset(uri, (scene.driver,), config, overview) for uri in scene.uris]
             self.width, self.height = self.files[0].width, self.files[0].height
+            self.block_width = min(self.files[0].block_shapes[0][1], self.width)
             self.block_height = min(self.files[0].block_shapes[0][0], self.height)
             self.masked = any(has_mask(file) for file in self.files)
             self.nodata = nodata_value(scene)

@@ -28,6 +28,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+from pipeline.names import shown
 
 MANIFEST = "manifest.json"
 """The last file of a result to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
@@ -186,8 +187,12 @@ def fetched_file(uri: str) -> Iterator[Path]:
     """
     path = local_path(uri)
     if path is not None:
-        if not path.is_file():
-            raise ConfigError(f"there is no file at {uri}")
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise ConfigError(f"{shown(uri)} cannot be looked at: {_reason(error)}") from error
+        if not there:
+            raise ConfigError(f"there is no file at {shown(uri)}")
         yield path
         return
     fs, source = remote(uri)
