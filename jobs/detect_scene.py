@@ -45,7 +45,8 @@ def dry_run(config: RunConfig) -> int:
 
 def detect(config: RunConfig) -> int:
     """Run on the executor that was asked for."""
-    from pipeline.cluster import RayExecutor, refuse_relative_paths
+    from pipeline.cluster import RayExecutor
+    from pipeline.cluster_nodes import refuse_relative_paths
     from pipeline.executors import LocalExecutor
     from pipeline.scene_job import check_run, detect
     from pipeline.weights import load, model_card

@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
-    "ray": ("cluster",),
+    "ray": ("cluster", "cluster_pool", "cluster_nodes"),
     "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
@@ -54,7 +54,7 @@ RANKS = (
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger"},
     {"results", "provenance", "scene_maker"},
-    {"scene_job", "cluster", "dry_run"},
+    {"scene_job", "cluster", "cluster_pool", "cluster_nodes", "dry_run"},
     {
         "notebook",
         "evaluation.data",
