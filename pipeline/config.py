@@ -212,6 +212,11 @@ class ClusterConfig:
     """Wait at most this many seconds for the cluster to make room for a worker."""
     max_attempts: int = 3
     """Deaths of a worker over one block before the block is bisected to find the tile that kills it."""
+    deadline_s: float = 600.0
+    """Kill a worker that shows no sign of life (one batch looked at, one block read) for this many seconds; it counts
+    as a death. More than your slowest batch takes. With ``executor=local`` a hang cannot be interrupted."""
+    stuck_s: float = 300.0
+    """Name the blocks in flight, and where they are, whenever none has finished for this many seconds."""
 
     def __post_init__(self) -> None:
         _require(self.workers == "auto" or self.workers >= 1, "cluster.workers must be auto or at least 1")
@@ -219,6 +224,7 @@ class ClusterConfig:
         _require(self.in_flight >= 1, "cluster.in_flight must be at least 1")
         _require(self.start_s > 0 and self.wait_s > 0, "cluster.start_s and cluster.wait_s must be positive")
         _require(self.max_attempts >= 1, "cluster.max_attempts must be at least 1")
+        _require(self.deadline_s > 0 and self.stuck_s > 0, "cluster.deadline_s and cluster.stuck_s must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +243,8 @@ class RunConfig:
     """``ray`` uses a cluster, ``local`` this process. The results are the same bytes."""
     dry_run: bool = False
     """Read only headers, print the plan and what will hurt, and stop."""
+    log: Literal["text", "json"] = "text"
+    """What goes to stderr: lines for people, or one JSON object a line (event, time, ids, counts)."""
     raster: RasterConfig = field(default_factory=RasterConfig)
     """How pixels are read."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -267,7 +275,7 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
     settings = asdict(config)
     threads = settings.pop("cluster")["threads"]
-    for key in ("scene", "out", "executor", "dry_run", "weights", "export"):
+    for key in ("scene", "out", "executor", "dry_run", "log", "weights", "export"):
         settings.pop(key)
     settings["threads"] = threads
     return settings

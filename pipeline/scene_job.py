@@ -7,8 +7,8 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError,
 from pipeline.executors import Executor
 from pipeline.exports import read_aoi
 from pipeline.heatmap import HeatMap
+from pipeline.journal import Journal, TileFailures
 from pipeline.ledger import Account, account
+from pipeline.metrics import Metrics
 from pipeline.nms import merge
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
@@ -39,6 +41,8 @@ from pipeline.results import (
 from pipeline.types import ByteArray, Detections, Failed, IntArray, ModelCard
 from pipeline.worker import one_sentence
 
+SILENT = Journal(lambda _: None)
+"""For callers that look at the answer only."""
 FINGERPRINT_PX = 512
 """Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
 
@@ -60,6 +64,8 @@ class SceneReport:
     tiles_failed: int = 0
     tiles_skipped: int = 0
     seconds: float = 0.0
+    run_id: str | None = None
+    """As in run.json; None when nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +88,18 @@ class Run:
     card: ModelCard
     executor: Executor
     aoi: AreaOfInterest | None
-    say: Callable[[str], None]
+    journal: Journal = field(default_factory=Journal)
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+        self.journal.say(message)
 
 
 def detect(
     config: RunConfig,
     card: ModelCard,
     executor: Executor,
-    say: Callable[[str], None] = print,
+    journal: Journal | None = None,
 ) -> RunReport:
     """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
 
@@ -98,7 +108,7 @@ def detect(
     """
     check_run(config)
     storage.check_writable(config.out)
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
     local = [Path(part) for uri in config.scene for part in split_uris(uri) if storage.is_local(part)]
     executor.check_visible(path for path in local if path.exists())
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
@@ -140,22 +150,32 @@ def _attempt(uri: str, run: Run) -> SceneReport:
             exit_code=error.exit_code,
             message=one_sentence(error),
         )
-    run.say(f"{report.scene_id}: {report.status}: {report.message}")
+    facts = {key: value for key, value in asdict(report).items() if key != "message"}
+    run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)
+    run.executor.metrics.end_scene(report.status)
     return report
 
 
 def detect_scene(uri: str, run: Run) -> SceneReport:
     """plan → map → account → merge → publish, for one scene."""
-    clock = _Clock()
+    metrics = run.executor.metrics
+    metrics.begin_scene()
+    clock = _Clock(metrics)
     prepared = prepare(uri, run.config, run.card, run.aoi)
     screened = screen(prepared, run.config, run.card)
     clock.lap("plan")
+    metrics.count(tiles_skipped=screened.tiles_empty + prepared.tiles_outside_aoi)
+    run.journal.emit(
+        "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
+        blocks=len(screened.blocks), tiles_skipped=screened.tiles_empty + prepared.tiles_outside_aoi,
+        mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         extra = Path(folder)
         results = _map(screened, run, extra)
         clock.lap("detect")
         for note in results.notes:
-            run.say(f"{prepared.scene.scene_id}: {note}")
+            run.journal.emit("note", f"{prepared.scene.scene_id}: {note}", scene_id=prepared.scene.scene_id)
         detections = inside(merge_run(results.detections, run), prepared)
         clock.lap("merge")
         return _publish(uri, screened, results, detections, run, clock, extra)
@@ -165,7 +185,7 @@ def detections_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:
     """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=lambda _: None)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
     screened = screen(prepare(uri, config, card, run.aoi), config, card)
     results = _map(screened, run)
     detections = inside(merge_run(results.detections, run), screened.prepared)
@@ -182,7 +202,10 @@ def _map(screened: ScreenedScene, run: Run, extra: Path | None = None) -> Accoun
     prepared = screened.prepared
     outcomes = []
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)))
+        name = prepared.scene.scene_id
+        progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
+        failures = TileFailures(run.journal, name)
+        stack.callback(failures.end)
         heat_map = None
         if extra is not None and run.config.export.attention:
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
@@ -191,6 +214,8 @@ def _map(screened: ScreenedScene, run: Run, extra: Path | None = None) -> Accoun
                 for window, attention in outcome.attention:
                     heat_map.add(window, attention)
             outcomes.append(replace(outcome, attention=()))
+            run.executor.metrics.block(outcome)
+            failures.tell(outcome)
             found = sum(len(done.detections) for done in outcome.done)
             progress.tick(len(outcome.done), len(outcome.failed), found)
     return account(screened.tiles, outcomes)
@@ -289,6 +314,7 @@ def _publish(
         addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
         record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
+        record["metrics"] = run.executor.metrics.scene.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id)
     return SceneReport(
@@ -303,6 +329,7 @@ def _publish(
         tiles_failed=failed,
         tiles_skipped=screened.tiles_empty + screened.prepared.tiles_outside_aoi,
         seconds=clock.total,
+        run_id=identity.run_id,
     )
 
 
@@ -331,13 +358,16 @@ def _message(status: str, results: Account, found: int, screened: ScreenedScene,
 class _Clock:
     """Seconds per stage of one scene."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._started = self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 3)
+        if stage != "detect":  # blocks are timed by their workers
+            self._metrics.observe(stage, now - self._last)
         self._last = now
 
     @property

@@ -19,9 +19,9 @@ from pipeline.detectors.base import Detector
 from pipeline.detectors.memory import memory_errors
 from pipeline.errors import PipelineError
 from pipeline.geometry import chip_to_lattice, near_inner_edge
-from pipeline.raster import SceneReader
+from pipeline.raster import SceneReader, decode_window
 from pipeline.refine import Gain
-from pipeline.resampling import resample
+from pipeline.resampling import resample, source_window
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (
@@ -73,6 +73,8 @@ class BlockPixels:
     valid: BoolArray
     """(H, W)"""
     read_s: float
+    bytes_read: int = 0
+    """Of pixels that the file was decoded to, judged by its layout."""
 
     def chip(self, window: Window) -> tuple[ByteArray, BoolArray]:
         """Views of the pixels and validity of a lattice window inside the block."""
@@ -101,7 +103,14 @@ def read_block(plan: ScenePlan, block: Block) -> BlockPixels:
     started = time.perf_counter()
     with SceneReader(plan.scene, plan.lattice, plan.stretch, plan.raster) as reader:
         pixels, valid = reader.read(block.window)
-    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started)
+    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(plan, block))
+
+
+def decoded_bytes(plan: ScenePlan, block: Block) -> int:
+    """Bytes of pixels that the file is decoded to for ``block``: whole blocks of the file, in its own type."""
+    scene = plan.scene
+    source = source_window(block.window, plan.lattice, scene.width, scene.height)
+    return decode_window(scene, source).pixels * len(scene.bands) * np.dtype(scene.dtype).itemsize
 
 
 def bisect(block: Block) -> tuple[Block, Block]:
@@ -189,6 +198,7 @@ class TileWorker:
             tiles_refined=len({crop.row for crop in crops}),
             attention=_maps(views) if plan.export_attention else (),
             network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
+            bytes_read=pixels.bytes_read,
         )
 
     def _look(

@@ -122,6 +122,16 @@ class Hangs(Wrapped):
 
 
 @dataclass
+class Sleepy(Wrapped):
+    """Takes its time for every batch."""
+
+    delay_s: float = 1.0
+
+    def before(self, chips: Sequence[Chip]) -> None:
+        time.sleep(self.delay_s)
+
+
+@dataclass
 class Slow(Wrapped):
     """Notes the node it works on in ``diary`` and takes its time, so that a node can be removed meanwhile."""
 

@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
-    "ray": ("cluster", "cluster_pool", "cluster_nodes"),
+    "ray": ("cluster", "cluster_pool", "cluster_nodes", "cluster_metrics"),
     "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
@@ -35,7 +35,7 @@ HOMES = {
 
 RANKS = (
     {"types", "errors", "config"},
-    {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
+    {"metrics", "cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"nms", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
@@ -49,12 +49,14 @@ RANKS = (
         "preview_crops",
         "georeference",
         "command_line",
+        "journal",
         "progress",
     },
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger"},
     {"results", "provenance", "scene_maker"},
-    {"scene_job", "cluster", "cluster_pool", "cluster_nodes", "dry_run"},
+    {"cluster_metrics", "cluster_nodes", "cluster_watch"},
+    {"scene_job", "cluster", "cluster_pool", "dry_run"},
     {
         "notebook",
         "evaluation.data",
