@@ -23,7 +23,7 @@ from pipeline.worker import BlockPixels, LoadDetector, ScenePlan, TileWorker, on
 ROOM_S = 30.0
 """How long an actor may wait for a place that its cluster has before the pool says that others hold it, seconds."""
 LOAD_DEATHS = 3
-"""Workers that may die while loading the model, before any has loaded it, until the job ends."""
+"""Workers that may die before any has loaded the model, until the job ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +230,11 @@ class Pool:
         return {"num_cpus": float(self._config.threads), "num_gpus": gpus}
 
     def bury(self, member: Member, error: Exception) -> None:
-        """``member`` died or was killed. Raises ClusterError when workers keep dying while they load the model."""
+        """``member`` died or was killed. Raises ClusterError when workers keep dying and none has loaded the model."""
         self.members.remove(member)
         self._metrics.count(worker_deaths=1)
         doing = member.phase if member.work is None else "looking"
+        why = one_sentence(plain(error) if doing == "looking" else error)
         self._journal.emit(
             "worker_died",
             f"a worker died while {doing}; replacing it",
@@ -241,14 +242,15 @@ class Pool:
             **_facts(member.place),
             block_id=member.work and member.work.block.block_id,
             error=type(error).__name__,
-            reason=str(plain(error)),
+            reason=why,
         )
-        if member.phase == "loading" and not self._loaded_once:
+        if not self._loaded_once:
             self._load_deaths += 1
             if self._load_deaths >= LOAD_DEATHS:
+                what = "loading the model" if doing == "loading" else "starting"
                 raise ClusterError(
-                    f"{self._load_deaths} workers died while loading the model ({plain(error)}); look at "
-                    "the memory of the nodes and at the workers' logs"
+                    f"{self._load_deaths} workers died while {what} ({why}); look at the memory of the nodes and at "
+                    "the workers' logs"
                 ) from error
 
     def kill_silent(self) -> Iterator[tuple[Work | None, DeadlineExceeded]]:

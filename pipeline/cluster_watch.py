@@ -33,7 +33,11 @@ class Flight:
 
     def sentence(self) -> str:
         """In words."""
-        what = "a worker" if self.block_id is None else f"block {self.block_id} ({self.tiles} from {self.first_tile})"
+        what = (
+            "a worker"
+            if self.block_id is None
+            else f"block {self.block_id} ({self.tiles} tiles from {self.first_tile})"
+        )
         where = f" on {self.node} pid {self.pid}" if self.node else ""
         silent = "" if self.silent_s is None else f", silent for {self.silent_s:.0f} s"
         return f"{what} {self.phase}{where} for {self.seconds:.0f} s{silent}"
