@@ -8,6 +8,7 @@ sentence that name the nearest key.
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ COMMON = (
     "dry_run",
     "start_from",
     "force",
+    "log",
     "raster.bands",
     "tiling.gsd",
     "tiling.global_factor",
@@ -80,6 +82,11 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
         raise ConfigError(_told(error)) from error
     values.pop("config", None)
     return RunConfig(**values)
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether ``argv`` asks for ``--log json``; known before, and whether or not, the rest of it makes sense."""
+    return "--log=json" in argv or ("--log", "json") in itertools.pairwise(argv)
 
 
 def known_keys(config: type[Any] = RunConfig, prefix: str = "") -> Iterator[str]:

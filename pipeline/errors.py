@@ -12,6 +12,7 @@
     ├── StorageError(OSError)             exit 5   retried with backoff first
     │   └── SceneBusy                         another job is at work on the scene
     └── ClusterError                      exit 6   the pool cannot make progress
+        └── DeadlineExceeded                  a read or a look showed no sign of life; its tile fails, not the run
 
 A scene with more failed tiles than ``output.max_failed_tiles`` raises nothing and ends the run
 with :data:`EXIT_TILES_FAILED`. Adapters translate the libraries' exceptions into these with
@@ -80,3 +81,9 @@ class ClusterError(PipelineError):
     """The pool of workers cannot make progress."""
 
     exit_code = 6
+
+
+class DeadlineExceeded(ClusterError):
+    """A read or a look showed no sign of life for ``cluster.deadline_s``, and was ended."""
+
+    retryable = True

@@ -389,3 +389,5 @@ class BlockOutcome:
     """Pixels that went through the network, both looks together."""
     attention: tuple[tuple[Window, AttentionMap], ...] = ()
     """Where the global look at each tile looked, when the run exports it."""
+    bytes_read: int = 0
+    """Of pixels that the file was decoded to for this block."""

@@ -23,6 +23,10 @@ class Traffic:
     """(method, path, Range header) in order of arrival."""
     bytes_sent: int = 0
     """Bytes of bodies."""
+    silent_from: int | None = None
+    """From now on, ranges that reach this byte are never answered."""
+    silence: threading.Event = field(default_factory=threading.Event)
+    """Set when the server ends, so that its silent threads end too."""
 
     def clear(self) -> None:
         self.requests.clear()
@@ -50,6 +54,9 @@ class RangeHandler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
         if status == 200 and match and self.server.ranges:
             start, end = int(match[1]), min(int(match[2] or len(body) - 1), len(body) - 1)
+            if self.server.traffic.silent_from is not None and end >= self.server.traffic.silent_from:
+                self.server.traffic.silence.wait()
+                return
             headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
             body, status = body[start : end + 1], 206
         self.send_response(status)
@@ -97,6 +104,7 @@ def http_server(folder: Path, *, ranges: bool = True, statuses: dict[str, int] |
     try:
         yield server.traffic
     finally:
+        server.traffic.silence.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
-    "ray": ("cluster", "cluster_tasks"),
+    "ray": ("cluster", "cluster_pool", "cluster_nodes", "cluster_metrics", "cluster_tasks"),
     "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
@@ -35,7 +35,7 @@ HOMES = {
 
 RANKS = (
     {"types", "errors", "config", "names"},
-    {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
+    {"metrics", "cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"box_index", "nms", "partitions", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
@@ -55,12 +55,14 @@ RANKS = (
         "preview_crops",
         "georeference",
         "command_line",
+        "journal",
         "progress",
     },
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger", "work_folder", "resume", "reports"},
     {"results", "provenance", "publication", "scene_maker"},
-    {"cluster_tasks", "scene_job", "cluster", "dry_run"},
+    {"cluster_metrics", "cluster_nodes", "cluster_tasks", "cluster_watch"},
+    {"scene_job", "cluster", "cluster_pool", "dry_run"},
     {
         "notebook",
         "evaluation.data",

@@ -135,8 +135,7 @@ class TransformersDetr:
         """One Look per chip, in order; see :meth:`pipeline.detectors.base.Detector.detect`.
 
         Chips that the network sees at one size share a forward pass; networks that take a pixel mask take all chips
-        in one. Raises ModelError for chips with another number of bands or an answer that is not finite, MemoryError
-        when the GPU has no room for the batch.
+        in one. Raises ModelError for chips with another number of bands or an answer that is not finite.
         """
         images = [self.preprocessing.prepare(self._checked(chip)) for chip in chips]
         looks: dict[int, Look] = {}
@@ -183,8 +182,8 @@ class TransformersDetr:
         try:
             with torch.inference_mode(), autocast:
                 answer = self.network(**inputs)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"no room on {self.device} for {len(pixels)} chips of {pixels.shape[2:]}") from error
+        except torch.OutOfMemoryError:  # a RuntimeError too, but no fault of the network's
+            raise
         except RuntimeError as error:
             raise ModelError(
                 f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({first_line(error)}): "
