@@ -202,17 +202,13 @@ def _shrunk_whole(
         Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
         """
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
-        try:
-            with contextlib.closing(Pixels(scene, config, overview)) as source:
-                area = _scaled(part, source.width / shape[1], source.height / shape[0])
-                pixels[place] = source.read(area, shape=(part.height, part.width), **how)
-                valid[place] = source.valid(area, pixels[place], **how)
-        except SceneUnreadable:
-            if min(part.width, part.height) < DAMAGE_PX:
-                valid[place] = False
-                return 0
-            return sum(map(fill, _quarters(part)))
-        return part.pixels
+        with contextlib.closing(Pixels(scene, config, overview)) as source, contextlib.suppress(SceneUnreadable):
+            area = _scaled(part, source.width / shape[1], source.height / shape[0])
+            pixels[place] = source.read(area, shape=(part.height, part.width), **how)
+            valid[place] = source.valid(area, pixels[place], **how)
+            return part.pixels
+        valid[place] = False
+        return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
     pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
     whole = Window(x=0, y=0, width=shape[1], height=shape[0])
