@@ -14,7 +14,8 @@ from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.raster_files import DRIVERS, gdal_environment, has_mask, is_remote, open_dataset, public_uri, vsi_path
+from pipeline.raster_files import DRIVERS, from_headers, has_mask, open_dataset
+from pipeline.raster_remote import is_remote, public_uri, vsi_path
 from pipeline.types import GroundControlPoint, Scene
 
 __all__ = ["open_scene", "public_uri", "scene_facts", "scene_id_of", "split_uris"]
@@ -46,7 +47,12 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
     """
     uris = split_uris(uri)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    with gdal_environment(config, uris), contextlib.ExitStack() as stack:
+    return from_headers(uris, config, lambda: _scene(uris, drivers, config))
+
+
+def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) -> Scene:
+    """What the headers say, inside :func:`from_headers`."""
+    with contextlib.ExitStack() as stack:
         datasets = [stack.enter_context(open_dataset(one, drivers)) for one in uris]
         _check_readable(datasets, uris)
         _check_one_grid(datasets, uris)

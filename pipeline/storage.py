@@ -17,10 +17,10 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -28,11 +28,11 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 
 from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+from pipeline.retrying import PATIENCE, retried
 
 MANIFEST = "manifest.json"
 """On object stores: the last file to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
 
-_PAUSES_S = (0.5, 2.0, 5.0)
 _PERMANENT = (
     FileNotFoundError,
     PermissionError,
@@ -210,6 +210,7 @@ def read_text(uri: str) -> str:
 def _remote(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     try:
+        _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
         fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]
@@ -219,18 +220,28 @@ def _remote(uri: str) -> tuple[Any, str]:
     return fs, root.rstrip("/")
 
 
+_made_in: dict[str, int] = {}
+
+
+def _forget_other_environments(scheme: str) -> None:
+    """fsspec keeps file systems with the endpoint and the keys they were made with: drop those of another environment.
+
+    Only the environment names endpoints and keys, and what changes there must count.
+    """
+    environment = hash(frozenset(os.environ.items()))
+    if _made_in.setdefault(scheme, environment) != environment:
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        _made_in[scheme] = environment
+
+
 def _attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
     """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
-    for pause in (*_PAUSES_S, None):
-        try:
-            return action(*args, **options)
-        except _PERMANENT as error:
-            raise StorageError(f"{what}: {_reason(error)}") from error
-        except Exception as error:  # each backend of fsspec raises exceptions of its own library
-            if pause is None:
-                raise StorageError(f"{what}, after {len(_PAUSES_S) + 1} attempts: {_reason(error)}") from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+    try:
+        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+    except _PERMANENT as error:
+        raise StorageError(f"{what}: {_reason(error)}") from error
+    except Exception as error:  # each backend of fsspec raises exceptions of its own library
+        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster",),
-    "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
+    "rasterio": ("raster", "raster_files", "raster_remote", "raster_scene", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
@@ -40,9 +40,11 @@ RANKS = (
     {
         "raster",
         "raster_files",
+        "raster_remote",
         "raster_scene",
         "heatmap",
         "storage",
+        "retrying",
         "tables",
         "exports",
         "preview",
