@@ -17,7 +17,7 @@ import shapely
 
 from pipeline import storage
 from pipeline.config import RunConfig, config_hash, result_settings
-from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
+from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError, redacted
 from pipeline.executors import Executor
 from pipeline.exports import read_aoi
 from pipeline.heatmap import HeatMap
@@ -320,12 +320,12 @@ def _message(status: str, results: Account, found: int, screened: ScreenedScene,
         first = results.failures[0]
         return (
             f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
-            f"only failures.parquet and run.json were written to {where}; raise --output.max_failed_tiles to publish "
+            f"only failures.parquet and run.json were written to {redacted(where)}; raise --output.max_failed_tiles to publish "
             "with holes"
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
     looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")
-    return f"{found} detections from {looks} in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
+    return f"{found} detections from {looks} in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {redacted(where)}"
 
 
 class _Clock:

@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -27,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError, redacted
 from pipeline.retrying import PATIENCE, retried
 
 MANIFEST = "manifest.json"
@@ -56,11 +55,6 @@ def local_path(uri: str) -> Path | None:
 def is_local(uri: str) -> bool:
     """Whether ``uri`` means a path on this machine."""
     return local_path(uri) is not None
-
-
-def redacted(text: str) -> str:
-    """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
-    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
 
 
 def check_writable(out_uri: str) -> None:

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from pipeline import storage
-from pipeline.errors import ConfigError, ModelError, StorageError
+from pipeline.errors import ConfigError, ModelError, StorageError, redacted
 from pipeline.retrying import PATIENCE
 from pipeline.storage import (
     MANIFEST,
@@ -24,7 +24,6 @@ from pipeline.storage import (
     is_local,
     publish_folder,
     read_text,
-    redacted,
     staging_folder,
 )
 
