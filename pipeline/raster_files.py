@@ -68,6 +68,11 @@ class _Ear(logging.Filter):
             self._local.heard.append(record.getMessage())
         return False
 
+    def forget(self) -> None:
+        """What was heard so far has been dealt with."""
+        if hasattr(self._local, "heard"):
+            self._local.heard.clear()
+
     @contextlib.contextmanager
     def listening(self, *, warnings: bool = False) -> Iterator[list[str]]:
         """What GDAL signals in this thread from now on: errors, and ``warnings`` when asked for."""
@@ -106,6 +111,7 @@ def open_dataset(uri: str, drivers: Sequence[str], overview: int | None = None) 
         return DatasetReader(path, driver=list(drivers), sharing=False, **options)
     except (RasterioError, OSError, ValueError) as error:
         if remote:
+            EAR.forget()  # the verdict is the server's
             raise remote_failure(uri, error, DRIVERS) from error
         raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
 

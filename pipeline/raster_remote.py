@@ -5,13 +5,14 @@ Part of rasterio's home, see :mod:`pipeline.raster_files`.
 
 from __future__ import annotations
 
+import base64
 import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rasterio._err import (
     CPLE_AWSAccessDeniedError,
@@ -154,10 +155,20 @@ def remote_failure(uri: str, error: Exception, drivers: Sequence[str]) -> Pipeli
     return StorageError(f"{shown}: the store does not answer as it should; check AWS_ENDPOINT_URL and try again later")
 
 
+def _question(uri: str) -> urllib.request.Request:
+    """For the first byte; a user and password in the address become the header that urllib would not make of them."""
+    parts = urlsplit(uri)
+    headers = {"Range": "bytes=0-0"}
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
+    return urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)  # noqa: S310 - http(s)
+
+
 def _http_failure(uri: str, drivers: Sequence[str]) -> PipelineError | _Doubtful:
     """Ask the server itself: GDAL's classes do not tell a missing file from a server without range requests."""
     shown = public_uri(uri)
-    request = urllib.request.Request(uri, headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s) only, see caller
+    request = _question(uri)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
             ranges = answer.status == 206

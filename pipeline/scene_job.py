@@ -320,8 +320,8 @@ def _message(status: str, results: Account, found: int, screened: ScreenedScene,
         first = results.failures[0]
         return (
             f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
-            f"only failures.parquet and run.json were written to {redacted(where)}; raise --output.max_failed_tiles to publish "
-            "with holes"
+            f"only failures.parquet and run.json were written to {redacted(where)}; raise --output.max_failed_tiles to "
+            "publish with holes"
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
     looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")

@@ -41,6 +41,11 @@ _PERMANENT = (
     ImportError,
 )
 _T = TypeVar("_T")
+_CLIENTS: dict[str, dict[str, Any]] = {
+    # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}}
+}
+"""Options of a scheme's file system."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -205,7 +210,8 @@ def _remote(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     try:
         _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
-        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        options = _CLIENTS.get(uri.split("://", 1)[0], {})
+        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]
         raise ConfigError(

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -20,8 +21,8 @@ class Store(BaseHTTPRequestHandler):
     """Keeps what is PUT, tells it on GET, and every header it was sent."""
 
     protocol_version = "HTTP/1.1"
-    kept: dict[str, bytes] = {}
-    seen: list[dict[str, str]] = []
+    kept: ClassVar[dict[str, bytes]] = {}
+    seen: ClassVar[list[dict[str, str]]] = []
 
     def do_PUT(self) -> None:
         self.kept[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
