@@ -20,7 +20,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, redacted
 
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
@@ -74,7 +74,7 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
     try:
         namespace = parser.parse_args(arguments)
         if print_config:
-            return str(parser.dump(namespace))
+            return redacted(str(parser.dump(namespace)))  # an address may hold a signature, and this is kept
         values = vars(parser.instantiate(namespace))
     except (ArgumentError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.storage import redacted
+from pipeline.errors import redacted
 from pipeline.types import BlockOutcome
 
 TOLD = 20

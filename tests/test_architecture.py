@@ -15,7 +15,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster", "cluster_pool", "cluster_nodes", "cluster_metrics", "cluster_tasks"),
-    "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "heatmap"),
+    "rasterio": ("raster", "raster_files", "raster_remote", "raster_scene", "raster_references", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
@@ -40,6 +40,7 @@ RANKS = (
     {
         "raster",
         "raster_files",
+        "raster_remote",
         "raster_scene",
         "raster_limits",
         "raster_references",
@@ -48,6 +49,7 @@ RANKS = (
         "storage_files",
         "lease",
         "block_parts",
+        "retrying",
         "tables",
         "exports",
         "areas",
