@@ -36,8 +36,11 @@ STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
 
 
-FULL_PASS_PX = 4_000_000_000
-"""A scene without overviews that has more pixels is not decoded as a whole before the run starts."""
+FULL_PASS_PX = 1_000_000_000
+"""A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run starts,
+and not for a picture of it."""
+MOSAIC_SIDE = 64
+"""Cells along the longer side of the picture of such a scene, each seen through one small window."""
 
 
 class SceneReader:
@@ -203,13 +206,36 @@ def read_thumbnail(
     factor = max(1.0, max(scene.width, scene.height) / max_side_px)
     shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    with contextlib.closing(Pixels(scene, config, sharper[-1] if sharper else None)) as source:
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        pixels = source.read(whole, shape=shape, resampling=Resampling.average)
-        valid = source.valid(whole, pixels, resampling=Resampling.average)
+    if not sharper and scene.width * scene.height > FULL_PASS_PX:
+        pixels, valid = _mosaic(scene, config, shape)
+    else:
+        with contextlib.closing(Pixels(scene, config, sharper[-1] if sharper else None)) as source:
+            whole = Window(x=0, y=0, width=source.width, height=source.height)
+            pixels = source.read(whole, shape=shape, resampling=Resampling.average)
+            valid = source.valid(whole, pixels, resampling=Resampling.average)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid
+
+
+def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple[NDArray[Any], BoolArray]:
+    """The scene as (h, w, C) pixels of its own type, and validity: coarse cells, each the first valid pixel of one
+    window in its middle."""
+    cells = [max(1, round(MOSAIC_SIDE * size / max(shape))) for size in shape]
+    tops, lefts = ([(2 * i + 1) * size // (2 * n) for i in range(n)] for n, size in
+                   zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
+    seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
+    valid = np.zeros(cells, np.bool_)
+    with contextlib.closing(Pixels(scene, config)) as source:
+        for row, y in enumerate(tops):
+            for column, x in enumerate(lefts):
+                window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
+                pixels = source.read(window)
+                places = np.argwhere(source.valid(window, pixels))
+                if len(places):
+                    seen[row, column], valid[row, column] = pixels[tuple(places[0])], True
+    rows, columns = (np.arange(size) * n // size for n, size in zip(cells, shape, strict=True))
+    return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
 def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> BoolArray:
