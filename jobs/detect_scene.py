@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> in
         print(f"error: {error}", file=sys.stderr)
         exit_code = error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: nothing of the scene at work was published", file=sys.stderr)
+        print("interrupted: blocks that were done are kept; the same command goes on from there", file=sys.stderr)
         exit_code = 130
     print(f"exit code {exit_code}", file=sys.stderr)
     return exit_code
@@ -54,7 +54,7 @@ def detect(config: RunConfig) -> int:
     refuse_relative_paths(config)
     card = model_card(config.weights)
     loader = partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
-    if config.executor == "local":
+    if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader), say).exit_code
     with RayExecutor(loader, config.cluster, say) as executor:
         return detect(config, card, executor, say).exit_code

@@ -23,7 +23,9 @@ from pipeline.errors import ConfigError
 
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
-ALIASES = {"dry-run": "dry_run", "meta": "output.meta"}
+ALIASES = {"dry-run": "dry_run", "meta": "output.meta", "from": "start_from"}
+SWITCHES = ("dry_run", "force", "clean")
+"""Keys that may stand alone."""
 COMMON = (
     "scene",
     "out",
@@ -32,6 +34,8 @@ COMMON = (
     "aoi",
     "executor",
     "dry_run",
+    "start_from",
+    "force",
     "raster.bands",
     "tiling.gsd",
     "tiling.global_factor",
@@ -110,8 +114,8 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
             while rest and not rest[0].startswith("--"):
                 values.append(rest.pop(0))
             yield f"--{key}={_as_list(key, values)}"
-        elif key == "dry_run" and not equals and (not rest or rest[0].startswith("--")):
-            yield "--dry_run=true"
+        elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
+            yield f"--{key}=true"
         else:
             yield f"--{key}{equals}{value}"
 

@@ -10,6 +10,7 @@
     │   └── SceneNotGeoreferenced(ValueError)
     ├── ModelError                        exit 4   weights that do not fit, NaN out of the network
     ├── StorageError(OSError)             exit 5   retried with backoff first
+    │   └── SceneBusy                         another job is at work on the scene
     └── ClusterError                      exit 6   the pool cannot make progress
 
 A scene with more failed tiles than ``output.max_failed_tiles`` raises nothing and ends the run
@@ -67,6 +68,12 @@ class StorageError(PipelineError, OSError):
 
     exit_code = 5
     retryable = True
+
+
+class SceneBusy(StorageError):
+    """Another job is at work on the same scene, or has taken it over."""
+
+    retryable = False
 
 
 class ClusterError(PipelineError):

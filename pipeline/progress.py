@@ -27,6 +27,8 @@ class Progress:
     done: int = 0
     failed: int = 0
     found: int = 0
+    kept: int = 0
+    """Tiles that an earlier job had done: they say nothing about the rate."""
     _started: float = field(default_factory=time.perf_counter)
     _logged: float = 0.0
     _live: Live | None = None
@@ -42,8 +44,9 @@ class Progress:
             self._live.stop()
         self.say(self.line())
 
-    def tick(self, done: int, failed: int, found: int) -> None:
-        """Add what one block brought: tiles done, tiles failed, detections before merging."""
+    def tick(self, done: int, failed: int, found: int, *, fresh: bool = True) -> None:
+        """Add what one block brought: tiles done, tiles failed, detections before merging; now, or earlier."""
+        self.kept += 0 if fresh else done + failed
         self.done += done
         self.failed += failed
         self.found += found
@@ -57,9 +60,9 @@ class Progress:
         """One line: tiles, rate, and an estimate of the rest."""
         elapsed = max(time.perf_counter() - self._started, 1e-6)
         over = self.done + self.failed
-        left = self.tiles - over
-        rate = self.scene_mpx * over / max(self.tiles, 1) / elapsed
-        rest = f", about {_duration(elapsed / over * left)} left" if over and left else ""
+        left, fresh = self.tiles - over, over - self.kept
+        rate = self.scene_mpx * fresh / max(self.tiles, 1) / elapsed
+        rest = f", about {_duration(elapsed / fresh * left)} left" if fresh and left else ""
         return (
             f"{self.title}: {self.done}/{self.tiles} tiles done, {self.failed} failed, {left} left, "
             f"{self.found} boxes so far, {rate:.3g} Mpx/s{rest}"

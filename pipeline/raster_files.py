@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 import urllib.error
 import urllib.request
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import numpy as np
 import rasterio
@@ -30,12 +31,15 @@ from rasterio._err import (
     CPLE_OpenFailedError,
 )
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.names import is_virtual, public_uri, shown
+from pipeline.raster_limits import check_limits, check_overview
+from pipeline.raster_references import GDAL_ERRORS, check_references, check_sidecars, odd_headers
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
@@ -51,35 +55,35 @@ REFUSED_CREDENTIALS = (
 REMOTE_PREFIX = {"https": "/vsicurl/https:", "http": "/vsicurl/http:", "s3": "/vsis3/"}
 
 
-def public_uri(uri: str) -> str:
-    """``uri`` without user, password and query, which may be credentials: what messages and records may show."""
-    if "://" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def vsi_path(uri: str) -> str:
     """The name GDAL knows ``uri`` by. Raises SceneUnreadable for a scheme that scenes are not read from."""
     scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return str(Path(uri).expanduser())
+    if not separator or is_virtual(uri):
+        return uri if is_virtual(uri) else _absolute(uri)
     scheme = scheme.lower()
     if scheme == "file":
-        return "/" + rest.lstrip("/")
+        return "/" + unquote(rest).lstrip("/")
     if scheme == "s3":
         return REMOTE_PREFIX["s3"] + rest
     if scheme in REMOTE_PREFIX:
         return f"{REMOTE_PREFIX[scheme]}//{rest}"
     raise SceneUnreadable(
-        f"{public_uri(uri)}: scenes are read from local paths, file://, https://, http:// and "
+        f"{shown(uri)}: scenes are read from local paths, file://, https://, http:// and "
         f"s3://, not {scheme}://; copy the file to one of these"
     )
 
 
 def is_remote(uri: str) -> bool:
-    """True when ``uri`` is read over the network."""
+    """True when ``uri`` is read over the network, or by another of GDAL's virtual file systems."""
     return vsi_path(uri).startswith("/vsi")
+
+
+def _absolute(name: str) -> str:
+    """A local name from the root on: before a relative one GDAL may see the name of a driver, as in ``VRT:x``."""
+    try:
+        return str(Path(name).expanduser().absolute())
+    except RuntimeError as error:  # ~ of a user whom nobody knows
+        raise SceneNotFound(f"{shown(name)}: there is no such home folder on this machine; check the path") from error
 
 
 def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
@@ -91,7 +95,8 @@ def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 2,
     }
     if not remote:
-        return options
+        # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
+        return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
     options |= {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing, no requests for side-car files
         "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
@@ -130,39 +135,64 @@ def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None
         yield
 
 
-def open_dataset(uri: str, drivers: Sequence[str], overview: int | None = None) -> Any:
+def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
     """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
 
-    Raises SceneNotFound, SceneUnreadable or (a server that does not answer) StorageError.
+    Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
+    SceneNotFound, SceneUnreadable (what it promises is beyond the limits, too) or (a server that does not answer)
+    StorageError.
     """
     path = vsi_path(uri)
     remote = path.startswith("/vsi")
     if not remote:
         _check_local(path, uri)
-    options = {} if overview is None else {"overview_level": overview}
     try:
-        return DatasetReader(path, driver=list(drivers), sharing=False, **options)
-    except (RasterioError, OSError, ValueError) as error:
+        if not remote and not config.allow_vrt:
+            check_sidecars(path, uri)
+        dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        if not config.allow_vrt:
+            check_references(dataset, uri)
+        if overview is not None:
+            full = (dataset.width, dataset.height)
+            dataset.close()
+            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview)
+            check_overview(dataset, full, uri)
+        check_limits(dataset, uri, config)
+    except PipelineError:
+        raise
+    except (*GDAL_ERRORS, ValueError) as error:
         if remote:
             raise _remote_failure(uri, error) from error
         raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
+    return dataset
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
 
 
 def _check_local(path: str, uri: str) -> None:
     try:
-        if not Path(path).exists():
-            raise SceneNotFound(f"{uri}: there is no such file on this machine; check the path")
-        if Path(path).is_dir():
-            raise SceneUnreadable(f"{uri} is a folder; name a raster file in it")
+        kind = Path(path).stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
+        if not stat.S_ISREG(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
         with Path(path).open("rb"):
             pass
-    except (PermissionError, ValueError) as error:
-        raise SceneUnreadable(f"{uri!r} cannot be opened; check its name and permissions") from error
+    except PipelineError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
+    except OSError as error:
+        raise SceneUnreadable(
+            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
+        ) from error
 
 
 def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    with Path(path).open("rb") as file:
-        head = file.read(4096)
+    head, uri = _head(Path(path)), shown(uri)
     if b"<VRTDataset" in head and "VRT" not in drivers:
         return (
             f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
@@ -246,13 +276,13 @@ class Pixels:
 
     def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
         self.scene, self.config = scene, config
-        with self.environment():
-            self.files = [open_dataset(uri, (scene.driver,), overview) for uri in scene.uris]
-        self.width, self.height = self.files[0].width, self.files[0].height
-        self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-        self.masked = any(has_mask(file) for file in self.files)
-        self.nodata = nodata_value(scene)
-        self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+        with self.environment(), odd_headers(", ".join(scene.uris)):
+            self.files = [open_dataset(uri, (scene.driver,), config, overview) for uri in scene.uris]
+            self.width, self.height = self.files[0].width, self.files[0].height
+            self.block_height = min(self.files[0].block_shapes[0][0], self.height)
+            self.masked = any(has_mask(file) for file in self.files)
+            self.nodata = nodata_value(scene)
+            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
         self._owner = (os.getpid(), threading.get_ident())
 
     def close(self) -> None:
@@ -315,7 +345,7 @@ class Pixels:
         try:
             with self.environment():
                 yield
-        except (RasterioError, OSError) as error:
+        except GDAL_ERRORS as error:
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
             if any(map(is_remote, self.scene.uris)):

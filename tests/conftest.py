@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The gate must say the same of the same tree, so its examples are always the same ones; `make test-hunt` draws new ones.
-settings.register_profile("gate", derandomize=True)
+# The gate must say the same of the same tree: its examples are always the same ones. `make test-hunt` draws new ones.
+settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("hunt", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("KESTREL_HYPOTHESIS", "gate"))
 

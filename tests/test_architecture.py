@@ -15,11 +15,11 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster", "cluster_tasks"),
-    "rasterio": ("raster", "raster_files", "raster_scene", "heatmap"),
+    "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "raster_writer", "heatmap"),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
-    "pyarrow": ("tables", "exports"),  # pyogrio writes what pyarrow holds: exports hands tables on, and no more
-    "pyogrio": ("exports",),
+    "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
+    "pyogrio": ("exports", "areas"),
     "pycocotools": ("evaluation.coco",),
     "matplotlib": ("evaluation.plot",),
     "jsonargparse": ("command_line",),
@@ -34,17 +34,24 @@ HOMES = {
 """Outside library → the modules of ``pipeline`` (or packages) that may import it."""
 
 RANKS = (
-    {"types", "errors", "config"},
+    {"types", "errors", "config", "names"},
     {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"box_index", "nms", "partitions", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
         "raster_files",
         "raster_scene",
+        "raster_limits",
+        "raster_references",
+        "raster_writer",
         "heatmap",
         "storage",
+        "storage_files",
+        "lease",
+        "block_parts",
         "tables",
         "exports",
+        "areas",
         "preview",
         "preview_crops",
         "georeference",
@@ -52,8 +59,8 @@ RANKS = (
         "progress",
     },
     {"weights", "inspection", "worker"},
-    {"preparation", "executors", "ledger"},
-    {"results", "provenance", "scene_maker"},
+    {"preparation", "executors", "ledger", "work_folder", "resume", "reports"},
+    {"results", "provenance", "publication", "scene_maker"},
     {"cluster_tasks", "scene_job", "cluster", "dry_run"},
     {
         "notebook",

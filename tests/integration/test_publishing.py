@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.areas import read_aoi
 from pipeline.errors import StorageError
-from pipeline.exports import read_aoi, write_geojson, write_gpkg
+from pipeline.exports import write_geojson, write_gpkg
 from pipeline.storage import MANIFEST, check_writable, fetch_folder, publish_folder, read_text, staging_folder
 from pipeline.tables import write_geoparquet
 from tests.outputs import sample, utm_to_lonlat
@@ -171,7 +172,8 @@ def test_a_kill_at_any_moment_leaves_one_whole_result(moment: str, tmp_path: Pat
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, check=False, capture_output=True)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     expected = "new" if moment == "after the swap" else "old"
-    assert {path.name: path.read_text() for path in (tmp_path / "scene").iterdir()} == {"a": expected, "b": expected}
+    assert {name: (tmp_path / "scene" / name).read_text() for name in "ab"} == {"a": expected, "b": expected}
+    assert sorted(path.name for path in (tmp_path / "scene").iterdir()) == ["a", "b", MANIFEST]
     assert len(list(tmp_path.iterdir())) == 2, "the killed run could not clean up"
     with staging_folder(str(tmp_path), "scene"):
         pass

@@ -18,6 +18,9 @@ FROZEN_KEYS = [
     "aoi",
     "executor",
     "dry_run",
+    "start_from",
+    "force",
+    "clean",
     "raster.bands",
     "raster.stretch",
     "raster.stretch_low_percent",
@@ -25,6 +28,10 @@ FROZEN_KEYS = [
     "raster.stretch_range",
     "raster.nodata",
     "raster.allow_vrt",
+    "raster.allow_vsi",
+    "raster.max_gigapixels",
+    "raster.max_bands",
+    "raster.max_block_mb",
     "raster.gdal_cache_mb",
     "tiling.gsd",
     "tiling.tile_px",
@@ -50,6 +57,8 @@ FROZEN_KEYS = [
     "output.preview_px",
     "output.meta",
     "export.attention",
+    "work.keep_score",
+    "work.lease_s",
     "cluster.workers",
     "cluster.device",
     "cluster.threads",
@@ -157,7 +166,10 @@ def test_first_help_is_one_screen_and_all_help_has_every_key() -> None:
     assert isinstance(everything, str)
     assert len(short.splitlines()) <= 50
     assert all(max(map(len, short.splitlines())) <= 120 for _ in [0])
-    assert all(key.replace("dry_run", "dry-run").replace("output.meta", "meta") in short for key in COMMON)
+    assert all(
+        key.replace("dry_run", "dry-run").replace("output.meta", "meta").replace("start_from", "from") in short
+        for key in COMMON
+    )
     assert all(f"--{key}" in everything for key in known_keys())
 
 
