@@ -1,4 +1,4 @@
-"""Scenes from files: blocks of pixels on the lattice, coverage, thumbnails; and the streaming writer.
+"""Scenes from files: blocks of pixels on the lattice, coverage, thumbnails.
 
 Part of rasterio's home, see :mod:`pipeline.raster_files`. Pixels leave as (H, W, C)
 uint8 with an (H, W) validity mask. Memory is bounded by the window asked for, never by the scene.
@@ -7,22 +7,19 @@ uint8 with an (H, W) validity mask. Memory is bounded by the window asked for, n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import SceneUnreadable, StorageError
-from pipeline.raster_files import Pixels, gdal_environment, nodata_value
+from pipeline.errors import SceneUnreadable
+from pipeline.raster_files import Pixels, nodata_value
 from pipeline.raster_scene import open_scene
+from pipeline.raster_writer import stored_blocks, write_scene
 from pipeline.resampling import is_identity, resample, source_window
 from pipeline.stretch import fixed_stretch, is_identity_stretch, stretch_from_sample, to_bytes
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
@@ -38,12 +35,13 @@ SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
 STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
-
 COVER_PX = 16_000_000
 """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
-
-FULL_PASS_PX = 4_000_000_000
-"""A scene without overviews that has more pixels is not decoded as a whole before the run starts."""
+FULL_PASS_PX = 1_000_000_000
+"""A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run starts,
+and not for a picture of it."""
+MOSAIC_SIDE = 64
+"""Cells along the longer side of the picture of such a scene, each seen through one small window."""
 
 
 class SceneReader:
@@ -250,11 +248,34 @@ def read_thumbnail(
     factor = max(1.0, max(scene.width, scene.height) / max_side_px)
     shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    level = sharper[-1] if sharper else None
-    pixels, valid = _shrunk_whole(scene, config, level, shape, resampling=Resampling.average)
+    if not sharper and scene.width * scene.height > FULL_PASS_PX:
+        pixels, valid = _mosaic(scene, config, shape)
+    else:
+        level = sharper[-1] if sharper else None
+        pixels, valid = _shrunk_whole(scene, config, level, shape, resampling=Resampling.average)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid
+
+
+def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple[NDArray[Any], BoolArray]:
+    """The scene as (h, w, C) pixels of its own type, and validity: coarse cells, each the first valid pixel of one
+    window in its middle, or blank and invalid where there is none or the file is damaged."""
+    cells = [max(1, round(MOSAIC_SIDE * size / max(shape))) for size in shape]
+    tops, lefts = ([(2 * i + 1) * size // (2 * n) for i in range(n)] for n, size in
+                   zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
+    seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
+    valid = np.zeros(cells, np.bool_)
+    with contextlib.closing(Pixels(scene, config)) as source:
+        for row, y in enumerate(tops):
+            for column, x in enumerate(lefts):
+                window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
+                with contextlib.suppress(SceneUnreadable):
+                    pixels = source.read(window)
+                    for place in np.argwhere(source.valid(window, pixels))[:1]:
+                        seen[row, column], valid[row, column] = pixels[tuple(place)], True
+    rows, columns = (np.arange(size) * n // size for n, size in zip(cells, shape, strict=True))
+    return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
 def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> BoolArray:
@@ -306,85 +327,3 @@ def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
         for cell in np.flatnonzero((rows[:, 0] < part.y1) & (rows[:, 1] > part.y)):
             cover[cell] |= hit[max(rows[cell, 0] - part.y, 0) : rows[cell, 1] - part.y].any(axis=0)
     return cover
-
-
-class Layout(TypedDict, total=False):
-    """How :func:`write_scene` lays a file out."""
-
-    tiled: bool
-    """Tiles (the default) or strips."""
-    block_px: int
-    """Side of a tile, a multiple of 16, or the rows of a strip. Default 512."""
-    compress: str
-    """GDAL's name of the compression. Default ``deflate``."""
-    level: int
-    """Effort of ``deflate``, 1 to 9; 1 is four times as fast as the default, 6, and a fifth larger."""
-    sparse: bool
-    """Leave out blocks that are black or nodata throughout; they take no room, and readers fill them in."""
-    nodata: float | None
-    overviews: bool
-    """Add averaged overviews down to 256 pixels."""
-    tags: dict[str, str] | None
-
-
-def write_scene(
-    path: str | Path, *, width: int, height: int, bands: int, dtype: str, crs: str | None,
-    transform: Sequence[float] | None, render: Callable[[Window], NDArray[Any]], **layout: Unpack[Layout],
-) -> None:  # fmt: skip
-    """Write a GeoTIFF of any size in bounded memory, a row of blocks at a time; it appears when it is complete.
-
-    ``render`` answers the (H, W, C) pixels of a scene window; ``transform`` is (a, b, c, d, e, f).
-    Raises StorageError when the file cannot be written.
-    """
-    target = Path(path)
-    part = target.with_name(f".{target.name}.part")
-    tiled, block_px = layout.get("tiled", True), layout.get("block_px", 512)
-    profile: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": dtype,
-                               "crs": crs, "nodata": layout.get("nodata"), "tiled": tiled, "blockysize": block_px,
-                               "compress": layout.get("compress", "deflate"), "bigtiff": "IF_SAFER",
-                               "interleave": "pixel"}  # fmt: skip
-    profile |= {"blockxsize": block_px} if tiled else {}
-    profile |= {"transform": rasterio.Affine(*transform)} if transform is not None else {}
-    profile |= {"zlevel": layout["level"]} if "level" in layout else {}
-    profile |= {"sparse_ok": True} if layout.get("sparse", False) else {}
-    try:
-        with gdal_environment(RasterConfig(), ()):
-            with rasterio.open(part, "w", **profile) as file:
-                file.update_tags(**(layout.get("tags") or {}))
-                for window in _writing_windows(width, height, block_px, tiled):
-                    area = RasterioWindow(window.x, window.y, window.width, window.height)
-                    file.write(np.ascontiguousarray(render(window).transpose(2, 0, 1)), window=area)
-            if layout.get("overviews", False):
-                with rasterio.open(part, "r+") as file:
-                    file.build_overviews(overview_factors(width, height), Resampling.average)
-        part.replace(target)
-    except (RasterioError, OSError) as error:
-        raise StorageError(f"{target} cannot be written ({error}); check the folder and the free space") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def stored_blocks(path: str | Path) -> tuple[int, int]:
-    """(stored, all) blocks of a local GeoTIFF: those that take room in the file, and those of its grid."""
-    with gdal_environment(RasterConfig(), ()), rasterio.open(path, driver="GTiff") as file:
-        rows, columns = (-(-size // block) for size, block in zip(file.shape, file.block_shapes[0], strict=True))
-        sizes = (
-            file.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1)
-            for row in range(rows)
-            for column in range(columns)
-        )
-        return sum(size is not None for size in sizes), rows * columns
-
-
-def overview_factors(width: int, height: int) -> list[int]:
-    """2, 4, 8 … until the smallest overview fits 256 pixels."""
-    steps = int(np.ceil(np.log2(max(1.0, max(width, height) / 256))))
-    return [2**step for step in range(1, steps + 1)]
-
-
-def _writing_windows(width: int, height: int, block_px: int, tiled: bool) -> Iterator[Window]:
-    """Whole blocks of the file, so that none is compressed twice: about STRIP_PX pixels of tiles, or one strip."""
-    columns = max(1, STRIP_PX // block_px // block_px) * block_px if tiled else width
-    for y in range(0, height, block_px):
-        for x in range(0, width, columns):
-            yield Window(x=x, y=y, width=min(columns, width - x), height=min(block_px, height - y))

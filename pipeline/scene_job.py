@@ -44,7 +44,7 @@ from pipeline.results import (
 )
 from pipeline.resume import Resume
 from pipeline.storage_files import join
-from pipeline.types import ByteArray, Detections, Failed, IntArray, ModelCard
+from pipeline.types import BlockOutcome, ByteArray, Detections, Failed, IntArray, ModelCard
 from pipeline.work_folder import Recipe, WorkFolder
 from pipeline.worker import one_sentence
 
@@ -233,8 +233,7 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
 
     The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
     """
-    prepared = screened.prepared
-    outcomes, tiles_kept = [], 0
+    prepared, tiles_kept = screened.prepared, 0
     with contextlib.ExitStack() as stack:
         name = prepared.scene.scene_id
         progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
@@ -243,18 +242,23 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
         heat_map = None
         if run.config.export.attention:
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
-        for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
-            if heat_map is not None:
-                for window, attention in outcome.attention:
-                    heat_map.add(window, attention)
-            outcomes.append(replace(outcome, attention=()))
-            if fresh:
-                run.executor.metrics.block(outcome)
-            failures.tell(outcome)
-            found = sum(len(done.detections) for done in outcome.done)
-            progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
-            tiles_kept += 0 if fresh else len(outcome.done)
-    return replace(account(screened.tiles, outcomes), tiles_kept=tiles_kept)
+
+        def told() -> Iterator[BlockOutcome]:
+            nonlocal tiles_kept
+            for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
+                if heat_map is not None:
+                    for window, attention in outcome.attention:
+                        heat_map.add(window, attention)
+                if fresh:
+                    run.executor.metrics.block(outcome)
+                failures.tell(outcome)
+                found = sum(len(done.detections) for done in outcome.done)
+                progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
+                tiles_kept += 0 if fresh else len(outcome.done)
+                yield outcome
+
+        results = account(screened.tiles, told())
+    return replace(results, tiles_kept=tiles_kept)
 
 
 def merge_run(detections: Detections, run: Run) -> Detections:

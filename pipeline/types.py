@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -270,7 +271,15 @@ class Detections:
             self.entropy[keep],
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Nothing travels as a word: on most tiles of a large scene nothing is found."""
+        if not len(self):
+            return Detections.empty, (self.frame,)
+        return Detections, (self.boxes, self.scores, self.class_ids, self.frame, self.edge, self.tile_index,
+                            self.stage, self.n_merged, self.entropy)  # fmt: skip
+
     @classmethod
+    @cache
     def empty(cls, frame: Frame) -> Detections:
         return cls(np.zeros((0, 5)), np.zeros(0), np.zeros(0, np.int64), frame)
 

@@ -15,7 +15,15 @@ JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
     "ray": ("cluster", "cluster_pool", "cluster_nodes", "cluster_metrics", "cluster_tasks"),
-    "rasterio": ("raster", "raster_files", "raster_remote", "raster_scene", "raster_references", "heatmap"),
+    "rasterio": (
+        "raster",
+        "raster_files",
+        "raster_remote",
+        "raster_scene",
+        "raster_references",
+        "raster_writer",
+        "heatmap",
+    ),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
@@ -44,6 +52,7 @@ RANKS = (
         "raster_scene",
         "raster_limits",
         "raster_references",
+        "raster_writer",
         "heatmap",
         "storage",
         "storage_files",

@@ -26,6 +26,7 @@ from pipeline.raster import (
     read_thumbnail,
     write_scene,
 )
+from pipeline.raster_files import Pixels
 from pipeline.raster_scene import iso_time, scene_facts, scene_id_of
 from pipeline.types import Lattice, Scene, Window
 from tests.scenes import (
@@ -686,3 +687,30 @@ def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(SceneUnreadable):
         measure_stretch(scene, RasterConfig())
+
+
+def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each quarter of the picture shows its quarter of the scene; holes are holes; few blocks are touched."""
+    side = 2048
+
+    def render(window: Window) -> np.ndarray:
+        y, x = np.mgrid[window.y : window.y1, window.x : window.x1]
+        value = np.where(y < side // 2, np.where(x < side // 2, 0, 90), np.where(x < side // 2, 150, 210))
+        return np.repeat(value[..., None], 3, axis=2).astype(np.uint8)
+
+    write_scene(tmp_path / "s.tif", width=side, height=side, bands=3, dtype="uint8", crs=UTM, render=render,
+                transform=tuple(NORTH_UP)[:6], block_px=16, nodata=0.0)  # fmt: skip
+    scene = open_scene(str(tmp_path / "s.tif"), CONFIG)
+    stretch = measure_stretch(scene, CONFIG)
+    exact, exact_valid = read_thumbnail(scene, stretch, CONFIG, 256)
+    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    read: list[int] = []
+    plain = Pixels.read
+    monkeypatch.setattr(Pixels, "read", lambda self, window, *rest, **how: (
+        read.append(window.pixels), plain(self, window, *rest, **how))[1])  # fmt: skip
+    picture, valid = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert sum(read) == 64 * 64 * 16 * 16
+    assert np.array_equal(valid, exact_valid)
+    assert np.array_equal(picture[valid], exact[valid])
