@@ -274,14 +274,13 @@ class Detections:
     def __reduce__(self) -> tuple[Any, ...]:
         """Nothing travels as a word: on most tiles of a large scene nothing is found."""
         if not len(self):
-            return Detections.empty, (self.frame,)
+            return _none_in, (self.frame,)
         return Detections, (self.boxes, self.scores, self.class_ids, self.frame, self.edge, self.tile_index,
                             self.stage, self.n_merged, self.entropy)  # fmt: skip
 
     @classmethod
-    @cache
     def empty(cls, frame: Frame) -> Detections:
-        return cls(np.zeros((0, 5)), np.zeros(0), np.zeros(0, np.int64), frame)
+        return _none_in(frame)
 
     @classmethod
     def concat(cls, parts: Sequence[Detections], frame: Frame) -> Detections:
@@ -294,6 +293,12 @@ class Detections:
         columns = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
         merged = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
         return cls(frame=frame, **merged)
+
+
+@cache
+def _none_in(frame: Frame) -> Detections:
+    """No detections; made once, because most tiles of a large scene have none."""
+    return Detections(np.zeros((0, 5)), np.zeros(0), np.zeros(0, np.int64), frame)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
