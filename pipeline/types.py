@@ -259,17 +259,8 @@ class Detections:
 
     def __getitem__(self, keep: NDArray[Any] | slice) -> Detections:
         """The rows chosen by a boolean mask, an index array or a slice."""
-        return Detections(
-            self.boxes[keep],
-            self.scores[keep],
-            self.class_ids[keep],
-            self.frame,
-            self.edge[keep],
-            self.tile_index[keep],
-            self.stage[keep],
-            self.n_merged[keep],
-            self.entropy[keep],
-        )
+        return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep], self.frame, self.edge[keep],
+                          self.tile_index[keep], self.stage[keep], self.n_merged[keep], self.entropy[keep])  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Nothing travels as a word: on most tiles of a large scene nothing is found."""
