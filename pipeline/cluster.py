@@ -153,7 +153,7 @@ class RayExecutor:
             work.begin()
             return None
         try:
-            work.alive(ray.get(reference))
+            work.begin(ray.get(reference))
         except RayError as error:
             queue.reading.remove(work)
             return self._retry(work, _cause(error), queue)

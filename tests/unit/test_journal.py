@@ -110,12 +110,8 @@ def test_standing_still_is_said_again_and_again_and_not_while_blocks_finish() ->
     lines: list[str] = []
     metrics = Metrics()
     watch = Watch(0.2, Journal(lines.append), metrics)
-    flights = [
-        Flight(
-            phase="looking", seconds=9.0, silent_s=8.0, block_id=row, tiles=4, first_tile="r0c0", node="10.0.0.2", pid=1
-        )
-        for row in range(NAMED + 2)
-    ]
+    one = Flight(phase="looking", seconds=9.0, silent_s=8.0, tiles=4, first_tile="r0c0", node="10.0.0.2", pid=1)
+    flights = [replace(one, block_id=row) for row in range(NAMED + 2)]
     for _ in range(3):
         time.sleep(0.1)
         watch.finished()
