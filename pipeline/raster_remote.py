@@ -76,8 +76,9 @@ def remote_options() -> dict[str, Any]:
         "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
         "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
         "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_MAX_RETRY": 4,
-        "GDAL_HTTP_RETRY_DELAY": 0.5,
+        # One range again at once is cheaper than the whole window; the patience is ours (pipeline.retrying).
+        "GDAL_HTTP_MAX_RETRY": 2,
+        "GDAL_HTTP_RETRY_DELAY": 0.25,
         "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
         "GDAL_HTTP_CONNECTTIMEOUT": 10,
         "GDAL_HTTP_TIMEOUT": 120,
