@@ -237,6 +237,11 @@ class ClusterConfig:
     """Wait at most this many seconds for the cluster to make room for a worker."""
     max_attempts: int = 3
     """Deaths of a worker over one block before the block is bisected to find the tile that kills it."""
+    deadline_s: float = 600.0
+    """Kill a worker that shows no sign of life (one batch looked at, one block read) for this many seconds; it counts
+    as a death. More than your slowest batch takes. With ``executor=local`` a hang cannot be interrupted."""
+    stuck_s: float = 300.0
+    """Name the blocks in flight, and where they are, whenever none has finished for this many seconds."""
 
     def __post_init__(self) -> None:
         _require(self.workers == "auto" or self.workers >= 1, "cluster.workers must be auto or at least 1")
@@ -244,6 +249,7 @@ class ClusterConfig:
         _require(self.in_flight >= 1, "cluster.in_flight must be at least 1")
         _require(self.start_s > 0 and self.wait_s > 0, "cluster.start_s and cluster.wait_s must be positive")
         _require(self.max_attempts >= 1, "cluster.max_attempts must be at least 1")
+        _require(self.deadline_s > 0 and self.stuck_s > 0, "cluster.deadline_s and cluster.stuck_s must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +274,8 @@ class RunConfig:
     """Do everything again, also what is published or was done before."""
     clean: bool = False
     """Remove what earlier runs with other settings have kept of these scenes, once this run is published."""
+    log: Literal["text", "json"] = "text"
+    """What goes to stderr: lines for people, or one JSON object a line (event, time, ids, counts)."""
     raster: RasterConfig = field(default_factory=RasterConfig)
     """How pixels are read."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -309,7 +317,9 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     threads = settings.pop("cluster")["threads"]
     for key in ADMISSION:
         settings["raster"].pop(key)
-    for key in ("scene", "out", "executor", "dry_run", "weights", "export", "start_from", "force", "clean", "work"):
+    for key in ("scene", "out", "executor", "dry_run", "log", "weights", "export"):
+        settings.pop(key)
+    for key in ("start_from", "force", "clean", "work"):
         settings.pop(key)
     settings["threads"] = threads
     return settings

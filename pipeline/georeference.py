@@ -36,6 +36,9 @@ NEWTON_STEPS = 50
 FOLD = 1e-6
 """Area, in pixels of the affine trend, below which a pixel bent by control points counts as folded."""
 
+BEYOND_EARTH = 1e12
+"""No pixel and no coordinate of a control point is as large, in any unit."""
+
 AREA_MARGIN = 0.1
 """An area of interest is clipped to the scene's bounds, widened by this share, before it is reprojected: far from
 the scene a projection may have no answer, and nobody needs one."""
@@ -298,8 +301,8 @@ def _gcp_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
     """
     pixels, world = _gcp_arrays(scene.gcps, degrees=crs.is_geographic)
     try:
-        if not (np.isfinite(pixels).all() and np.isfinite(world).all()):
-            raise SceneNotGeoreferenced(f"{name}: a ground control point is not finite; remove it from the file")
+        if not (np.abs([pixels, world]) < BEYOND_EARTH).all():  # NaN is not, either
+            raise SceneNotGeoreferenced(f"{name}: a ground control point lies beyond the Earth; remove it")
         return _fitted_map(scene, pixels, world, name)
     except np.linalg.LinAlgError as error:
         raise SceneNotGeoreferenced(

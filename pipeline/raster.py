@@ -35,6 +35,8 @@ SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
 STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
+COVER_PX = 16_000_000
+"""Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
 FULL_PASS_PX = 1_000_000_000
 """A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run starts,
 and not for a picture of it."""
@@ -198,17 +200,13 @@ def _shrunk_whole(
         Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
         """
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
-        try:
-            with contextlib.closing(Pixels(scene, config, overview)) as source:
-                area = _scaled(part, source.width / shape[1], source.height / shape[0])
-                pixels[place] = source.read(area, shape=(part.height, part.width), **how)
-                valid[place] = source.valid(area, pixels[place], **how)
-        except SceneUnreadable:
-            if min(part.width, part.height) < DAMAGE_PX:
-                valid[place] = False
-                return 0
-            return sum(map(fill, _quarters(part)))
-        return part.pixels
+        with contextlib.closing(Pixels(scene, config, overview)) as source, contextlib.suppress(SceneUnreadable):
+            area = _scaled(part, source.width / shape[1], source.height / shape[0])
+            pixels[place] = source.read(area, shape=(part.height, part.width), **how)
+            valid[place] = source.valid(area, pixels[place], **how)
+            return part.pixels
+        valid[place] = False
+        return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
     pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
     whole = Window(x=0, y=0, width=shape[1], height=shape[0])
@@ -311,18 +309,21 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
 
 
 def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
-    """Which cells hold a valid pixel, from whole rows of file blocks at a time."""
+    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
     cover = np.zeros((len(rows), len(columns)), np.bool_)
     whole = Window(x=0, y=0, width=source.width, height=source.height)
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
-    for part in _row_parts(whole, step):
+    span = max(1, COVER_PX // source.block_height // source.block_width) * source.block_width
+    for row, x in ((row, x) for row in _row_parts(whole, step) for x in range(0, whole.width, span)):
+        part = Window(x=x, y=row.y, width=min(span, whole.width - x), height=row.height)
         try:
             valid = source.valid(part, source.read(part))
         except SceneUnreadable:  # the tiles there will say so
             valid = np.ones((part.height, part.width), np.bool_)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
-        hit = count[:, columns[:, 1]] > count[:, columns[:, 0]]
+        inside = np.clip(columns - x, 0, part.width)
+        hit = count[:, inside[:, 1]] > count[:, inside[:, 0]]
         for cell in np.flatnonzero((rows[:, 0] < part.y1) & (rows[:, 1] > part.y)):
             cover[cell] |= hit[max(rows[cell, 0] - part.y, 0) : rows[cell, 1] - part.y].any(axis=0)
     return cover

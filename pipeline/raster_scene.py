@@ -15,15 +15,9 @@ from rasterio.enums import ColorInterp
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.names import complaint, is_virtual, public_uri, shown
-from pipeline.raster_files import (
-    DRIVERS,
-    gdal_environment,
-    has_mask,
-    is_remote,
-    open_dataset,
-    vsi_path,
-)
+from pipeline.raster_files import DRIVERS, from_headers, has_mask, open_dataset
 from pipeline.raster_references import odd_headers
+from pipeline.raster_remote import is_remote, vsi_path
 from pipeline.types import GroundControlPoint, Scene
 
 __all__ = ["open_scene", "scene_facts", "scene_id_of", "split_uris"]
@@ -54,7 +48,12 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
     for one in uris:
         check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    with gdal_environment(config, uris), contextlib.ExitStack() as stack, odd_headers(uri):
+    return from_headers(uris, config, lambda: _scene(uris, drivers, config))
+
+
+def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) -> Scene:
+    """What the headers say, inside :func:`from_headers`."""
+    with contextlib.ExitStack() as stack, odd_headers(", ".join(uris)):
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
         for dataset, one in zip(datasets, uris, strict=True):
             if not is_remote(one):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import EXIT_OK
 from pipeline.ledger import Account
+from pipeline.metrics import Metrics
 from pipeline.preparation import ScreenedScene
 
 
@@ -29,6 +30,8 @@ class SceneReport:
     tiles_failed: int = 0
     tiles_skipped: int = 0
     seconds: float = 0.0
+    run_id: str | None = None
+    """As in run.json; None when nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +47,18 @@ class RunReport:
 
 
 class Clock:
-    """Seconds per stage of one scene."""
+    """Seconds per stage of one scene, which the metrics are told of too."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._started = self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 3)
+        if stage != "detect":  # blocks are timed by their workers
+            self._metrics.observe(stage, now - self._last)
         self._last = now
 
     @property
@@ -77,6 +83,7 @@ def unchanged(uri: str, record: Mapping[str, Any], folder: str) -> SceneReport:
         message=f"nothing to do: the same run has published {record['detections']} detections ({record['finished']}) "
         f"to {folder}; --force does it again",
         folder=folder,
+        run_id=record["run_id"],
         detections=record["detections"],
         tiles_done=tiles["done"],
         tiles_skipped=tiles["skipped_empty"] + tiles["skipped_outside_aoi"],

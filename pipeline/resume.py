@@ -137,4 +137,5 @@ def together(parts: Sequence[BlockOutcome]) -> BlockOutcome:
         tiles_refined=sum(part.tiles_refined for part in parts),
         attention=tuple(one for part in parts for one in part.attention),
         network_px=sum(part.network_px for part in parts),
+        bytes_read=sum(part.bytes_read for part in parts),
     )

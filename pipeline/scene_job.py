@@ -7,8 +7,8 @@ import hashlib
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
 from pipeline.heatmap import HeatMap
+from pipeline.journal import Journal, TileFailures
 from pipeline.lease import Lease
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
@@ -47,6 +48,8 @@ from pipeline.types import BlockOutcome, ByteArray, Detections, Failed, IntArray
 from pipeline.work_folder import Recipe, WorkFolder
 from pipeline.worker import one_sentence
 
+SILENT = Journal(lambda _: None)
+"""For callers that look at the answer only."""
 FINGERPRINT_PX = 512
 """Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
 
@@ -59,14 +62,18 @@ class Run:
     card: ModelCard
     executor: Executor
     aoi: AreaOfInterest | None
-    say: Callable[[str], None]
+    journal: Journal = field(default_factory=Journal)
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+        self.journal.say(message)
 
 
 def detect(
     config: RunConfig,
     card: ModelCard,
     executor: Executor,
-    say: Callable[[str], None] = print,
+    journal: Journal | None = None,
 ) -> RunReport:
     """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
 
@@ -75,7 +82,7 @@ def detect(
     """
     check_run(config)
     storage.check_writable(config.out)
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
     executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 
@@ -130,13 +137,17 @@ def _attempt(uri: str, run: Run) -> SceneReport:
             exit_code=error.exit_code,
             message=one_sentence(error),
         )
-    run.say(f"{report.scene_id}: {report.status}: {report.message}")
+    facts = {key: value for key, value in asdict(report).items() if key != "message"}
+    run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)
+    run.executor.metrics.end_scene(report.status)
     return report
 
 
 def detect_scene(uri: str, run: Run) -> SceneReport:
     """One scene, unless the same is published already. Raises SceneBusy when another job is at work on it."""
-    clock = Clock()
+    metrics = run.executor.metrics
+    metrics.begin_scene()
+    clock = Clock(metrics)
     prepared = prepare(uri, run.config, run.card, run.aoi)
     scene = prepared.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
@@ -158,12 +169,18 @@ def _detect(
     screened = screen(prepared, run.config, run.card)
     clock.lap("plan")
     resume = _resume(screened, run, version)
+    skipped = screened.tiles_empty + prepared.tiles_outside_aoi
+    run.executor.metrics.count(tiles_skipped=skipped)
+    run.journal.emit(
+        "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
+        blocks=len(screened.blocks), tiles_skipped=skipped, mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         extra = Path(folder)
         results = _map(screened, run, resume, extra)
         clock.lap("detect")
         for note in results.notes:
-            run.say(f"{prepared.scene.scene_id}: {note}")
+            run.journal.emit("note", f"{prepared.scene.scene_id}: {note}", scene_id=prepared.scene.scene_id)
         detections = inside(merge_run(results.detections, run), prepared)
         clock.lap("merge")
         lease.check()
@@ -178,7 +195,7 @@ def detections_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:
     """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=lambda _: None)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
     screened = screen(prepare(uri, config, card, run.aoi), config, card)
     outcomes = executor.map(screened.plan, screened.blocks)
     results = account(screened.tiles, outcomes)
@@ -218,7 +235,10 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
     """
     prepared, tiles_kept = screened.prepared, 0
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)))
+        name = prepared.scene.scene_id
+        progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
+        failures = TileFailures(run.journal, name)
+        stack.callback(failures.end)
         heat_map = None
         if run.config.export.attention:
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
@@ -229,6 +249,9 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
                 if heat_map is not None:
                     for window, attention in outcome.attention:
                         heat_map.add(window, attention)
+                if fresh:
+                    run.executor.metrics.block(outcome)
+                failures.tell(outcome)
                 found = sum(len(done.detections) for done in outcome.done)
                 progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
                 tiles_kept += 0 if fresh else len(outcome.done)
@@ -335,6 +358,7 @@ def _publish(
         record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
         record["request"] = request
+        record["metrics"] = run.executor.metrics.scene.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id)
     return SceneReport(
@@ -349,6 +373,7 @@ def _publish(
         tiles_failed=failed,
         tiles_skipped=screened.tiles_empty + screened.prepared.tiles_outside_aoi,
         seconds=clock.total,
+        run_id=identity.run_id,
     )
 
 

@@ -14,27 +14,27 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError, redacted
+from pipeline.names import shown
+from pipeline.retrying import PATIENCE, retried
 
 MANIFEST = "manifest.json"
 """The last file of a result to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
 WORK = "_work"
 """Folder inside a result that is no part of it: what is kept there outlives the publishing of a new result."""
 
-_PAUSES_S = (0.5, 2.0, 5.0)
 _PERMANENT = (
     FileNotFoundError,
     PermissionError,
@@ -44,6 +44,11 @@ _PERMANENT = (
     ImportError,
 )
 _T = TypeVar("_T")
+_CLIENTS: dict[str, dict[str, Any]] = {
+    # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}}
+}
+"""Options of a scheme's file system."""
 
 
 def local_path(uri: str) -> Path | None:
@@ -64,11 +69,6 @@ def local_path(uri: str) -> Path | None:
 def is_local(uri: str) -> bool:
     """Whether ``uri`` means a path on this machine."""
     return local_path(uri) is not None
-
-
-def redacted(text: str) -> str:
-    """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
-    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
 
 
 def check_writable(out_uri: str) -> None:
@@ -186,8 +186,12 @@ def fetched_file(uri: str) -> Iterator[Path]:
     """
     path = local_path(uri)
     if path is not None:
-        if not path.is_file():
-            raise ConfigError(f"there is no file at {uri}")
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise ConfigError(f"{shown(uri)} cannot be looked at: {_reason(error)}") from error
+        if not there:
+            raise ConfigError(f"there is no file at {shown(uri)}")
         yield path
         return
     fs, source = remote(uri)
@@ -226,7 +230,9 @@ def read_text(uri: str) -> str:
 def remote(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     try:
-        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
+        options = _CLIENTS.get(uri.split("://", 1)[0], {})
+        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]
         raise ConfigError(
@@ -235,18 +241,28 @@ def remote(uri: str) -> tuple[Any, str]:
     return fs, root.rstrip("/")
 
 
+_made_in: dict[str, int] = {}
+
+
+def _forget_other_environments(scheme: str) -> None:
+    """fsspec keeps file systems with the endpoint and the keys they were made with: drop those of another environment.
+
+    Only the environment names endpoints and keys, and what changes there must count.
+    """
+    environment = hash(frozenset(os.environ.items()))
+    if _made_in.setdefault(scheme, environment) != environment:
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        _made_in[scheme] = environment
+
+
 def attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
     """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
-    for pause in (*_PAUSES_S, None):
-        try:
-            return action(*args, **options)
-        except _PERMANENT as error:
-            raise StorageError(f"{what}: {_reason(error)}") from error
-        except Exception as error:  # each backend of fsspec raises exceptions of its own library
-            if pause is None:
-                raise StorageError(f"{what}, after {len(_PAUSES_S) + 1} attempts: {_reason(error)}") from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+    try:
+        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+    except _PERMANENT as error:
+        raise StorageError(f"{what}: {_reason(error)}") from error
+    except Exception as error:  # each backend of fsspec raises exceptions of its own library
+        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,8 @@ import socket
 import uuid
 from pathlib import Path
 
-from pipeline.storage import attempt, local_path, redacted, remote, translated
+from pipeline.errors import redacted
+from pipeline.storage import attempt, local_path, remote, translated
 
 
 def join(uri: str, *names: str) -> str:

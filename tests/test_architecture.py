@@ -14,8 +14,16 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 HOMES = {
-    "ray": ("cluster", "cluster_tasks"),
-    "rasterio": ("raster", "raster_files", "raster_scene", "raster_references", "raster_writer", "heatmap"),
+    "ray": ("cluster", "cluster_pool", "cluster_nodes", "cluster_metrics", "cluster_tasks"),
+    "rasterio": (
+        "raster",
+        "raster_files",
+        "raster_remote",
+        "raster_scene",
+        "raster_references",
+        "raster_writer",
+        "heatmap",
+    ),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "pyarrow": ("tables", "exports", "block_parts"),  # exports only hands on to pyogrio what tables made
@@ -35,11 +43,12 @@ HOMES = {
 
 RANKS = (
     {"types", "errors", "config", "names"},
-    {"cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
+    {"metrics", "cells", "resampling", "stretch", "geometry", "synth", "detectors", "training", "evaluation"},
     {"box_index", "nms", "partitions", "tiling", "refine", "selectors", "second_look", "table_rows"},
     {
         "raster",
         "raster_files",
+        "raster_remote",
         "raster_scene",
         "raster_limits",
         "raster_references",
@@ -49,6 +58,7 @@ RANKS = (
         "storage_files",
         "lease",
         "block_parts",
+        "retrying",
         "tables",
         "exports",
         "areas",
@@ -56,12 +66,14 @@ RANKS = (
         "preview_crops",
         "georeference",
         "command_line",
+        "journal",
         "progress",
     },
     {"weights", "inspection", "worker"},
     {"preparation", "executors", "ledger", "work_folder", "resume", "reports"},
     {"results", "provenance", "publication", "scene_maker"},
-    {"cluster_tasks", "scene_job", "cluster", "dry_run"},
+    {"cluster_metrics", "cluster_nodes", "cluster_tasks", "cluster_watch"},
+    {"scene_job", "cluster", "cluster_pool", "dry_run"},
     {
         "notebook",
         "evaluation.data",

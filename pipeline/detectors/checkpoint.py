@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
+MOST_UNITS, MOST_LAYERS = 100_000, 1_000
+"""Largest number in a config, and the largest that counts layers."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HASH_CHUNK_BYTES = 1 << 22
 
@@ -37,6 +39,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, but {path.name} must be a JSON object")
     return content
+
+
+def check_sizes(value: Any, path: Path, key: str = "") -> None:
+    """Raise ModelError for a number in a config that no network has and that would take all memory or time."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else ((key, item) for item in value)
+        for name, item in items:
+            check_sizes(item, path, str(name))
+    elif isinstance(value, int) and abs(value) > (MOST_LAYERS if "layers" in key or "depth" in key else MOST_UNITS):
+        raise ModelError(f"{path}: {shown(key)} is {str(value)[:40]}, and no detector is so large")
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, on one line; its class name when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def model_type(folder: Path) -> str:
@@ -111,13 +128,21 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
                 tensors.update({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
             raise ModelError(f"{path} is no readable safetensors file ({error}): copy the checkpoint again") from error
+    check_numbers(folder, tensors)
+    return tensors
+
+
+def check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Raise ModelError for tensors that are no real numbers, or not finite."""
+    imaginary = sorted(name for name, tensor in tensors.items() if tensor.is_complex())
+    if imaginary:
+        raise ModelError(f"{folder}: {imaginary[0]} holds complex numbers: use another checkpoint")
     broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.float().isfinite().all()))
     if broken:
         raise ModelError(
             f"{folder}: {len(broken)} of {len(tensors)} weights hold NaN or infinity, {broken[0]} among them: "
             "the training diverged or the file is damaged, use another checkpoint"
         )
-    return tensors
 
 
 def check_keys(folder: Path, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:

@@ -156,7 +156,8 @@ def main() -> int:
             shares = " ".join(f"{1e3 * result.cpu_s[kind] / result.blocks:8.1f}" for kind in GROUPS)
             print(f"{workers:7} {result.start_s:9.1f} {result.seconds:8.2f} {result.blocks / result.seconds:9.2f} "
                   f"{efficiency(result, results[0]):11.3f}   {shares} "
-                  f"{sum(result.cpu_s.values()) / result.seconds:6.2f} {result.worker_mb:9.0f}", flush=True)  # fmt: skip
+                  f"{sum(result.cpu_s.values()) / result.seconds:6.2f} {result.worker_mb:9.0f}",
+                  flush=True)  # fmt: skip
     busiest = max(GROUPS, key=lambda kind: results[-1].cpu_s[kind])
     print(f"most processor time at {results[-1].workers} workers: {busiest}; "
           f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")  # fmt: skip

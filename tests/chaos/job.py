@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.command_line import parse_run
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError
+from pipeline.journal import Journal
 from pipeline.types import Chip, Window
 from tests import faults
 from tests.faults import Faulty, Wrapped
@@ -64,9 +65,7 @@ def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
     from pipeline.scene_job import detect
     from pipeline.weights import load, model_card
 
-    def say(message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
+    journal = Journal(form=config.log)
     card = model_card(config.weights)
     loader = Faulty(
         partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads),
@@ -78,9 +77,9 @@ def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
         values = {key: Window(**value) if key == "window" else value for key, value in json.loads(settings).items()}
         loader = Faulty(loader, getattr(faults, kind), tuple(values.items()))
     if config.executor == "local":
-        return detect(config, card, LocalExecutor(loader), say).exit_code
-    with RayExecutor(loader, config.cluster, say) as executor:
-        return detect(config, card, executor, say).exit_code
+        return detect(config, card, LocalExecutor(loader), journal).exit_code
+    with RayExecutor(loader, config.cluster, journal) as executor:
+        return detect(config, card, executor, journal).exit_code
 
 
 if __name__ == "__main__":

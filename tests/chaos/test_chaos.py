@@ -14,10 +14,14 @@ import pytest
 
 from pipeline.types import Window
 from tests.chaos.conftest import Nodes
-from tests.chaos.drill import Drill, fault, workers
+from tests.chaos.drill import SAME_BYTES, Drill, fault, workers
+from tests.fault_proxy import Fault, Faults, fault_proxy
 from tests.scenes import damage_block
+from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1"}  # fmt: skip
 HOLES = ("--output.max_failed_tiles", "9")
 
 
@@ -115,6 +119,39 @@ def test_a_block_of_the_file_is_damaged(drill: Drill, nodes: Nodes) -> None:
     hurt = [tile for tile in drill.tiles if tile.window.intersect(bad)]
     job = drill.job("damaged", "--output.max_failed_tiles", "99", address=nodes.address, scene=str(scene)).ended(0)
     drill.note("a block of the file is damaged", 1, job, hurt=hurt)
+
+
+def test_the_store_fails_now_and_then(drill: Drill) -> None:
+    """Scene and results on S3; some requests are refused or cut all the time, all of them while a storm lasts."""
+    weather = Faults(shares={Fault.BUSY: 0.03, Fault.CUT_ANSWER: 0.01, Fault.LOST_ANSWER: 0.01}, seed=5)
+    scenes = drill.folder / "bucket"
+    scenes.mkdir()
+    shutil.copy2(drill.scene, scenes / "harbour.tif")
+    with s3_process() as store, fault_proxy(store, weather) as proxy:
+        fill_bucket(store, scenes)
+        client = s3_client(store)
+
+        def parts() -> int:
+            listed = client.list_objects_v2(Bucket=BUCKET, Prefix="out/harbour/_work/")
+            return int(listed.get("KeyCount", 0))
+
+        job = drill.job(
+            "store", "--cluster.workers", "1", out=f"s3://{BUCKET}/out", scene=f"s3://{BUCKET}/harbour.tif",
+            environment={**KEYS, "AWS_ENDPOINT_URL": proxy.url},
+        )  # fmt: skip
+        for turn in range(drill.size.kills):
+            due = 1 + turn * len(drill.blocks) // (drill.size.kills + 1)
+            assert job.until(lambda due=due: parts() >= due), job.tail()  # type: ignore[misc]
+            proxy.faults = Faults.storm()
+            time.sleep(1.5)
+            proxy.faults = weather
+        job.ended(0)
+        failed = sum(proxy.traffic.faults.values())
+        published = drill.folder / "from-store"
+        published.mkdir()
+        for name in (*SAME_BYTES, "run.json", "manifest.json"):
+            client.download_file(BUCKET, f"out/harbour/{name}", str(published / name))
+    drill.note(f"S3: {drill.size.kills} storms of 503, cut and lost answers", failed, job, folder=published)
 
 
 def test_the_disk_fills_up(drill: Drill, tmp_path: Path) -> None:

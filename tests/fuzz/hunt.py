@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.fuzz.mutations import make_case
 from tests.fuzz.templates import templates
+
+Start = Callable[[int, int, int, str], "subprocess.Popen[bytes]"]
 
 START_S = 60.0
 """A worker imports its libraries in this time at most."""
@@ -49,45 +51,46 @@ class _Worker:
     started: bool = False
 
 
-def hunt(cases: int, seed: int, *, workers: int, deadline_s: float, first: int = 0) -> dict[str, Tally]:
+def start_worker(first: int, end: int, seed: int, folder: str) -> subprocess.Popen[bytes]:
+    """A process that tries the cases ``[first, end)`` in folders of its own in ``folder``."""
+    command = [sys.executable, "-m", "tests.fuzz.worker", str(seed), str(first), str(end), folder]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def hunt(
+    cases: int, seed: int, *, workers: int, deadline_s: float, first: int = 0, start: Start = start_worker
+) -> dict[str, Tally]:
     """Try cases ``[first, first + cases)`` of a seed; one tally per template."""
     tallies: dict[str, Tally] = defaultdict(Tally)
     step = -(-cases // workers)
-    spans = [(first + start, min(first + start + step, first + cases)) for start in range(0, cases, step)]
+    spans = [(first + start_at, min(first + start_at + step, first + cases)) for start_at in range(0, cases, step)]
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kestrel-fuzz-", ignore_cleanup_errors=True))
         selector = stack.enter_context(selectors.DefaultSelector())
         stack.callback(lambda: [key.data.process.kill() for key in selector.get_map().values()])
-        for start, end in spans:
-            _enlist(selector, _start(start, end, seed, folder))
+
+        def enlist(begin: int, end: int) -> None:
+            process = start(begin, end, seed, folder)
+            assert process.stdout is not None
+            selector.register(process.stdout, selectors.EVENT_READ, _Worker(process, begin, end, time.monotonic()))
+
+        for begin, end in spans:
+            enlist(begin, end)
         while selector.get_map():
             for key, _ in selector.select(timeout=0.2):
                 worker = key.data
                 done = _listen(worker, tallies)
                 if done:
                     selector.unregister(key.fileobj)
-                    _replace(selector, worker, tallies, seed, folder, "crashes")
+                    _charge(worker, tallies, "crashes", enlist)
             for key in list(selector.get_map().values()):
                 worker = key.data
                 if time.monotonic() - worker.since > (deadline_s if worker.started else START_S):
                     selector.unregister(key.fileobj)
                     worker.process.kill()
-                    _replace(selector, worker, tallies, seed, folder, "hangs")
+                    _charge(worker, tallies, "hangs", enlist)
     return dict(tallies)
-
-
-def _start(first: int, end: int, seed: int, folder: str) -> _Worker:
-    command = [sys.executable, "-m", "tests.fuzz.worker", str(seed), str(first), str(end), folder]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )  # fmt: skip
-    return _Worker(process, first, end, time.monotonic())
-
-
-def _enlist(selector: selectors.BaseSelector, worker: _Worker) -> None:
-    assert worker.process.stdout is not None
-    selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
 
 
 def _listen(worker: _Worker, tallies: dict[str, Tally]) -> bool:
@@ -117,9 +120,7 @@ def _count(tally: Tally, number: int, answer: dict[str, str | bool]) -> None:
         tally.defects.append((number, ended))
 
 
-def _replace(
-    selector: selectors.BaseSelector, worker: _Worker, tallies: dict[str, Tally], seed: int, folder: str, fault: str
-) -> None:
+def _charge(worker: _Worker, tallies: dict[str, Tally], fault: str, enlist: Callable[[int, int], None]) -> None:
     """After a worker has ended: nothing, or charge the case it was at and start another behind it."""
     code = worker.process.wait()
     assert worker.process.stdout is not None
@@ -132,7 +133,7 @@ def _replace(
     setattr(tally, fault, getattr(tally, fault) + 1)
     tally.defects.append((worker.next, f"DEFECT {fault} (exit code {code})"))
     if worker.next + 1 < worker.end:
-        _enlist(selector, _start(worker.next + 1, worker.end, seed, folder))
+        enlist(worker.next + 1, worker.end)
 
 
 def save_defects(tallies: dict[str, Tally], seed: int, folder: Path) -> Iterator[str]:

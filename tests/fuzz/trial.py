@@ -62,7 +62,7 @@ def try_case(case: Case, folder: Path) -> Outcome:
     work = {"scene": _try_scene, "area": _try_area, "card": _try_card}[case.template.kind]
     temporary = folder / "tmp"
     temporary.mkdir()
-    tempfile.tempdir = str(temporary)
+    usual, tempfile.tempdir = tempfile.tempdir, str(temporary)
     before = {"tmp"} | _write(case, folder)
     try:
         with warnings.catch_warnings():
@@ -75,6 +75,7 @@ def try_case(case: Case, folder: Path) -> Outcome:
         ended = type(error).__name__ if fit else f"DEFECT no sentence: {text[:100]!r}"
     except BaseException as error:  # noqa: BLE001 - that is what is looked for
         ended = f"DEFECT {type(error).__name__}: {str(error)[:200]!r} at {_place(error)}"
+    tempfile.tempdir = usual
     left = sorted((_names(folder) - before) | _names(temporary))
     if left:
         ended = f"DEFECT left behind: {left}"

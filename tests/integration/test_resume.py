@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
 from pipeline.executors import LocalExecutor
+from pipeline.journal import Journal
 from pipeline.lease import Lease, lease_uri
 from pipeline.scene_job import RunReport, detect
 from pipeline.types import Block, BlockOutcome
@@ -68,7 +69,7 @@ class Job:
         executor = Mortal(blocks=blocks)
         card = model_card(BUILTIN)
         try:
-            return detect(replace(self.config, **changes), card, executor, self.said.append), executor.done
+            return detect(replace(self.config, **changes), card, executor, Journal(self.said.append)), executor.done
         except Dies:
             return None, executor.done
 
@@ -283,7 +284,7 @@ def test_who_lost_its_lease_publishes_nothing(job: Job) -> None:
             yield from super().map(plan, blocks)
             Path(lease_uri(job.config.out, "harbour")).write_text(json.dumps({"token": "other"}))
 
-    report = detect(job.config, model_card(BUILTIN), Robbed(), print)
+    report = detect(job.config, model_card(BUILTIN), Robbed(), Journal(print))
     assert report.exit_code == 5
     assert "lost its lease" in report.scenes[0].message
     assert not (job.folder / "manifest.json").exists()

@@ -14,6 +14,7 @@ from pipeline.errors import ClusterError
 from pipeline.executors import LocalExecutor
 from pipeline.nms import merge
 from pipeline.partitions import merge_in_parts
+from pipeline.scene_job import SILENT
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd
 from tests.faults import always_dies, dies_once, refuses, slow_square
@@ -31,11 +32,11 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
     harbour = small_harbour(tmp_path / "harbour.tif")
     tiling = TilingConfig(tile_px=112, halo_px=48, block_mpx=0.05, gsd="native")
     config = RunConfig(scene=(str(harbour.path),), out=str(tmp_path / "one"), tiling=tiling)
-    scene_job.detect(config, harbour.card, LocalExecutor(harbour.load_oracle), lambda _: None)
+    scene_job.detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
     monkeypatch.setattr(scene_job, "PARTITION_BOXES", 20)
     cluster = ClusterConfig(workers=4, device="cpu")
-    with RayExecutor(harbour.load_oracle, cluster, lambda _: None) as executor:
-        scene_job.detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, lambda _: None)
+    with RayExecutor(harbour.load_oracle, cluster, SILENT) as executor:
+        scene_job.detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
         assert executor.record()["workers"] == 4
     for name in ("detections.parquet", "detections.gpkg", "detections.geojson"):
         (one,), (parts,) = (list(tmp_path.glob(f"{folder}/*/{name}")) for folder in ("one", "parts"))

@@ -21,6 +21,7 @@ FROZEN_KEYS = [
     "start_from",
     "force",
     "clean",
+    "log",
     "raster.bands",
     "raster.stretch",
     "raster.stretch_low_percent",
@@ -67,6 +68,8 @@ FROZEN_KEYS = [
     "cluster.start_s",
     "cluster.wait_s",
     "cluster.max_attempts",
+    "cluster.deadline_s",
+    "cluster.stuck_s",
 ]
 
 
@@ -176,7 +179,7 @@ def test_first_help_is_one_screen_and_all_help_has_every_key() -> None:
 def test_only_settings_that_change_bytes_enter_the_hash() -> None:
     """Where and by whom the work is done must not change a run's identity; the thread count may change last digits."""
     base = RunConfig(scene=("a",), out="b")
-    assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local"))
+    assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local", log="json"))
     assert config_hash(base) == config_hash(RunConfig(cluster=ClusterConfig(workers=7)))
     assert config_hash(base) != config_hash(RunConfig(cluster=ClusterConfig(threads=2)))
     assert config_hash(base) != config_hash(run("--scene", "a", "--out", "b", "--merge.iou_threshold", "0.5"))

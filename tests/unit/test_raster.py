@@ -275,6 +275,17 @@ def test_coverage_is_exact_without_overviews(kind: str, side: int, tmp_path: Pat
             assert cover[row, column] == valid[top:end, left:right].any()
 
 
+@pytest.mark.parametrize("kind", ["mask", "nodata_uint8", "float32_nan", "nodata_uint16_strip"])
+def test_coverage_of_a_wide_scene_is_pieced_together(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of a row at a time, where a row holds too many pixels: the same answer."""
+    scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
+    whole = read_coverage(scene, native(scene), 25)
+    monkeypatch.setattr("pipeline.raster.COVER_PX", 1)
+    assert (read_coverage(scene, native(scene), 25) == whole).all()
+
+
 def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> None:
     """Islands of 6 pixels survive an overview of factor 4; most of the sea is known to be empty."""
     valid = np.zeros((800, 1000), np.bool_)

@@ -13,7 +13,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline.errors import ConfigError, ModelError, StorageError
+from pipeline.errors import ConfigError, ModelError, StorageError, redacted
+from pipeline.retrying import PATIENCE
 from pipeline.storage import (
     MANIFEST,
     check_writable,
@@ -23,7 +24,6 @@ from pipeline.storage import (
     is_local,
     publish_folder,
     read_text,
-    redacted,
     staging_folder,
 )
 
@@ -42,7 +42,7 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Retries without waiting; the pauses asked for."""
     pauses: list[float] = []
-    monkeypatch.setattr("pipeline.storage.time.sleep", pauses.append)
+    monkeypatch.setattr("pipeline.retrying.time.sleep", pauses.append)
     return pauses
 
 
@@ -240,7 +240,8 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_reported(
 
     monkeypatch.setattr(type(memory), "pipe_file", flaky)
     check_writable("memory://out")
-    assert no_pauses == [0.5, 2.0]
+    assert no_pauses == list(PATIENCE.pauses("cannot write to memory://out"))[:2]
+    assert all(base <= pause <= 1.25 * base for base, pause in zip((0.5, 2.0), no_pauses, strict=True))
     faults.extend(ConnectionError("https://me:secret@host/x?X-Amz-Signature=abc refused") for _ in range(9))
     with pytest.raises(StorageError, match="after 4 attempts: ConnectionError: https://host/x refused"):
         check_writable("memory://out")
