@@ -42,13 +42,16 @@ def local_cluster(cpus: int, object_store_mb: int = 1500) -> Iterator[float]:
     """A Ray cluster of this machine alone with ``cpus`` logical CPUs; yields the seconds it took to start."""
     import ray
 
+    from pipeline.cluster_nodes import KEEP_READERS
+
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's own is 15: any other program would starve the workers
+    os.environ.setdefault(*KEEP_READERS)
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own is 15: any other program would starve the workers
     started = time.perf_counter()
     ray.init(
         address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        object_store_memory=object_store_mb * 1_000_000, _system_config={"idle_worker_killing_time_threshold_ms": 600_000},
+        object_store_memory=object_store_mb * 1_000_000,
     )  # fmt: skip
     try:
         yield time.perf_counter() - started
