@@ -3,11 +3,11 @@
     python -m tests.benchmarks.bench_merge --rows 1000000 10000000
 
 ``rows`` objects of 5 classes, 30 px apart on average, were seen 1.3 times each by overlapping tiles, a tenth of the
-looks cut. ``merge, one go`` is :func:`pipeline.nms.merge`; ``in parts`` the same in partitions in this process, ``as Ray
-tasks`` on two others. All three must give the same bytes. Then the merged table is made, and written in each format.
-Each line is a process of its own: ``growth`` is its resident memory at its peak over what it held with its input made;
-for Ray the driver's, and the largest worker's private memory beside it. ``closure`` is how many boxes parts were given
-beyond those they decide, as shares of these: over all parts, and in the worst.
+looks cut. ``one go`` is :func:`pipeline.nms.merge`; ``in parts`` the same in partitions in this process; ``as Ray
+tasks`` on two others. All three must give the same bytes. Then the merged table is made, and written in each format. Each line
+is a process of its own: ``growth`` is its resident memory at its peak over what it held with its input made; for Ray
+the driver's, and the largest worker's private memory beside it. ``closure`` is how many boxes parts were given beyond
+those they decide, as shares of these: over all parts, and in the worst.
 """
 
 from __future__ import annotations
@@ -245,8 +245,10 @@ def main() -> None:
             facts = ", ".join(f"{key} {value:.3%}" if isinstance(value, float) else f"{key} {value:,}"
                               for key, value in cost.facts.items() if key != "digest")  # fmt: skip
             worker = f"{cost.worker_mb:10.0f}" if cost.worker_mb else " " * 10
-            print(f"{rows:10,} {stage:20} {cost.seconds:8.2f} {cost.cpu_s:8.2f} {cost.growth_mb:10.0f} {worker} {facts}",
-                  flush=True)  # fmt: skip
+            line = (
+                f"{rows:10,} {stage:20} {cost.seconds:8.2f} {cost.cpu_s:8.2f} {cost.growth_mb:10.0f} {worker} {facts}"
+            )
+            print(line, flush=True)
             digests |= {cost.facts["digest"]} if "digest" in cost.facts else set()
         assert len(digests) <= 1, "the merges differ"
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
