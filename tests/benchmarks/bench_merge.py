@@ -4,10 +4,10 @@
 
 ``rows`` objects of 5 classes, 30 px apart on average, were seen 1.3 times each by overlapping tiles, a tenth of the
 looks cut. ``one go`` is :func:`pipeline.nms.merge`; ``in parts`` the same in partitions in this process; ``as Ray
-tasks`` on two others. All three must give the same bytes. Then the merged table is made, and written in each format. Each line
-is a process of its own: ``growth`` is its resident memory at its peak over what it held with its input made; for Ray
-the driver's, and the largest worker's private memory beside it. ``closure`` is how many boxes parts were given beyond
-those they decide, as shares of these: over all parts, and in the worst.
+tasks`` on two others. All three must give the same bytes. Then the merged table is made, and written in each format.
+Each line is a process of its own: ``growth`` is its resident memory at its peak over what it held with its input made;
+for Ray the driver's, and the largest worker's private memory beside it. ``closure`` is how many boxes parts were given
+beyond those they decide, as shares of these: over all parts, and in the worst.
 """
 
 from __future__ import annotations
