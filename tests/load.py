@@ -83,5 +83,9 @@ class Timed:
     def check_visible(self, paths: Any) -> None:
         self.inner.check_visible(paths)
 
+    @property
+    def metrics(self) -> Any:
+        return self.inner.metrics
+
     def record(self) -> dict[str, Any]:
         return self.inner.record()
