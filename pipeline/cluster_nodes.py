@@ -14,6 +14,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import ClusterError, ConfigError, SceneNotFound
 
+KEEP_READERS = ("RAY_idle_worker_killing_time_threshold_ms", "600000")
+"""For a cluster that is started here. Where detectors hold all CPUs, Ray would end a reading process that is idle for a
+second, and start one anew for the next block, which takes more processor time than most reads."""
+
 
 def in_submitted_job() -> bool:
     """True inside ``ray job submit``, where the working directory is an unpacked copy of the submitter's."""
@@ -42,6 +46,7 @@ def refuse_relative_paths(config: RunConfig) -> None:
 def connect(config: ClusterConfig) -> None:
     """Join the configured cluster, or start a local one. Raises ClusterError when there is none at the address."""
     address = config.address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault(*KEEP_READERS)
     try:
         ray.init(
             address=address,

@@ -111,16 +111,15 @@ def parts_of(ranked: Detections, groups: IntArray, iou_threshold: float, partiti
 
 def cores_of(places: FloatArray, most: int) -> list[IntArray]:
     """Row numbers of points (N, 2) in groups of at most ``most``, each in a rectangle of its own (but for its rim)."""
-    waiting, cores = [np.arange(len(places))], []
+    waiting, cores = [(np.arange(len(places)), *np.ascontiguousarray(places.T))], []
     while waiting:
-        rows = waiting.pop()
+        rows, x, y = waiting.pop()
         if len(rows) <= most:
             cores.append(rows)
             continue
-        axis = int(np.argmax(np.ptp(places[rows], axis=0)))
         middle = len(rows) // 2
-        halves = rows[np.argpartition(places[rows, axis], middle)]
-        waiting += [halves[middle:], halves[:middle]]
+        order = np.argpartition(x if np.ptp(x) >= np.ptp(y) else y, middle)
+        waiting += [(rows[half], x[half], y[half]) for half in (order[middle:], order[:middle])]
     return cores
 
 

@@ -42,8 +42,12 @@ def local_cluster(cpus: int, object_store_mb: int = 1500) -> Iterator[float]:
     """A Ray cluster of this machine alone with ``cpus`` logical CPUs; yields the seconds it took to start."""
     import ray
 
+    from pipeline.cluster_nodes import KEEP_READERS
+
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault(*KEEP_READERS)
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own is 15: any other program would starve the workers
     started = time.perf_counter()
     ray.init(
         address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
@@ -78,6 +82,10 @@ class Timed:
 
     def check_visible(self, paths: Any) -> None:
         self.inner.check_visible(paths)
+
+    @property
+    def metrics(self) -> Any:
+        return self.inner.metrics
 
     def record(self) -> dict[str, Any]:
         return self.inner.record()

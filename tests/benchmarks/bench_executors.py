@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pipeline.config import RunConfig, TilingConfig
 from pipeline.executors import LocalExecutor
-from pipeline.scene_job import detect
+from pipeline.scene_job import SILENT, detect
 from pipeline.weights import load, model_card
 from tests.load import ROOT, Timed, local_cluster
 
@@ -47,14 +47,15 @@ def measure(name: str, scene: Path, out: Path) -> dict[str, float]:
     began = time.perf_counter()
     if name == "local":
         executor = Timed(LocalExecutor(loader))
-        report = detect(config, card, executor, lambda _: None)
+        report = detect(config, card, executor, SILENT)
     else:
         from pipeline.cluster import RayExecutor
         from pipeline.config import ClusterConfig
 
-        with local_cluster(2), RayExecutor(loader, ClusterConfig(workers=1, device="cpu", start_s=600), print) as pool:
+        cluster = ClusterConfig(workers=1, device="cpu", start_s=600)
+        with local_cluster(2), RayExecutor(loader, cluster, SILENT) as pool:
             executor = Timed(pool)
-            report = detect(config, card, executor, lambda _: None)
+            report = detect(config, card, executor, SILENT)
     assert report.exit_code == 0, report.scenes[0].message
     first, last = executor.arrived[0], executor.arrived[-1]
     each = (last - first) / (len(executor.arrived) - 1)

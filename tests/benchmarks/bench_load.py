@@ -36,7 +36,7 @@ from pipeline.cluster import RayExecutor
 from pipeline.config import ClusterConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.raster import open_scene, stored_blocks
 from pipeline.raster_files import RasterConfig
-from pipeline.scene_job import detect
+from pipeline.scene_job import SILENT, detect
 from pipeline.synth.known import ObjectField
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card
 from pipeline.synth.sparse import SparseScene
@@ -142,9 +142,9 @@ def measure(path: Path, kind: str, density: float, workers: int) -> dict[str, An
         )  # fmt: skip
         watcher = threading.Thread(target=memory.watch, daemon=True)
         watcher.start()
-        with RayExecutor(load, ClusterConfig(workers=workers, device="cpu"), print) as pool:
+        with RayExecutor(load, ClusterConfig(workers=workers, device="cpu"), SILENT) as pool:
             executor = Timed(pool)
-            report = detect(config, card, executor, lambda _: None)
+            report = detect(config, card, executor, SILENT)
         memory.stop.set()
         watcher.join()
         assert report.exit_code == 0, report.scenes[0].message

@@ -31,10 +31,11 @@ from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
 from pipeline.raster_writer import write_scene
+from pipeline.scene_job import SILENT
 from tests.load import CARD, SleepingDetector, local_cluster
 
-TILE_PX, TILES_PER_SIDE = 128, 4
-"""A block is 4 x 4 tiles, without halo."""
+TILE_PX, TILES_PER_SIDE = 64, 8
+"""A block is 8 x 8 tiles, without halo: about as many as there are of 512 px in a block of the default 24 Mpx."""
 GROUPS = ("driver", "ray", "readers", "actors")
 
 
@@ -86,9 +87,10 @@ def measure(workers: int, blocks_each: int, tile_s: float, folder: Path) -> Resu
     began = time.perf_counter()
     with local_cluster(workers, object_store_mb=500):
         config = ClusterConfig(workers=workers, device="cpu", start_s=600)
-        with RayExecutor(partial(SleepingDetector, tile_s), config, lambda _: None) as pool:
+        with RayExecutor(partial(SleepingDetector, tile_s), config, SILENT) as pool:
             while pool.record()["workers"] < workers:
                 account(few.tiles, pool.map(few.plan, few.blocks))
+            account(few.tiles, pool.map(few.plan, few.blocks))  # all actors at once, and as many readers as that takes
             start_s = time.perf_counter() - began
             before, began = processor_seconds(), time.perf_counter()
             account(screened.tiles, pool.map(screened.plan, screened.blocks))
