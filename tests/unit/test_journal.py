@@ -6,6 +6,7 @@ import json
 import logging
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
