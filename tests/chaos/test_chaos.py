@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.types import Window
 from tests.chaos.conftest import Nodes
-from tests.chaos.drill import SAME_BYTES, Drill, fault, workers
+from tests.chaos.drill import FULL, SAME_BYTES, Drill, fault, workers
 from tests.fault_proxy import Fault, Faults, fault_proxy
 from tests.scenes import damage_block
 from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
@@ -22,6 +22,10 @@ from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1"}  # fmt: skip
+whole_only = pytest.mark.parametrize(
+    "drill", [pytest.param(FULL, marks=pytest.mark.chaos)], indirect=True, ids=["full"]
+)
+"""For what CI shows elsewhere, on fewer tiles: tests/integration/test_cluster.py and test_operators.py."""
 HOLES = ("--output.max_failed_tiles", "9")
 
 
@@ -49,6 +53,7 @@ def test_the_driver_is_killed_again_and_again(drill: Drill, nodes: Nodes) -> Non
     assert sorted(path.name for path in job.out.iterdir()) == ["harbour"], "nothing hidden is left"
 
 
+@whole_only
 def test_detector_actors_are_killed(drill: Drill, nodes: Nodes) -> None:
     job = drill.job("actor", address=nodes.address)
     killed: set[int] = set()
@@ -66,11 +71,12 @@ def test_detector_actors_are_killed(drill: Drill, nodes: Nodes) -> None:
     drill.note("kill -9 of a detector actor", len(killed), job.ended(0))
 
 
+@whole_only
 def test_reading_workers_are_killed(drill: Drill, nodes: Nodes) -> None:
     job = drill.job("reader", address=nodes.address)
     killed: set[int] = set()
     while len(killed) < drill.size.kills:
-        seen = job.until(lambda: set(workers(nodes.raylets, "ray::read_block")) - killed)
+        seen = job.until(lambda: set(workers(nodes.raylets, "ray::_read")) - killed)
         assert seen, f"the job ended before it was disturbed: {job.tail()}"
         killed.add(pid := seen.pop())
         with contextlib.suppress(ProcessLookupError):
@@ -78,6 +84,7 @@ def test_reading_workers_are_killed(drill: Drill, nodes: Nodes) -> None:
     drill.note("kill -9 of a reading worker", len(killed), job.ended(0))
 
 
+@whole_only
 def test_a_node_goes_away_while_it_holds_work(drill: Drill, nodes: Nodes) -> None:
     doomed = nodes.cluster.add_node(num_cpus=2, object_store_memory=150_000_000)
     job = drill.job("node", "--cluster.workers", "3", address=nodes.address)
@@ -87,6 +94,7 @@ def test_a_node_goes_away_while_it_holds_work(drill: Drill, nodes: Nodes) -> Non
     drill.note("a node is removed with work on it", 1, job.ended(0))
 
 
+@whole_only
 @pytest.mark.parametrize("kind", ["Refuses", "Hangs", "Poisoned"])
 def test_a_tile_that_cannot_be_done_is_told_of(drill: Drill, nodes: Nodes, kind: str) -> None:
     """The detector raises on it, never answers, or its process dies: it is in failures.parquet, the others are done."""
@@ -100,6 +108,7 @@ def test_a_tile_that_cannot_be_done_is_told_of(drill: Drill, nodes: Nodes, kind:
     drill.note(names[kind], 1, job.ended(0), hurt=[tile])
 
 
+@whole_only
 def test_device_memory_runs_out(drill: Drill, nodes: Nodes) -> None:
     """torch's own error on every batch of more than two: halved, remembered, told, and nothing lost."""
     job = drill.job("memory", address=nodes.address, faults=[fault("TorchOutOfMemory", most=2)]).ended(0)
