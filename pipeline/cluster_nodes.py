@@ -49,7 +49,7 @@ def connect(config: ClusterConfig) -> None:
     os.environ.setdefault(*KEEP_READERS)
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # none given: never one that happens to run on this machine
             include_dashboard=False if address is None else None,
             logging_level=logging.ERROR,
             log_to_driver=False,

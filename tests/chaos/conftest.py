@@ -41,9 +41,9 @@ class Nodes:
         return [node.all_processes["raylet"][0].process.pid for node in nodes if node is not None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    """One node with two logical CPUs; drills may add others."""
+    """One node with two logical CPUs; drills may add others. Gone before other tests start Ray: they would join it."""
     from ray.cluster_utils import Cluster
 
     was = os.environ.get("PYTHONPATH")

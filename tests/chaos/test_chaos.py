@@ -145,7 +145,7 @@ def test_the_store_fails_now_and_then(drill: Drill) -> None:
             return int(listed.get("KeyCount", 0))
 
         job = drill.job(
-            "store", "--cluster.workers", "1", out=f"s3://{BUCKET}/out", scene=f"s3://{BUCKET}/harbour.tif",
+            "store", executor="local", out=f"s3://{BUCKET}/out", scene=f"s3://{BUCKET}/harbour.tif",
             environment={**KEYS, "AWS_ENDPOINT_URL": proxy.url},
         )  # fmt: skip
         for turn in range(drill.size.kills):
@@ -155,7 +155,7 @@ def test_the_store_fails_now_and_then(drill: Drill) -> None:
             time.sleep(1.5)
             proxy.faults = weather
         job.ended(0)
-        failed = sum(proxy.traffic.faults.values())
+        failed = sum(proxy.traffic.faults().values())
         published = drill.folder / "from-store"
         published.mkdir()
         for name in (*SAME_BYTES, "run.json", "manifest.json"):

@@ -123,6 +123,7 @@ def test_read_that_hangs_is_given_up(harbour: HarbourCase, config: RunConfig, ra
     assert "read" in results.failures[0].reason
 
 
+@pytest.mark.slow
 def test_torch_out_of_memory_on_the_cluster_halves_the_batch(
     harbour: HarbourCase, config: RunConfig, ray_cluster: None
 ) -> None:

@@ -115,6 +115,7 @@ def test_nothing_that_a_local_run_writes_holds_a_secret(place: Place, tmp_path: 
     assert_folder_clean(tmp_path, least=7)
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_on_ray_writes_holds_a_secret(place: Place, tmp_path: Path) -> None:
     """Ray's own folder included: logs of the driver, the workers and the machinery between them."""
     session = Path(tempfile.mkdtemp(prefix="kr", dir="/tmp"))  # a socket's path may have 107 characters
