@@ -25,7 +25,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEF
 whole_only = pytest.mark.parametrize(
     "drill", [pytest.param(FULL, marks=pytest.mark.chaos)], indirect=True, ids=["full"]
 )
-"""For what CI shows elsewhere, on fewer tiles: tests/integration/test_cluster.py and test_operators.py."""
+"""For what CI shows on fewer tiles in tests/integration: test_cluster.py, test_operators.py, test_object_store.py."""
 HOLES = ("--output.max_failed_tiles", "9")
 
 
@@ -130,15 +130,19 @@ def test_a_block_of_the_file_is_damaged(drill: Drill, nodes: Nodes) -> None:
     drill.note("a block of the file is damaged", 1, job, hurt=hurt)
 
 
+@whole_only
 def test_the_store_fails_now_and_then(drill: Drill) -> None:
     """Scene and results on S3; some requests are refused or cut all the time, all of them while a storm lasts."""
     weather = Faults(shares={Fault.BUSY: 0.03, Fault.CUT_ANSWER: 0.01, Fault.LOST_ANSWER: 0.01}, seed=5)
     scenes = drill.folder / "bucket"
     scenes.mkdir()
     shutil.copy2(drill.scene, scenes / "harbour.tif")
-    with s3_process() as store, fault_proxy(store, weather) as proxy:
+    with (
+        s3_process() as store,
+        fault_proxy(store, weather) as proxy,
+        contextlib.closing(s3_client(store)) as client,
+    ):
         fill_bucket(store, scenes)
-        client = s3_client(store)
 
         def parts() -> int:
             listed = client.list_objects_v2(Bucket=BUCKET, Prefix="out/harbour/_work/")
