@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test test-slow test-hunt lint clean
+.PHONY: demo test test-slow test-hunt chaos lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m jobs.demo --out demo
@@ -20,6 +20,10 @@ test-slow: $(VENV)/.installed-dev
 # New random examples for every property: to find what the gate's fixed ones do not. A thousand, or the property's own number.
 test-hunt: $(VENV)/.installed-dev
 	KESTREL_HYPOTHESIS=hunt $(BIN)/python -m pytest tests/property tests/unit
+
+# The whole drill: drivers, actors, nodes, disks, stores and tiles fail on a scene of several hundred tiles; prints a table.
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m chaos tests/chaos
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

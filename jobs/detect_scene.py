@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from pipeline.command_line import parse_run
+from pipeline import __version__
+from pipeline.command_line import parse_run, wants_json
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError
+from pipeline.journal import Journal, libraries_in
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> int:
-    """Run; print one line per scene and the exit code; return it."""
+    """Run; one line per scene, one per failure, and the exit code; return it."""
+    arguments = sys.argv[1:] if argv is None else argv
+    journal = Journal(form="json" if wants_json(arguments) else "text")
     try:
-        config = parse_run(sys.argv[1:] if argv is None else argv, prog)
+        config = parse_run(arguments, prog)
         if isinstance(config, str):
             print(config)
             return 0
-        exit_code = dry_run(config) if config.dry_run else detect(config)
+        journal = Journal(form=config.log)
+        with libraries_in(journal):
+            exit_code = dry_run(config) if config.dry_run else detect(config, journal)
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
         exit_code = error.exit_code
+        journal.emit("error", f"error: {error}", error=type(error).__name__, reason=str(error), exit_code=exit_code)
     except KeyboardInterrupt:
-        print("interrupted: nothing of the scene at work was published", file=sys.stderr)
         exit_code = 130
-    print(f"exit code {exit_code}", file=sys.stderr)
+        journal.emit(
+            "interrupted",
+            "interrupted: blocks that were done are kept; the same command goes on from there",
+            exit_code=exit_code,
+        )
+    except Exception as error:
+        if journal.form == "text":
+            raise
+        exit_code = 1
+        journal.emit("error", f"a defect of ours: {error!r}", error=type(error).__name__, trace=traceback.format_exc())
+    journal.emit("run_ended", f"exit code {exit_code}", exit_code=exit_code)
     return exit_code
 
 
@@ -43,26 +59,26 @@ def dry_run(config: RunConfig) -> int:
     return exit_code
 
 
-def detect(config: RunConfig) -> int:
+def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
-    from pipeline.cluster import RayExecutor, refuse_relative_paths
+    from pipeline.cluster import RayExecutor
+    from pipeline.cluster_nodes import refuse_relative_paths
     from pipeline.executors import LocalExecutor
     from pipeline.scene_job import check_run, detect
     from pipeline.weights import load, model_card
 
     check_run(config)
     refuse_relative_paths(config)
+    journal.emit(
+        "run_started", version=__version__, scenes=len(config.scene), out=config.out, weights=config.weights,
+        executor=config.executor,
+    )  # fmt: skip
     card = model_card(config.weights)
     loader = partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
-    if config.executor == "local":
-        return detect(config, card, LocalExecutor(loader), say).exit_code
-    with RayExecutor(loader, config.cluster, say) as executor:
-        return detect(config, card, executor, say).exit_code
-
-
-def say(message: str) -> None:
-    """A line for people; results go to files."""
-    print(message, file=sys.stderr, flush=True)
+    if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
+        return detect(config, card, LocalExecutor(loader), journal).exit_code
+    with RayExecutor(loader, config.cluster, journal) as executor:
+        return detect(config, card, executor, journal).exit_code
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.raster_writer import stored_blocks
 from pipeline.scene_maker import Placement, make_scene
 from pipeline.synth.harbour import Harbour
 from pipeline.synth.known import KnownScene, ObjectField
+from pipeline.synth.sparse import SparseScene
 
 EXAMPLE = """\
 examples:
   {prog} --kind harbour --seed 7 --out harbour.tif
-  {prog} --kind field --width 316000 --height 316000 --dtype uint8 --density 5 --out huge.tif
+  {prog} --kind field --width 316000 --height 316000 --dtype uint8 --density 5 --stored-share 0.3 --out huge.tif
 
 harbour   looks like a Sentinel-2 image of a port; the objects are its ships of 50 m and more
 field     oriented rectangles that never touch on textured ground, of chosen lengths, density and classes
@@ -45,6 +47,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "make_scene.py") -> int:
         print("interrupted; nothing was left behind", file=sys.stderr)
         return 130
     print(f"{arguments.out}: {arguments.width} x {arguments.height} px, {count} known objects")
+    if arguments.stored_share is not None:
+        stored, blocks = stored_blocks(arguments.out)
+        print(f"{stored} of {blocks} blocks are stored ({100 * stored / blocks:.1f} %), "
+              f"{arguments.out.stat().st_size / 1e9:.2f} GB")  # fmt: skip
     return 0
 
 
@@ -69,6 +75,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
                              help="of the objects, pixels (12 40)")  # fmt: skip
     field_flags.add_argument("--density", type=float, default=60.0, help="objects per million pixels (60)")
     field_flags.add_argument("--classes", default="object", help="class names, comma-separated (object)")
+    field_flags.add_argument("--stored-share", type=float, metavar="SHARE", help="store only this share of the blocks, "
+                             "scattered; the others are holes in the file, nodata to a reader (all)")  # fmt: skip
     field_flags.add_argument("--dtype", choices=("uint8", "uint16"), default="uint8", help="type of the pixels (uint8)")
     return parser
 
@@ -87,7 +95,9 @@ def _scene(arguments: argparse.Namespace) -> tuple[KnownScene, str]:
     classes = tuple(arguments.classes.split(","))
     made = ObjectField(**size, shortest_px=least, longest_px=most, density=arguments.density, classes=classes,
                        dtype=arguments.dtype)  # fmt: skip
-    return made, arguments.dtype
+    if arguments.stored_share is None:
+        return made, arguments.dtype
+    return SparseScene(whole=made, seed=arguments.seed, stored_share=arguments.stored_share), arguments.dtype
 
 
 @dataclass

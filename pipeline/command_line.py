@@ -8,6 +8,7 @@ sentence that name the nearest key.
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,13 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, redacted
 
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
-ALIASES = {"dry-run": "dry_run", "meta": "output.meta"}
+ALIASES = {"dry-run": "dry_run", "meta": "output.meta", "from": "start_from"}
+SWITCHES = ("dry_run", "force", "clean")
+"""Keys that may stand alone."""
 COMMON = (
     "scene",
     "out",
@@ -32,6 +35,9 @@ COMMON = (
     "aoi",
     "executor",
     "dry_run",
+    "start_from",
+    "force",
+    "log",
     "raster.bands",
     "tiling.gsd",
     "tiling.global_factor",
@@ -68,7 +74,7 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
     try:
         namespace = parser.parse_args(arguments)
         if print_config:
-            return str(parser.dump(namespace))
+            return redacted(str(parser.dump(namespace)))  # an address may hold a signature, and this is kept
         values = vars(parser.instantiate(namespace))
     except (ArgumentError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
@@ -76,6 +82,11 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
         raise ConfigError(_told(error)) from error
     values.pop("config", None)
     return RunConfig(**values)
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether ``argv`` asks for ``--log json``; known before, and whether or not, the rest of it makes sense."""
+    return "--log=json" in argv or ("--log", "json") in itertools.pairwise(argv)
 
 
 def known_keys(config: type[Any] = RunConfig, prefix: str = "") -> Iterator[str]:
@@ -110,8 +121,8 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
             while rest and not rest[0].startswith("--"):
                 values.append(rest.pop(0))
             yield f"--{key}={_as_list(key, values)}"
-        elif key == "dry_run" and not equals and (not rest or rest[0].startswith("--")):
-            yield "--dry_run=true"
+        elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
+            yield f"--{key}=true"
         else:
             yield f"--{key}{equals}{value}"
 

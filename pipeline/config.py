@@ -37,6 +37,14 @@ class RasterConfig:
     """Pixel value that means "no data", in place of the file's own."""
     allow_vrt: bool = False
     """Accept VRT files. They can make this machine read any file or address, so only for files you trust."""
+    allow_vsi: bool = False
+    """Accept GDAL's names of virtual files (/vsizip/…, /vsigs/…). Only for names that you wrote yourself."""
+    max_gigapixels: float = 500.0
+    """Refuse a scene that promises more pixels than this, itself or resampled to the lattice; billions."""
+    max_bands: int = 1024
+    """Refuse a scene that promises more bands than this."""
+    max_block_mb: int = 512
+    """Refuse a scene, or an overview, whose unit of decoding (a tile or strip of the file) is larger, megabytes."""
     gdal_cache_mb: int = 64
     """GDAL's block cache per process, megabytes."""
 
@@ -56,6 +64,9 @@ class RasterConfig:
             self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
             "raster.stretch_range: the first value must be below the second",
         )
+        _require(self.max_gigapixels > 0, "raster.max_gigapixels must be positive")
+        _require(self.max_bands >= 1, "raster.max_bands must be at least 1")
+        _require(self.max_block_mb >= 1, "raster.max_block_mb must be at least 1")
         _require(self.gdal_cache_mb >= 8, "raster.gdal_cache_mb must be at least 8")
 
 
@@ -193,6 +204,20 @@ class ExportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkConfig:
+    """How work is kept, so that a job that was killed goes on where it was. Changes no result."""
+
+    keep_score: float = 0.05
+    """Detections from this score on are kept, so a later run may lower detector.score_threshold without a detector."""
+    lease_s: float = 30.0
+    """A job that gives no sign of life for this long has died: another may take its scene over. Seconds."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.keep_score <= 1, "work.keep_score must be in [0, 1]")
+        _require(self.lease_s > 0, "work.lease_s must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """Which machines do the work, and how patient to be with them. Changes no result, except the thread count."""
 
@@ -212,6 +237,11 @@ class ClusterConfig:
     """Wait at most this many seconds for the cluster to make room for a worker."""
     max_attempts: int = 3
     """Deaths of a worker over one block before the block is bisected to find the tile that kills it."""
+    deadline_s: float = 600.0
+    """Kill a worker that shows no sign of life (one batch looked at, one block read) for this many seconds; it counts
+    as a death. More than your slowest batch takes. With ``executor=local`` a hang cannot be interrupted."""
+    stuck_s: float = 300.0
+    """Name the blocks in flight, and where they are, whenever none has finished for this many seconds."""
 
     def __post_init__(self) -> None:
         _require(self.workers == "auto" or self.workers >= 1, "cluster.workers must be auto or at least 1")
@@ -219,6 +249,7 @@ class ClusterConfig:
         _require(self.in_flight >= 1, "cluster.in_flight must be at least 1")
         _require(self.start_s > 0 and self.wait_s > 0, "cluster.start_s and cluster.wait_s must be positive")
         _require(self.max_attempts >= 1, "cluster.max_attempts must be at least 1")
+        _require(self.deadline_s > 0 and self.stuck_s > 0, "cluster.deadline_s and cluster.stuck_s must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +268,14 @@ class RunConfig:
     """``ray`` uses a cluster, ``local`` this process. The results are the same bytes."""
     dry_run: bool = False
     """Read only headers, print the plan and what will hurt, and stop."""
+    start_from: Literal["reading", "merge"] = "reading"
+    """``merge`` merges and writes again what was found before, with other thresholds or exports, and needs no GPU."""
+    force: bool = False
+    """Do everything again, also what is published or was done before."""
+    clean: bool = False
+    """Remove what earlier runs with other settings have kept of these scenes, once this run is published."""
+    log: Literal["text", "json"] = "text"
+    """What goes to stderr: lines for people, or one JSON object a line (event, time, ids, counts)."""
     raster: RasterConfig = field(default_factory=RasterConfig)
     """How pixels are read."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -251,11 +290,16 @@ class RunConfig:
     """What is written."""
     export: ExportConfig = field(default_factory=ExportConfig)
     """What is written on request."""
+    work: WorkConfig = field(default_factory=WorkConfig)
+    """How work is kept."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """Where the work is done."""
 
     def __post_init__(self) -> None:
         _require(all(uri.strip(", ") for uri in self.scene), "--scene: an empty scene name")
+        _require(
+            not (self.force and self.start_from == "merge"), "give --force (do all again) or --from merge, not both"
+        )
 
     @property
     def looks_twice(self) -> bool:
@@ -263,11 +307,19 @@ class RunConfig:
         return self.refine.applies(self.tiling.global_factor)
 
 
+ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
+"""Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
+
+
 def result_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
     settings = asdict(config)
     threads = settings.pop("cluster")["threads"]
-    for key in ("scene", "out", "executor", "dry_run", "weights", "export"):
+    for key in ADMISSION:
+        settings["raster"].pop(key)
+    for key in ("scene", "out", "executor", "dry_run", "log", "weights", "export"):
+        settings.pop(key)
+    for key in ("start_from", "force", "clean", "work"):
         settings.pop(key)
     settings["threads"] = threads
     return settings

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, redacted
 from pipeline.inspection import Pace, Plan, inspect, render_text
 from pipeline.preparation import prepare
 from pipeline.scene_job import area_of_interest, check_run
@@ -31,7 +31,7 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
         try:
             prepared = prepare(uri, config, card, aoi)
         except PipelineError as error:
-            yield f"scene  {uri}\nerror: {error}", error.exit_code
+            yield f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
             continue
         blocks = plan_blocks(prepared.tiles, prepared.scene, prepared.lattice, config.tiling.block_mpx)
         plan = Plan(

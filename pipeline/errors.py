@@ -10,7 +10,9 @@
     │   └── SceneNotGeoreferenced(ValueError)
     ├── ModelError                        exit 4   weights that do not fit, NaN out of the network
     ├── StorageError(OSError)             exit 5   retried with backoff first
+    │   └── SceneBusy                         another job is at work on the scene
     └── ClusterError                      exit 6   the pool cannot make progress
+        └── DeadlineExceeded                  a read or a look showed no sign of life; its tile fails, not the run
 
 A scene with more failed tiles than ``output.max_failed_tiles`` raises nothing and ends the run
 with :data:`EXIT_TILES_FAILED`. Adapters translate the libraries' exceptions into these with
@@ -19,17 +21,26 @@ with :data:`EXIT_TILES_FAILED`. Adapters translate the libraries' exceptions int
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 EXIT_OK = 0
 EXIT_TILES_FAILED = 7
 
 
+def redacted(text: str) -> str:
+    """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
+    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
+
+
 class PipelineError(Exception):
-    """Root of the tree: one sentence that says what, where, and what to do about it."""
+    """Root of the tree: one sentence that says what, where, and what to do about it, and no credential."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in said))
 
 
 class ConfigError(PipelineError, ValueError):
@@ -69,7 +80,19 @@ class StorageError(PipelineError, OSError):
     retryable = True
 
 
+class SceneBusy(StorageError):
+    """Another job is at work on the same scene, or has taken it over."""
+
+    retryable = False
+
+
 class ClusterError(PipelineError):
     """The pool of workers cannot make progress."""
 
     exit_code = 6
+
+
+class DeadlineExceeded(ClusterError):
+    """A read or a look showed no sign of life for ``cluster.deadline_s``, and was ended."""
+
+    retryable = True

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import PipelineError
+from pipeline.metrics import Metrics
 from pipeline.refine import Gain
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import LoadDetector, ScenePlan, TileWorker, bisect, failed_block, read_block
+
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 
 
 class Executor(Protocol):
     """Turns blocks into outcomes: exactly one outcome per tile, blocks in any order."""
 
+    metrics: Metrics
+    """What the work is counted in."""
+
     def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
 
         Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.
+        """
+        ...
+
+    def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+        """A pure function of every part, answers in the order of the parts; ``parts`` is drawn from as work goes on.
+
+        What the function raises is raised here. Raises ClusterError when a part cannot be worked off.
         """
         ...
 
@@ -32,12 +46,16 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Works off blocks one after another in this process. The detector is loaded at the first block."""
+    """Works off blocks one after another in this process. The detector is loaded at the first block.
+
+    Nobody watches it: a detector or a read that hangs hangs the run.
+    """
 
     def __init__(self, load: LoadDetector, gain: Gain | None = None) -> None:
         """``gain`` stands in for the configured selector of the second look (the evaluation's oracle)."""
         self._load, self._gain = load, gain
         self._worker: TileWorker | None = None
+        self.metrics = Metrics()
 
     def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """See :class:`Executor`."""
@@ -54,10 +72,15 @@ class LocalExecutor:
             if len(block.tiles) == 1:
                 yield failed_block(block, error)
                 return
+            self.metrics.count(blocks_bisected=1)
             for half in bisect(block):
                 yield from self._outcomes(plan, half)
             return
         yield self._worker(plan, block, pixels)
+
+    def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+        """See :class:`Executor`."""
+        return map(function, parts)
 
     def check_visible(self, paths: Iterable[Path]) -> None:
         """This process sees what it sees; opening the scene tells."""

@@ -1,6 +1,6 @@
-"""GeoJSON and GeoPackage files of a detections table, the QGIS style beside them, and areas of interest.
+"""GeoJSON and GeoPackage files of a detections table, and the QGIS style beside them.
 
-pyogrio's only home.
+pyogrio's home, with :mod:`pipeline.areas`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pyogrio
 import shapely
-from shapely.geometry.base import BaseGeometry
 
-from pipeline import storage
-from pipeline.errors import ConfigError, StorageError
+from pipeline.errors import StorageError
 from pipeline.preview import score_colour
 from pipeline.tables import Table, polygon_corners
 from pipeline.types import BoolArray, FloatArray
@@ -213,31 +211,3 @@ def _gdal_options(**options: str) -> Iterator[None]:
         yield
     finally:
         pyogrio.set_gdal_config_options(before)
-
-
-_INDIRECT = (b"<OGRVRT", b"<OGRWFS", b"gdal_streamed_alg")
-"""Marks of files that make GDAL read other files and addresses: virtual layers, web services, pipelines."""
-
-
-def read_aoi(uri: str) -> tuple[BaseGeometry, str | None]:
-    """The union of all polygons in the first layer of a vector file, and its CRS (None: it names none).
-
-    The CRS is WKT, or an authority's code such as ``EPSG:4326`` where the file knows one.
-    Raises ConfigError when there is no such file, it is no vector file, or it holds no polygon.
-    """
-    try:
-        with storage.fetched_file(uri) as path:
-            with path.open("rb") as file:
-                head = file.read(4096)
-                if any(mark in head for mark in _INDIRECT):
-                    raise ConfigError(f"{uri} only points to other data; give the vector file itself")
-            meta, _, geometry, _ = pyogrio.raw.read(path, layer=0, columns=[], force_2d=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise ConfigError(
-            f"{uri} is no vector file that GDAL can read; give a GeoJSON, GeoPackage or Shapefile"
-        ) from error
-    shapes = shapely.make_valid(shapely.from_wkb(geometry[geometry != None]))  # noqa: E711
-    polygons = [part for part in shapely.get_parts(shapes) if part.area > 0]
-    if not polygons:
-        raise ConfigError(f"{uri} holds no polygon, so it bounds no area; draw one, or leave --aoi out")
-    return shapely.union_all(polygons), meta["crs"]

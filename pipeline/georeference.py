@@ -36,6 +36,9 @@ NEWTON_STEPS = 50
 FOLD = 1e-6
 """Area, in pixels of the affine trend, below which a pixel bent by control points counts as folded."""
 
+BEYOND_EARTH = 1e12
+"""No pixel and no coordinate of a control point is as large, in any unit."""
+
 AREA_MARGIN = 0.1
 """An area of interest is clipped to the scene's bounds, widened by this share, before it is reprojected: far from
 the scene a projection may have no answer, and nobody needs one."""
@@ -292,15 +295,30 @@ def _affine_map(scene: Scene, name: str) -> AffineMap:
 
 
 def _gcp_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
-    """The affine transform nearest to the control points, bent through them where it misses by AFFINE_GCP_PX."""
+    """The affine transform nearest to the control points, bent through them where it misses by AFFINE_GCP_PX.
+
+    Raises SceneNotGeoreferenced for points that are not finite, do not span the plane, or fold it.
+    """
     pixels, world = _gcp_arrays(scene.gcps, degrees=crs.is_geographic)
+    try:
+        if not (np.abs([pixels, world]) < BEYOND_EARTH).all():  # NaN is not, either
+            raise SceneNotGeoreferenced(f"{name}: a ground control point lies beyond the Earth; remove it")
+        return _fitted_map(scene, pixels, world, name)
+    except np.linalg.LinAlgError as error:
+        raise SceneNotGeoreferenced(
+            f"{name}: no transform fits its {len(pixels)} ground control points; remove the wrong ones"
+        ) from error
+
+
+def _fitted_map(scene: Scene, pixels: FloatArray, world: FloatArray, name: str) -> PixelMap:
+    """See :func:`_gcp_map`; ``pixels`` and ``world`` (N, 2) are finite."""
     centre, spread = pixels.mean(axis=0), pixels.std(axis=0).max() or 1.0
     design = np.column_stack([(pixels - centre) / spread, np.ones(len(pixels))])
     world_centre = world.mean(axis=0)
     solution, _, rank, singular = np.linalg.lstsq(design, world - world_centre, rcond=None)
     linear = solution[:2].T / spread
     flat = abs(np.linalg.det(linear)) <= 1e-9 * np.prod(np.linalg.norm(linear, axis=0))
-    if not np.isfinite(world).all() or rank < 3 or singular[-1] < 1e-6 * singular[0] or flat:
+    if rank < 3 or singular[-1] < 1e-6 * singular[0] or flat:
         raise SceneNotGeoreferenced(
             f"{name}: its {len(pixels)} different ground control points do not span the plane; at least 3 are needed"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.errors import redacted
 from pipeline.georeference import Georeference
 from pipeline.tiling import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
 from pipeline.types import Block, Lattice, ModelCard, Scene, Tile
@@ -120,7 +121,7 @@ def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: 
     }
     return Inspection(
         scene_id=scene.scene_id,
-        uris=scene.uris,
+        uris=tuple(map(redacted, scene.uris)),
         driver=scene.driver,
         width=scene.width,
         height=scene.height,

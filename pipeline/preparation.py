@@ -11,7 +11,9 @@ from shapely.geometry.base import BaseGeometry
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference import Georeference
+from pipeline.names import public_uri
 from pipeline.raster import measure_stretch, read_coverage
+from pipeline.raster_limits import check_pixels
 from pipeline.raster_scene import open_scene
 from pipeline.tiling import (
     make_lattice,
@@ -74,6 +76,7 @@ def prepare(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | 
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
     lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
+    check_pixels(lattice.width, lattice.height, f"the lattice of {public_uri(uri)}", config.raster)
     tile_px = resolve_tile_px(config.tiling, card)
     halo_px = resolve_halo_px(config.tiling, lattice, card)
     planned = plan_tiles(lattice, tile_px, halo_px)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pipeline
 from pipeline.ledger import Account
+from pipeline.names import public_uri
 from pipeline.preparation import ScreenedScene
-from pipeline.raster_scene import public_uri
 from pipeline.results import Identity
 from pipeline.types import ModelCard
 
@@ -48,6 +48,7 @@ def run_record(
         "tiles": {
             "planned": len(screened.tiles) + screened.tiles_empty + prepared.tiles_outside_aoi,
             "done": results.tiles_done,
+            "done_before": results.tiles_kept,
             "failed": len(results.failures),
             "skipped_empty": screened.tiles_empty,
             "skipped_outside_aoi": prepared.tiles_outside_aoi,

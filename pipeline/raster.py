@@ -1,4 +1,4 @@
-"""Scenes from files: blocks of pixels on the lattice, coverage, thumbnails; and the streaming writer.
+"""Scenes from files: blocks of pixels on the lattice, coverage, thumbnails.
 
 Part of rasterio's home, see :mod:`pipeline.raster_files`. Pixels leave as (H, W, C)
 uint8 with an (H, W) validity mask. Memory is bounded by the window asked for, never by the scene.
@@ -7,37 +7,41 @@ uint8 with an (H, W) validity mask. Memory is bounded by the window asked for, n
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import StorageError
-from pipeline.raster_files import Pixels, gdal_environment, nodata_value
+from pipeline.errors import SceneUnreadable
+from pipeline.raster_files import Pixels, nodata_value
 from pipeline.raster_scene import open_scene
+from pipeline.raster_writer import stored_blocks, write_scene
 from pipeline.resampling import is_identity, resample, source_window
 from pipeline.stretch import fixed_stretch, is_identity_stretch, stretch_from_sample, to_bytes
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
 
 __all__ = ["SceneReader", "decode_window", "measure_stretch", "open_scene", "read_coverage", "read_thumbnail",
-           "write_scene"]  # fmt: skip
+           "stored_blocks", "write_scene"]  # fmt: skip
 
+DAMAGE_PX = 32
+"""Around a damaged place a picture stays blank to within as many of its pixels."""
+READABLE = 0.75
+"""Share of a scene that must be readable; the tiles of the rest are failures."""
 SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
 STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
-
-
-FULL_PASS_PX = 4_000_000_000
-"""A scene without overviews that has more pixels is not decoded as a whole before the run starts."""
+COVER_PX = 16_000_000
+"""Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
+FULL_PASS_PX = 1_000_000_000
+"""A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run starts,
+and not for a picture of it."""
+MOSAIC_CELL_PX = 25
+"""Side, in pixels of the picture, of the cells that the picture of such a scene is made of."""
 
 
 class SceneReader:
@@ -85,7 +89,8 @@ class SceneReader:
             valid[:] = True
             if source.may_be_invalid:
                 valid[:] = source.valid(window, pixels)
-                pixels[~valid] = 0
+                for channel in range(pixels.shape[-1]):  # a tenth of what an assignment by mask costs
+                    pixels[..., channel] *= valid
             return
         for part in _row_parts(window, self._rows_per_part(window.width)):
             rows = slice(part.y - window.y, part.y1 - window.y)
@@ -174,13 +179,54 @@ def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray
     if level is None and scene.width * scene.height > FULL_PASS_PX:
         return _sampled(scene, config)
     with contextlib.closing(Pixels(scene, config, level)) as source:
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        step = int(np.ceil(np.sqrt(whole.pixels / max_px)))
-        shape = (-(-whole.height // step), -(-whole.width // step))
-        pixels = source.read(whole, shape=shape)
-        valid = source.valid(whole, pixels)
+        width, height = source.width, source.height
+    step = int(np.ceil(np.sqrt(width * height / max_px)))
+    pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)))
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
+
+
+def _shrunk_whole(
+    scene: Scene, config: RasterConfig, overview: int | None, shape: tuple[int, int], **how: Any
+) -> tuple[NDArray[Any], BoolArray]:
+    """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
+
+    One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
+    SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
+    """
+
+    def fill(part: Window) -> int:
+        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; how many pixels could be read.
+
+        Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
+        """
+        place = (slice(part.y, part.y1), slice(part.x, part.x1))
+        with contextlib.closing(Pixels(scene, config, overview)) as source, contextlib.suppress(SceneUnreadable):
+            area = _scaled(part, source.width / shape[1], source.height / shape[0])
+            pixels[place] = source.read(area, shape=(part.height, part.width), **how)
+            valid[place] = source.valid(area, pixels[place], **how)
+            return part.pixels
+        valid[place] = False
+        return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
+
+    pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
+    whole = Window(x=0, y=0, width=shape[1], height=shape[0])
+    if fill(whole) < READABLE * whole.pixels:
+        raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
+    return pixels, valid
+
+
+def _scaled(window: Window, across: float, down: float) -> Window:
+    """A window of a picture in the pixels of what it was shrunk from."""
+    x, y = int(window.x * across), int(window.y * down)
+    return Window(x=x, y=y, width=max(1, int(window.x1 * across) - x), height=max(1, int(window.y1 * down) - y))
+
+
+def _quarters(window: Window) -> list[Window]:
+    width, height = window.width // 2, window.height // 2
+    columns = ((window.x, width), (window.x + width, window.width - width))
+    rows = ((window.y, height), (window.y + height, window.height - height))
+    return [Window(x=x, y=y, width=across, height=down) for y, down in rows for x, across in columns]
 
 
 def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArray, str]:
@@ -203,13 +249,34 @@ def read_thumbnail(
     factor = max(1.0, max(scene.width, scene.height) / max_side_px)
     shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    with contextlib.closing(Pixels(scene, config, sharper[-1] if sharper else None)) as source:
-        whole = Window(x=0, y=0, width=source.width, height=source.height)
-        pixels = source.read(whole, shape=shape, resampling=Resampling.average)
-        valid = source.valid(whole, pixels, resampling=Resampling.average)
+    if not sharper and scene.width * scene.height > FULL_PASS_PX:
+        pixels, valid = _mosaic(scene, config, shape)
+    else:
+        level = sharper[-1] if sharper else None
+        pixels, valid = _shrunk_whole(scene, config, level, shape, resampling=Resampling.average)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid
+
+
+def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple[NDArray[Any], BoolArray]:
+    """The scene as (h, w, C) pixels of its own type, and validity: coarse cells, each the first valid pixel of one
+    window in its middle, or blank and invalid where there is none or the file is damaged."""
+    cells = [max(1, round(size / MOSAIC_CELL_PX)) for size in shape]
+    tops, lefts = ([(2 * i + 1) * size // (2 * n) for i in range(n)] for n, size in
+                   zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
+    seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
+    valid = np.zeros(cells, np.bool_)
+    with contextlib.closing(Pixels(scene, config)) as source:
+        for row, y in enumerate(tops):
+            for column, x in enumerate(lefts):
+                window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
+                with contextlib.suppress(SceneUnreadable):
+                    pixels = source.read(window)
+                    for place in np.argwhere(source.valid(window, pixels))[:1]:
+                        seen[row, column], valid[row, column] = pixels[tuple(place)], True
+    rows, columns = (np.arange(size) * n // size for n, size in zip(cells, shape, strict=True))
+    return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
 def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> BoolArray:
@@ -243,79 +310,21 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
 
 
 def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
-    """Which cells hold a valid pixel, from whole rows of file blocks at a time."""
+    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
     cover = np.zeros((len(rows), len(columns)), np.bool_)
     whole = Window(x=0, y=0, width=source.width, height=source.height)
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
-    for part in _row_parts(whole, step):
-        valid = source.valid(part, source.read(part))
+    span = max(1, COVER_PX // source.block_height // source.block_width) * source.block_width
+    for row, x in ((row, x) for row in _row_parts(whole, step) for x in range(0, whole.width, span)):
+        part = Window(x=x, y=row.y, width=min(span, whole.width - x), height=row.height)
+        try:
+            valid = source.valid(part, source.read(part))
+        except SceneUnreadable:  # the tiles there will say so
+            valid = np.ones((part.height, part.width), np.bool_)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
-        hit = count[:, columns[:, 1]] > count[:, columns[:, 0]]
+        inside = np.clip(columns - x, 0, part.width)
+        hit = count[:, inside[:, 1]] > count[:, inside[:, 0]]
         for cell in np.flatnonzero((rows[:, 0] < part.y1) & (rows[:, 1] > part.y)):
             cover[cell] |= hit[max(rows[cell, 0] - part.y, 0) : rows[cell, 1] - part.y].any(axis=0)
     return cover
-
-
-class Layout(TypedDict, total=False):
-    """How :func:`write_scene` lays a file out."""
-
-    tiled: bool
-    """Tiles (the default) or strips."""
-    block_px: int
-    """Side of a tile, a multiple of 16, or the rows of a strip. Default 512."""
-    compress: str
-    """GDAL's name of the compression. Default ``deflate``."""
-    nodata: float | None
-    overviews: bool
-    """Add averaged overviews down to 256 pixels."""
-    tags: dict[str, str] | None
-
-
-def write_scene(
-    path: str | Path, *, width: int, height: int, bands: int, dtype: str, crs: str | None,
-    transform: Sequence[float] | None, render: Callable[[Window], NDArray[Any]], **layout: Unpack[Layout],
-) -> None:  # fmt: skip
-    """Write a GeoTIFF of any size in bounded memory, a row of blocks at a time; it appears when it is complete.
-
-    ``render`` answers the (H, W, C) pixels of a scene window; ``transform`` is (a, b, c, d, e, f).
-    Raises StorageError when the file cannot be written.
-    """
-    target = Path(path)
-    part = target.with_name(f".{target.name}.part")
-    tiled, block_px = layout.get("tiled", True), layout.get("block_px", 512)
-    profile: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": dtype,
-                               "crs": crs, "nodata": layout.get("nodata"), "tiled": tiled, "blockysize": block_px,
-                               "compress": layout.get("compress", "deflate"), "bigtiff": "IF_SAFER",
-                               "interleave": "pixel"}  # fmt: skip
-    profile |= {"blockxsize": block_px} if tiled else {}
-    profile |= {"transform": rasterio.Affine(*transform)} if transform is not None else {}
-    try:
-        with gdal_environment(RasterConfig(), ()):
-            with rasterio.open(part, "w", **profile) as file:
-                file.update_tags(**(layout.get("tags") or {}))
-                for window in _writing_windows(width, height, block_px, tiled):
-                    area = RasterioWindow(window.x, window.y, window.width, window.height)
-                    file.write(np.ascontiguousarray(render(window).transpose(2, 0, 1)), window=area)
-            if layout.get("overviews", False):
-                with rasterio.open(part, "r+") as file:
-                    file.build_overviews(overview_factors(width, height), Resampling.average)
-        part.replace(target)
-    except (RasterioError, OSError) as error:
-        raise StorageError(f"{target} cannot be written ({error}); check the folder and the free space") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def overview_factors(width: int, height: int) -> list[int]:
-    """2, 4, 8 … until the smallest overview fits 256 pixels."""
-    steps = int(np.ceil(np.log2(max(1.0, max(width, height) / 256))))
-    return [2**step for step in range(1, steps + 1)]
-
-
-def _writing_windows(width: int, height: int, block_px: int, tiled: bool) -> Iterator[Window]:
-    """Whole blocks of the file, so that none is compressed twice: about STRIP_PX pixels of tiles, or one strip."""
-    columns = max(1, STRIP_PX // block_px // block_px) * block_px if tiled else width
-    for y in range(0, height, block_px):
-        for x in range(0, width, columns):
-            yield Window(x=x, y=y, width=min(columns, width - x), height=min(block_px, height - y))

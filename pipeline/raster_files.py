@@ -1,85 +1,45 @@
 """The files of a scene: how they are opened, which formats are allowed, and their pixels with their validity.
 
-Part of rasterio's home, with :mod:`pipeline.raster_scene` (headers) and :mod:`pipeline.raster` (blocks on the
-lattice). Every file is opened here, so that this is the one place that decides on formats, sets GDAL's options and
-turns its errors into ours.
+Part of rasterio's home, with :mod:`pipeline.raster_remote` (the network), :mod:`pipeline.raster_scene` (headers) and
+:mod:`pipeline.raster` (blocks on the lattice). Every file is opened here, so that this is the one place that decides
+on formats, sets GDAL's options and hears its errors.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import stat
 import threading
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._err import (
-    CPLE_AWSAccessDeniedError,
-    CPLE_AWSBucketNotFoundError,
-    CPLE_AWSInvalidCredentialsError,
-    CPLE_AWSObjectNotFoundError,
-    CPLE_AWSSignatureDoesNotMatchError,
-    CPLE_OpenFailedError,
-)
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.names import public_uri, shown
+from pipeline.raster_limits import check_limits, check_overview
+from pipeline.raster_references import GDAL_ERRORS, check_references, check_sidecars, odd_headers
+from pipeline.raster_remote import is_remote, remote_failure, remote_options, steadily, vsi_path
+from pipeline.retrying import PATIENCE, retried
 from pipeline.types import BoolArray, ByteArray, Scene, Window
+
+_T = TypeVar("_T")
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 """GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
 references inside a file to any other file or address this machine can reach."""
-
-REFUSED_CREDENTIALS = (
-    CPLE_AWSAccessDeniedError,
-    CPLE_AWSInvalidCredentialsError,
-    CPLE_AWSSignatureDoesNotMatchError,
-)
-
-REMOTE_PREFIX = {"https": "/vsicurl/https:", "http": "/vsicurl/http:", "s3": "/vsis3/"}
-
-
-def public_uri(uri: str) -> str:
-    """``uri`` without user, password and query, which may be credentials: what messages and records may show."""
-    if "://" not in uri:
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def vsi_path(uri: str) -> str:
-    """The name GDAL knows ``uri`` by. Raises SceneUnreadable for a scheme that scenes are not read from."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return str(Path(uri).expanduser())
-    scheme = scheme.lower()
-    if scheme == "file":
-        return "/" + rest.lstrip("/")
-    if scheme == "s3":
-        return REMOTE_PREFIX["s3"] + rest
-    if scheme in REMOTE_PREFIX:
-        return f"{REMOTE_PREFIX[scheme]}//{rest}"
-    raise SceneUnreadable(
-        f"{public_uri(uri)}: scenes are read from local paths, file://, https://, http:// and "
-        f"s3://, not {scheme}://; copy the file to one of these"
-    )
-
-
-def is_remote(uri: str) -> bool:
-    """True when ``uri`` is read over the network."""
-    return vsi_path(uri).startswith("/vsi")
 
 
 def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
@@ -91,35 +51,47 @@ def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
         "GDAL_NUM_THREADS": 2,
     }
     if not remote:
-        return options
-    options |= {
-        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing, no requests for side-car files
-        "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
-        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-        "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_MAX_RETRY": 4,
-        "GDAL_HTTP_RETRY_DELAY": 0.5,
-        "GDAL_HTTP_CONNECTTIMEOUT": 10,
-        "GDAL_HTTP_TIMEOUT": 120,
-        "CPL_VSIL_CURL_CACHE_SIZE": 16_000_000,
-    }
-    return options | s3_endpoint_options(
-        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_S3_ENDPOINT")
-    )
+        # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
+        return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
+    return options | remote_options()
 
 
-def s3_endpoint_options(endpoint: str | None) -> dict[str, Any]:
-    """GDAL wants ``host:port`` and a switch for TLS where other tools take one address."""
-    if not endpoint:
-        return {}
-    scheme, separator, host = endpoint.partition("://")
-    if not separator:
-        return {"AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE")}
-    return {
-        "AWS_S3_ENDPOINT": host.rstrip("/"),
-        "AWS_HTTPS": "NO" if scheme == "http" else "YES",
-        "AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE"),
-    }
+class _Ear(logging.Filter):
+    """Hears the errors that GDAL signals, and keeps its words out of the logs: they may hold a signed address.
+
+    GDAL can signal an error inside a call that succeeds. Pixels from such a call are not to be trusted: a piece of a
+    file's index that did not come reads as a hole in the scene.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        known = {ERRORS_LOG} | ({WARNINGS_LOG} if getattr(self._local, "warnings", False) else set())
+        if hasattr(self._local, "heard") and record.name in known and record.levelno >= KEEN[record.name]:
+            self._local.heard.append(record.getMessage())
+        return False
+
+    def forget(self) -> None:
+        """What was heard so far has been dealt with."""
+        if hasattr(self._local, "heard"):
+            self._local.heard.clear()
+
+    @contextlib.contextmanager
+    def listening(self, *, warnings: bool = False) -> Iterator[list[str]]:
+        """What GDAL signals in this thread from now on: errors, and ``warnings`` when asked for."""
+        self._local.heard, self._local.warnings = [], warnings
+        yield self._local.heard
+
+
+ERRORS_LOG, WARNINGS_LOG = "rasterio._err", "rasterio._env"
+KEEN = {ERRORS_LOG: logging.INFO, WARNINGS_LOG: logging.WARNING}
+"""rasterio's loggers that hand on what GDAL says, and the lowest level that matters."""
+EAR = _Ear()
+for _name, _level in KEEN.items():
+    logging.getLogger(_name).addFilter(EAR)
+    logging.getLogger(_name).setLevel(_level)
 
 
 @contextlib.contextmanager
@@ -130,39 +102,92 @@ def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None
         yield
 
 
-def open_dataset(uri: str, drivers: Sequence[str], overview: int | None = None) -> Any:
+def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
     """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
 
-    Raises SceneNotFound, SceneUnreadable or (a server that does not answer) StorageError.
+    Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
+    SceneNotFound, SceneUnreadable (what it promises is beyond the limits, too) or (a server that does not answer)
+    StorageError.
     """
     path = vsi_path(uri)
     remote = path.startswith("/vsi")
     if not remote:
         _check_local(path, uri)
-    options = {} if overview is None else {"overview_level": overview}
     try:
-        return DatasetReader(path, driver=list(drivers), sharing=False, **options)
-    except (RasterioError, OSError, ValueError) as error:
+        if not remote and not config.allow_vrt:
+            check_sidecars(path, uri)
+        dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        if not config.allow_vrt:
+            check_references(dataset, uri)
+        if overview is not None:
+            full = (dataset.width, dataset.height)
+            dataset.close()
+            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview)
+            check_overview(dataset, full, uri)
+        check_limits(dataset, uri, config)
+    except PipelineError:
+        raise
+    except (*GDAL_ERRORS, ValueError) as error:
         if remote:
-            raise _remote_failure(uri, error) from error
+            EAR.forget()  # the verdict is the server's
+            raise remote_failure(uri, error, DRIVERS) from error
         raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
+    return dataset
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T]) -> _T:
+    """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
+
+    A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
+    scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
+    """
+    remote, earlier, left = any(map(is_remote, uris)), [""], PATIENCE.attempts
+
+    def attempt() -> _T:
+        nonlocal earlier, left
+        verdict: _T | SceneError
+        with gdal_environment(config, uris), EAR.listening(warnings=True) as said:
+            try:
+                verdict = action()
+            except SceneError as error:
+                verdict = error
+        left -= 1
+        if remote and said and said != earlier and left:
+            earlier = list(said)
+            raise StorageError(f"{public_uri(uris[0])}: its header does not arrive as a whole; try again later")
+        if isinstance(verdict, SceneError):
+            raise verdict
+        return verdict
+
+    return steadily(uris, attempt)
 
 
 def _check_local(path: str, uri: str) -> None:
     try:
-        if not Path(path).exists():
-            raise SceneNotFound(f"{uri}: there is no such file on this machine; check the path")
-        if Path(path).is_dir():
-            raise SceneUnreadable(f"{uri} is a folder; name a raster file in it")
+        kind = Path(path).stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
+        if not stat.S_ISREG(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
         with Path(path).open("rb"):
             pass
-    except (PermissionError, ValueError) as error:
-        raise SceneUnreadable(f"{uri!r} cannot be opened; check its name and permissions") from error
+    except PipelineError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
+    except OSError as error:
+        raise SceneUnreadable(
+            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
+        ) from error
 
 
 def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    with Path(path).open("rb") as file:
-        head = file.read(4096)
+    head, uri = _head(Path(path)), shown(uri)
     if b"<VRTDataset" in head and "VRT" not in drivers:
         return (
             f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
@@ -173,53 +198,6 @@ def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
     return (
         f"{uri} ({Path(path).stat().st_size} bytes) is damaged or no raster of an allowed format "
         f"({', '.join(drivers)}); download it again or convert it with gdal_translate"
-    )
-
-
-def _remote_failure(uri: str, error: Exception) -> PipelineError:
-    """Why a remote file cannot be opened, as one of our errors."""
-    if uri.lower().startswith(("http://", "https://")):
-        return _http_failure(uri)
-    shown, cause = public_uri(uri), error.__cause__ or error.__context__
-    if isinstance(cause, CPLE_AWSObjectNotFoundError | CPLE_AWSBucketNotFoundError):
-        return SceneNotFound(f"{shown}: the store says there is no such object or bucket; check the address")
-    if isinstance(cause, REFUSED_CREDENTIALS):
-        return SceneUnreadable(
-            f"{shown}: the store refuses these credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-            f"AWS_SESSION_TOKEN in the environment (AWS_NO_SIGN_REQUEST=YES for public buckets)"
-        )
-    if isinstance(cause, CPLE_OpenFailedError):
-        return SceneUnreadable(
-            f"{shown} is damaged or no raster of an allowed format ({', '.join(DRIVERS)}), or AWS_* in the environment "
-            f"does not reach it; check the object and the endpoint"
-        )
-    return StorageError(f"{shown}: the store does not answer as it should; check AWS_ENDPOINT_URL and try again later")
-
-
-def _http_failure(uri: str) -> PipelineError:
-    """Ask the server itself: GDAL's classes do not tell a missing file from a server without range requests."""
-    shown = public_uri(uri)
-    request = urllib.request.Request(uri, headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s) only, see caller
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-            ranges = answer.status == 206
-    except urllib.error.HTTPError as refusal:
-        code = refusal.code
-        refusal.close()
-        if code in (404, 410):
-            return SceneNotFound(f"{shown}: the server says there is no such file (HTTP {code}); check the address")
-        if code < 500:
-            return SceneUnreadable(f"{shown}: the server refuses it (HTTP {code}); check the permissions")
-        return StorageError(f"{shown}: the server failed (HTTP {code}); try again later")
-    except OSError as failure:
-        return StorageError(f"{shown}: the server does not answer ({failure}); check the address and the network")
-    if not ranges:
-        return SceneUnreadable(
-            f"{shown}: the server sends only whole files (no HTTP range requests); download the file first and name "
-            f"the local copy"
-        )
-    return SceneUnreadable(
-        f"{shown} is damaged or no raster of an allowed format ({', '.join(DRIVERS)}); check the file"
     )
 
 
@@ -245,19 +223,32 @@ class Pixels:
     """
 
     def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
-        self.scene, self.config = scene, config
-        with self.environment():
-            self.files = [open_dataset(uri, (scene.driver,), overview) for uri in scene.uris]
-        self.width, self.height = self.files[0].width, self.files[0].height
-        self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-        self.masked = any(has_mask(file) for file in self.files)
-        self.nodata = nodata_value(scene)
-        self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+        self.scene, self.config, self._overview = scene, config, overview
         self._owner = (os.getpid(), threading.get_ident())
+        self.files: list[Any] = []
+        self._open()
+        with self.environment(), odd_headers(", ".join(scene.uris)):
+            self.width, self.height = self.files[0].width, self.files[0].height
+            self.block_width = min(self.files[0].block_shapes[0][1], self.width)
+            self.block_height = min(self.files[0].block_shapes[0][0], self.height)
+            self.masked = any(has_mask(file) for file in self.files)
+            self.nodata = nodata_value(scene)
+            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+
+    def _open(self) -> None:
+        scene, driver = self.scene, (self.scene.driver,)
+
+        def opened() -> list[Any]:
+            with odd_headers(", ".join(scene.uris)):
+                return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
+
+        if not self.files:
+            self.files = from_headers(scene.uris, self.config, opened)
 
     def close(self) -> None:
         for file in self.files:
             file.close()
+        self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
         return gdal_environment(self.config, self.scene.uris)
@@ -272,57 +263,87 @@ class Pixels:
 
         Raises SceneUnreadable for a local file that is damaged, StorageError for a remote one.
         """
-        assert self._owner == (os.getpid(), threading.get_ident()), "a SceneReader belongs to one thread"
-        bands = self.scene.bands
         shape = decimate.pop("shape", (window.height, window.width))
         if out is None:
-            out = np.empty((*shape, len(bands)), self.scene.dtype)
-        planes = out.transpose(2, 0, 1)
-        area = RasterioWindow(window.x, window.y, window.width, window.height)
-        with self._reading(window):
-            if len(self.files) > 1:
-                for channel, band in enumerate(bands):
-                    self.files[band - 1].read(1, window=area, out=planes[channel], **decimate)
-            elif self.palette is not None:
-                index = self.files[0].read(bands[0], window=area, out_shape=shape)  # an average of indices is none
-                np.take(self.palette, index, axis=0, out=out, mode="clip")
-            elif len(set(bands)) == 1:
-                self.files[0].read(bands[0], window=area, out=planes[0], **decimate)
-                planes[1:] = planes[:1]
-            else:
-                self.files[0].read(list(bands), window=area, out=planes, **decimate)
+            out = np.empty((*shape, len(self.scene.bands)), self.scene.dtype)
+        self._read(window, partial(self._read_bands, window, out, decimate))
         return out
+
+    def _read_bands(self, window: Window, out: NDArray[Any], decimate: dict[str, Any]) -> None:
+        bands, planes, shape = self.scene.bands, out.transpose(2, 0, 1), out.shape[:2]
+        area = RasterioWindow(window.x, window.y, window.width, window.height)
+        if len(self.files) > 1:
+            for channel, band in enumerate(bands):
+                self.files[band - 1].read(1, window=area, out=planes[channel], **decimate)
+        elif self.palette is not None:
+            index = self.files[0].read(bands[0], window=area, out_shape=shape)  # an average of indices is none
+            np.take(self.palette, index, axis=0, out=out, mode="clip")
+        elif len(set(bands)) == 1:
+            self.files[0].read(bands[0], window=area, out=planes[0], **decimate)
+            planes[1:] = planes[:1]
+        else:
+            self.files[0].read(list(bands), window=area, out=planes, **decimate)
 
     def valid(self, window: Window, pixels: NDArray[Any], **decimate: Any) -> BoolArray:
         """(H, W) True where no mask, alpha, nodata value or NaN says otherwise; ``pixels`` as from :meth:`read`."""
+        return self._read(window, partial(self._valid, window, pixels, decimate))
+
+    def _valid(self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any]) -> BoolArray:
         valid: BoolArray = np.ones(pixels.shape[:2], np.bool_)
         if pixels.dtype.kind == "f":
             for channel in range(pixels.shape[-1]):
                 valid &= np.isfinite(pixels[..., channel])
         area = RasterioWindow(window.x, window.y, window.width, window.height)
-        with self._reading(window):
-            if self.nodata is not None and self.palette is not None:
-                pixels = self.files[0].read(self.scene.bands[0], window=area, out_shape=valid.shape)[..., None]
-            if self.nodata is not None:
-                valid &= _any_channel(pixels, self.nodata)
-            for file in self.files if self.masked else ():
-                if has_mask(file):
-                    valid &= read_mask(file, window=area, out_shape=valid.shape, **decimate)
+        if self.nodata is not None and self.palette is not None:
+            pixels = self.files[0].read(self.scene.bands[0], window=area, out_shape=valid.shape)[..., None]
+        if self.nodata is not None:
+            valid &= _any_channel(pixels, self.nodata)
+        for file in self.files if self.masked else ():
+            if has_mask(file):
+                valid &= read_mask(file, window=area, out_shape=valid.shape, **decimate)
         return valid
 
+    def _read(self, window: Window, action: Callable[[], _T]) -> _T:
+        """What ``action`` reads of ``window``; where it fails remotely, once more from files opened anew."""
+        assert self._owner == (os.getpid(), threading.get_ident()), "a SceneReader belongs to one thread"
+
+        opened = False
+
+        def attempt() -> _T:
+            nonlocal opened
+            opened = False
+            self._open()
+            opened = True
+            with self._failing(window):
+                return action()
+
+        def may_pass(error: Exception) -> bool:
+            return opened and isinstance(error, StorageError)  # opening has had its own attempts
+
+        return retried(attempt, may_pass, f"{self.scene.scene_id} {window}")
+
     @contextlib.contextmanager
-    def _reading(self, window: Window) -> Iterator[None]:
+    def _failing(self, window: Window) -> Iterator[None]:
+        """GDAL's errors, raised or only signalled, as ours; and the files closed, with all that GDAL kept of them."""
         try:
-            with self.environment():
+            with self.environment(), EAR.listening() as signalled:
                 yield
-        except (RasterioError, OSError) as error:
+            _check_silent(signalled)
+        except GDAL_ERRORS as error:
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
             if any(map(is_remote, self.scene.uris)):
+                self.close()
                 raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
             raise SceneUnreadable(
                 f"{names} is damaged: {where} cannot be decoded; copy or download it again"
             ) from error
+
+
+def _check_silent(signalled: Sequence[str]) -> None:
+    """Raise OSError for errors that GDAL signalled and did not raise."""
+    if signalled:
+        raise OSError(signalled[0])
 
 
 def _any_channel(pixels: NDArray[Any], nodata: np.generic) -> BoolArray:

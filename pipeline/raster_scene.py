@@ -14,15 +14,15 @@ from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.raster_files import DRIVERS, gdal_environment, has_mask, is_remote, open_dataset, public_uri, vsi_path
+from pipeline.names import complaint, is_virtual, public_uri, shown
+from pipeline.raster_files import DRIVERS, from_headers, has_mask, open_dataset
+from pipeline.raster_references import odd_headers
+from pipeline.raster_remote import is_remote, vsi_path
 from pipeline.types import GroundControlPoint, Scene
 
-__all__ = ["open_scene", "public_uri", "scene_facts", "scene_id_of", "split_uris"]
+__all__ = ["open_scene", "scene_facts", "scene_id_of", "split_uris"]
 
 Transform = tuple[float, float, float, float, float, float]
-MAX_BLOCK_BYTES = 1 << 29
-"""A file whose smallest decodable unit is larger than this cannot be read in bounded memory."""
-
 DATE_TAGS = (
     "ACQUISITIONDATETIME",
     "ACQUISITION_DATETIME",
@@ -45,10 +45,19 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
     StorageError (a server that does not answer).
     """
     uris = split_uris(uri)
+    for one in uris:
+        check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    with gdal_environment(config, uris), contextlib.ExitStack() as stack:
-        datasets = [stack.enter_context(open_dataset(one, drivers)) for one in uris]
-        _check_readable(datasets, uris)
+    return from_headers(uris, config, lambda: _scene(uris, drivers, config))
+
+
+def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) -> Scene:
+    """What the headers say, inside :func:`from_headers`."""
+    with contextlib.ExitStack() as stack, odd_headers(", ".join(uris)):
+        datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
+        for dataset, one in zip(datasets, uris, strict=True):
+            if not is_remote(one):
+                _check_complete(dataset, one)
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
@@ -62,13 +71,23 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
             gcps=gcps, nodata=first.nodata if config.nodata is None else config.nodata,
             has_mask=any(has_mask(dataset) for dataset in datasets),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
-            overviews=tuple(first.overviews(1)), **facts,
+            overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
+
+
+def check_name(uri: str, config: RasterConfig) -> None:
+    """Raise SceneUnreadable for a name that no scene may have (see :mod:`pipeline.names`)."""
+    reason = complaint(uri, allow_virtual=config.allow_vsi)
+    if reason is None and uri.lower().startswith("file://"):
+        reason = complaint(vsi_path(uri))  # what the percent signs stand for
+    if reason is not None:
+        remedy = "; if you trust it, --raster.allow_vsi true reads it all the same" if is_virtual(uri) else ""
+        raise SceneUnreadable(f"{shown(uri)} is refused: {reason}{remedy}")
 
 
 def split_uris(uri: str) -> tuple[str, ...]:
     """The files of one scene. A local file whose name holds a comma is one file."""
-    if "," in uri and "://" not in uri and Path(uri).exists():
+    if "," in uri and "://" not in uri and _is_there(uri):
         return (uri,)
     uris = tuple(part.strip() for part in uri.split(",") if part.strip())
     if not uris:
@@ -78,7 +97,7 @@ def split_uris(uri: str) -> tuple[str, ...]:
 
 def scene_id_of(uris: Sequence[str]) -> str:
     """A folder name from the file stem(s): letters, digits, dot, dash and underscore, at most 120 characters."""
-    stems = [Path(urlsplit(uri).path if "://" in uri else uri).stem for uri in uris]
+    stems = [Path(_path_of(uri)).stem for uri in uris]
     words = [stem.split("_") for stem in stems]
     shared = 0
     while len(stems) > 1 and len({tuple(word[: shared + 1]) for word in words}) == 1 and shared < len(words[0]):
@@ -87,27 +106,29 @@ def scene_id_of(uris: Sequence[str]) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:120] or "scene"
 
 
-def _check_readable(datasets: Sequence[Any], uris: Sequence[str]) -> None:
-    for dataset, uri in zip(datasets, uris, strict=True):
-        shown = public_uri(uri)
-        if dataset.count == 0:
-            raise SceneUnreadable(f"{shown} holds no band; name a file (or a part of it) with pixels")
-        if any(dtype.startswith("complex") for dtype in dataset.dtypes):
-            raise SceneUnreadable(f"{shown} has complex pixels ({dataset.dtypes[0]}); convert it to amplitudes first")
-        height, width = dataset.block_shapes[0]
-        bands = dataset.count if str(getattr(dataset.interleaving, "value", "")).lower() == "pixel" else 1
-        size = height * width * bands * _item_bytes(dataset.dtypes[0])
-        if size > MAX_BLOCK_BYTES:
-            raise SceneUnreadable(
-                f"{shown} is stored in blocks of {width} x {height} pixels ({size / 1e9:.1f} GB each), "
-                f"too large to decode in bounded memory; rewrite it with gdal_translate -co TILED=YES"
-            )
-        if not is_remote(uri):
-            _check_complete(dataset, uri)
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # a name no file can have
+        return False
 
 
-def _item_bytes(dtype: str) -> int:
-    return int("".join(filter(str.isdigit, dtype))) // 8
+def _path_of(uri: str) -> str:
+    try:
+        return urlsplit(uri).path if "://" in uri else uri
+    except ValueError:  # no address at all, such as http://[
+        return uri
+
+
+def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
+    """Decimation factors of the overviews; one that is larger than the scene is refused."""
+    factors = tuple(dataset.overviews(1))
+    if factors and min(factors) < 1:
+        raise SceneUnreadable(
+            f"{shown(uri)} has an overview that is larger than itself; remove the overviews and make new ones "
+            f"(gdaladdo -clean, then gdaladdo)"
+        )
+    return factors
 
 
 def _check_complete(dataset: Any, uri: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.exports import write_geojson, write_gpkg
 from pipeline.geometry import aabb_to_obb, corners_to_obb, lattice_to_scene, obb_to_corners
+from pipeline.georeference import GroundMeasures
 from pipeline.preparation import ScreenedScene
 from pipeline.preview import draw_preview
 from pipeline.preview_crops import CropsShown
@@ -24,6 +25,9 @@ from pipeline.tables import (
 )
 from pipeline.types import ByteArray, Crop, Detections, Failed, FloatArray, Lattice, ModelCard, Tile
 
+PIECE_ROWS = 100_000
+"""Detections whose corners and measures are worked out together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
@@ -35,14 +39,25 @@ class Identity:
 
 
 def build_table(detections: Detections, screened: ScreenedScene, card: ModelCard, identity: Identity) -> Any:
-    """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes."""
-    prepared = screened.prepared
-    corners = lattice_to_scene(obb_to_corners(detections.boxes), prepared.lattice)
+    """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes.
+
+    Worked out ``PIECE_ROWS`` at a time: what lies between a box and its columns is ten times as large as they are.
+    """
+    prepared, count = screened.prepared, len(detections)
     georeference = prepared.georeference
+    corners_world, px_boxes, measured = np.empty((count, 4, 2)), np.empty((count, 5)), np.empty((4, count))
+    for start in range(0, count, PIECE_ROWS):
+        rows = slice(start, start + PIECE_ROWS)
+        corners = lattice_to_scene(obb_to_corners(detections.boxes[rows]), prepared.lattice)
+        px_boxes[rows] = corners_to_obb(corners)
+        corners_world[rows] = corners if georeference is None else georeference.scene_to_world(corners)
+        if georeference is not None:
+            ground = georeference.measure(corners)
+            measured[:, rows] = ground.length_m, ground.width_m, ground.area_m2, ground.azimuth_deg
     return detections_table(
-        corners_world=corners if georeference is None else georeference.scene_to_world(corners),
-        px_boxes=corners_to_obb(corners),
-        measures=None if georeference is None else georeference.measure(corners),
+        corners_world=corners_world,
+        px_boxes=px_boxes,
+        measures=None if georeference is None else GroundMeasures(*measured),
         detections=detections,
         tile_ids=tile_names(prepared.tiles),
         identity=TableIdentity(

@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,24 @@ import numpy as np
 import shapely
 
 from pipeline import storage
+from pipeline.areas import read_aoi
 from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
-from pipeline.exports import read_aoi
 from pipeline.heatmap import HeatMap
+from pipeline.journal import Journal, TileFailures
+from pipeline.lease import Lease
 from pipeline.ledger import Account, account
+from pipeline.names import complaint, public_uri, shown
 from pipeline.nms import merge
+from pipeline.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record
+from pipeline.publication import model_version, published, request_sha256, scene_version
 from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import public_uri, scene_id_of, split_uris
+from pipeline.raster_scene import scene_id_of, split_uris
+from pipeline.reports import Clock, RunReport, SceneReport, ending, scene_mpx, unchanged
 from pipeline.results import (
     Identity,
     build_table,
@@ -36,42 +42,16 @@ from pipeline.results import (
     write_json,
     write_preview,
 )
-from pipeline.types import ByteArray, Detections, Failed, IntArray, ModelCard
+from pipeline.resume import Resume
+from pipeline.storage_files import join
+from pipeline.types import BlockOutcome, ByteArray, Detections, Failed, IntArray, ModelCard
+from pipeline.work_folder import Recipe, WorkFolder
 from pipeline.worker import one_sentence
 
+SILENT = Journal(lambda _: None)
+"""For callers that look at the answer only."""
 FINGERPRINT_PX = 512
 """Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneReport:
-    """How one scene ended."""
-
-    uri: str
-    scene_id: str
-    status: str
-    """PUBLISHED, PARTIAL (published with holes), FAILED (too many holes) or INVALID (never got to work)."""
-    exit_code: int
-    message: str
-    folder: str | None = None
-    """Where the results are; None when nothing was written."""
-    detections: int = 0
-    tiles_done: int = 0
-    tiles_failed: int = 0
-    tiles_skipped: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
-    """How a run ended: one report per scene, in input order."""
-
-    scenes: tuple[SceneReport, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every scene was published, else the code of the first, in input order, that was not."""
-        return next((scene.exit_code for scene in self.scenes if scene.exit_code != EXIT_OK), EXIT_OK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,14 +62,18 @@ class Run:
     card: ModelCard
     executor: Executor
     aoi: AreaOfInterest | None
-    say: Callable[[str], None]
+    journal: Journal = field(default_factory=Journal)
+
+    def say(self, message: str) -> None:
+        """A line for people."""
+        self.journal.say(message)
 
 
 def detect(
     config: RunConfig,
     card: ModelCard,
     executor: Executor,
-    say: Callable[[str], None] = print,
+    journal: Journal | None = None,
 ) -> RunReport:
     """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
 
@@ -98,10 +82,19 @@ def detect(
     """
     check_run(config)
     storage.check_writable(config.out)
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=say)
-    local = [Path(part) for uri in config.scene for part in split_uris(uri) if storage.is_local(part)]
-    executor.check_visible(path for path in local if path.exists())
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
+    executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+
+
+def local_scenes(config: RunConfig) -> Iterator[Path]:
+    """The scenes' files that this machine has."""
+    for uri in config.scene:
+        for part in split_uris(uri):
+            with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
+                path = storage.local_path(part)
+                if path is not None and path.exists():
+                    yield path
 
 
 def area_of_interest(config: RunConfig) -> AreaOfInterest | None:
@@ -118,12 +111,16 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError("no scene given: add --scene URI")
     if not config.out:
         raise ConfigError("no place for the results given: add --out FOLDER")
+    reason = complaint(config.out)
+    if reason is not None:
+        raise ConfigError(f"--out {shown(config.out)} is refused: {reason}")
     seen: dict[str, str] = {}
     for uri in config.scene:
-        other = seen.setdefault(scene_id_of(split_uris(uri)), uri)
+        scene_id = scene_id_of(split_uris(uri))
+        other = seen.setdefault(scene_id, uri)
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{other} and {uri} would both be written to {config.out}/{scene_id_of(split_uris(uri))}; "
+                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; "
                 "detect them in two runs with different --out"
             )
 
@@ -140,66 +137,142 @@ def _attempt(uri: str, run: Run) -> SceneReport:
             exit_code=error.exit_code,
             message=one_sentence(error),
         )
-    run.say(f"{report.scene_id}: {report.status}: {report.message}")
+    facts = {key: value for key, value in asdict(report).items() if key != "message"}
+    run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)
+    run.executor.metrics.end_scene(report.status)
     return report
 
 
 def detect_scene(uri: str, run: Run) -> SceneReport:
-    """plan → map → account → merge → publish, for one scene."""
-    clock = _Clock()
+    """One scene, unless the same is published already. Raises SceneBusy when another job is at work on it."""
+    metrics = run.executor.metrics
+    metrics.begin_scene()
+    clock = Clock(metrics)
     prepared = prepare(uri, run.config, run.card, run.aoi)
+    scene = prepared.scene
+    with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
+        version = scene_version(scene)
+        if version is None:
+            run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
+            version = uuid.uuid4().hex
+        request = request_sha256(scene, version, run.config, run.card, run.aoi)
+        record = None if run.config.force else published(run.config.out, scene.scene_id, request)
+        if record is not None:
+            return unchanged(uri, record, join(run.config.out, scene.scene_id))
+        return _detect(uri, prepared, run, lease, version, request, clock)
+
+
+def _detect(
+    uri: str, prepared: PreparedScene, run: Run, lease: Lease, version: str, request: str, clock: Clock
+) -> SceneReport:
+    """plan → map → account → merge → publish, for one scene that is ours alone."""
     screened = screen(prepared, run.config, run.card)
     clock.lap("plan")
+    resume = _resume(screened, run, version)
+    skipped = screened.tiles_empty + prepared.tiles_outside_aoi
+    run.executor.metrics.count(tiles_skipped=skipped)
+    run.journal.emit(
+        "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
+        blocks=len(screened.blocks), tiles_skipped=skipped, mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         extra = Path(folder)
-        results = _map(screened, run, extra)
+        results = _map(screened, run, resume, extra)
         clock.lap("detect")
         for note in results.notes:
-            run.say(f"{prepared.scene.scene_id}: {note}")
+            run.journal.emit("note", f"{prepared.scene.scene_id}: {note}", scene_id=prepared.scene.scene_id)
         detections = inside(merge_run(results.detections, run), prepared)
         clock.lap("merge")
-        return _publish(uri, screened, results, detections, run, clock, extra)
+        lease.check()
+        report = _publish(uri, screened, results, detections, run, clock, extra, request)
+    if run.config.clean:
+        count = resume.work.clean(screened.blocks)
+        run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
+    return report
 
 
 def detections_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:
     """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), say=lambda _: None)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
     screened = screen(prepare(uri, config, card, run.aoi), config, card)
-    results = _map(screened, run)
+    outcomes = executor.map(screened.plan, screened.blocks)
+    results = account(screened.tiles, outcomes)
     detections = inside(merge_run(results.detections, run), screened.prepared)
     thumbnail, _ = read_thumbnail(screened.prepared.scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
     table = build_table(detections, screened, card, run_identity(screened, run, thumbnail))
     return table, screened.prepared.scene.crs_wkt, results.failures
 
 
-def _map(screened: ScreenedScene, run: Run, extra: Path | None = None) -> Account:
-    """All blocks through the executor, and the account of what became of every tile.
+def _resume(screened: ScreenedScene, run: Run, version: str) -> Resume:
+    """How to go on from what earlier jobs have done of this scene."""
+    config, scene_id = run.config, screened.prepared.scene.scene_id
+    generous = replace(screened.plan, score_threshold=min(config.work.keep_score, screened.plan.score_threshold))
+    recipe = Recipe(
+        plan=generous, scene_version=version, model=model_version(run.card),
+        precision=config.detector.precision, threads=config.cluster.threads,
+    )  # fmt: skip
+    work = WorkFolder(
+        folder=join(config.out, scene_id, storage.WORK),
+        recipe_sha256=recipe.sha256,
+        attention=config.export.attention,
+    )
+    work.sweep()
+    return Resume(
+        work=work,
+        plan=generous,
+        only_merge=config.start_from == "merge",
+        afresh=config.force,
+        say=lambda message: run.say(f"{scene_id}: {message}"),
+    )
+
+
+def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Account:
+    """All blocks through the executor, but for those done before, and the account of what became of every tile.
 
     The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
     """
-    prepared = screened.prepared
-    outcomes = []
+    prepared, tiles_kept = screened.prepared, 0
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(prepared.scene.scene_id, len(screened.tiles), scene_mpx(screened)))
+        name = prepared.scene.scene_id
+        progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
+        failures = TileFailures(run.journal, name)
+        stack.callback(failures.end)
         heat_map = None
-        if extra is not None and run.config.export.attention:
+        if run.config.export.attention:
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
-        for outcome in run.executor.map(screened.plan, screened.blocks):
-            if heat_map is not None:
-                for window, attention in outcome.attention:
-                    heat_map.add(window, attention)
-            outcomes.append(replace(outcome, attention=()))
-            found = sum(len(done.detections) for done in outcome.done)
-            progress.tick(len(outcome.done), len(outcome.failed), found)
-    return account(screened.tiles, outcomes)
+
+        def told() -> Iterator[BlockOutcome]:
+            nonlocal tiles_kept
+            for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
+                if heat_map is not None:
+                    for window, attention in outcome.attention:
+                        heat_map.add(window, attention)
+                if fresh:
+                    run.executor.metrics.block(outcome)
+                failures.tell(outcome)
+                found = sum(len(done.detections) for done in outcome.done)
+                progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
+                tiles_kept += 0 if fresh else len(outcome.done)
+                yield outcome
+
+        results = account(screened.tiles, told())
+    return replace(results, tiles_kept=tiles_kept)
 
 
 def merge_run(detections: Detections, run: Run) -> Detections:
-    """Exact rotated NMS over the whole scene, by class or by the configured groups of classes."""
+    """Exact rotated NMS over the whole scene, by class or by the configured groups of classes.
+
+    Many detections are merged in parts, by whoever did the work before; the result is the same bit for bit.
+    """
     groups = class_groups(run.card.classes, run.config.merge.class_groups)
-    return merge(detections, iou_threshold=run.config.merge.iou_threshold, class_groups=groups)
+    threshold = run.config.merge.iou_threshold
+    if len(detections) <= PARTITION_BOXES:
+        return merge(detections, iou_threshold=threshold, class_groups=groups)
+    return merge_in_parts(
+        detections, run.executor.run, iou_threshold=threshold, class_groups=groups, partition_boxes=PARTITION_BOXES
+    )
 
 
 def class_groups(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> IntArray | None:
@@ -229,12 +302,6 @@ def inside(detections: Detections, prepared: PreparedScene) -> Detections:
     return detections[keep]
 
 
-def scene_mpx(screened: ScreenedScene) -> float:
-    """Scene pixels behind the tiles that are looked at, each counted once, in millions (ruling 13)."""
-    lattice = screened.prepared.lattice
-    return sum(tile.core.pixels for tile in screened.tiles) * lattice.scale_x * lattice.scale_y / 1e6
-
-
 def fingerprint(screened: ScreenedScene, thumbnail: ByteArray) -> str:
     """SHA-256 (hex) of what identifies a scene: its grid, place and type, its stretch, and a thumbnail's pixels."""
     scene = asdict(screened.prepared.scene)
@@ -261,8 +328,9 @@ def _publish(
     results: Account,
     detections: Detections,
     run: Run,
-    clock: _Clock,
+    clock: Clock,
     extra: Path,
+    request: str,
 ) -> SceneReport:
     """Write everything to a staging folder, with what lies in ``extra``, then publish the folder in one move."""
     scene, config = screened.prepared.scene, run.config
@@ -289,6 +357,8 @@ def _publish(
         addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
         record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
+        record["request"] = request
+        record["metrics"] = run.executor.metrics.scene.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id)
     return SceneReport(
@@ -296,13 +366,14 @@ def _publish(
         scene_id=scene.scene_id,
         status=status,
         exit_code=exit_code,
-        message=_message(status, results, len(detections), screened, where, clock),
+        message=ending(status, results, len(detections), screened, where, clock),
         folder=where,
         detections=0 if over else len(detections),
         tiles_done=results.tiles_done,
         tiles_failed=failed,
         tiles_skipped=screened.tiles_empty + screened.prepared.tiles_outside_aoi,
         seconds=clock.total,
+        run_id=identity.run_id,
     )
 
 
@@ -312,34 +383,3 @@ def _file_metadata(screened: ScreenedScene, identity: Identity, config: RunConfi
     facts = {"acquired": scene.acquired, "sensor": scene.sensor, "attribution": scene.attribution}
     known = {key: value for key, value in facts.items() if value}
     return {**meta_entries(config), **known, **asdict(identity)}
-
-
-def _message(status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: _Clock) -> str:
-    rate = scene_mpx(screened) / max(clock.total, 1e-6)
-    if status == "FAILED":
-        first = results.failures[0]
-        return (
-            f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
-            f"only failures.parquet and run.json were written to {where}; raise --output.max_failed_tiles to publish "
-            "with holes"
-        )
-    holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
-    looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")
-    return f"{found} detections from {looks} in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
-
-
-class _Clock:
-    """Seconds per stage of one scene."""
-
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 3)
-        self._last = now
-
-    @property
-    def total(self) -> float:
-        return time.perf_counter() - self._started

@@ -18,9 +18,10 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, PipelineError, StorageError
 from pipeline.geometry import obb_to_corners
 from pipeline.georeference import Georeference
-from pipeline.raster import write_scene
 from pipeline.raster_scene import open_scene
+from pipeline.raster_writer import Layout, write_scene
 from pipeline.synth.known import KnownScene, Truth
+from pipeline.synth.sparse import BLOCK_PX, SparseScene
 from pipeline.types import Window
 
 Report = Callable[[int], None]
@@ -75,7 +76,7 @@ def make_scene(
             _write_geojson(_part(geojson), scene, placed)
         write_scene(
             path, width=scene.width, height=scene.height, bands=3, dtype=dtype, crs=placement.crs,
-            transform=placement.transform, render=render, tags=tags,
+            transform=placement.transform, render=render, **_layout(scene, tags),
         )  # fmt: skip
         for part, final in parts.items():
             part.replace(final)
@@ -87,6 +88,13 @@ def make_scene(
         for part in parts:
             part.unlink(missing_ok=True)
     return count
+
+
+def _layout(scene: KnownScene, tags: dict[str, str]) -> Layout:
+    """Missing blocks of a sparse scene take no room in its file; such scenes are large, and written fast."""
+    if not isinstance(scene, SparseScene):
+        return {"tags": tags}
+    return {"tags": tags, "sparse": True, "nodata": 0.0, "level": 1, "block_px": BLOCK_PX}
 
 
 def _part(path: Path) -> Path:

@@ -1,8 +1,8 @@
 """Folders of results and weights, wherever they lie: local disks and any address fsspec knows. fsspec's only home.
 
-A result appears whole or not at all. On a local disk it is staged in a hidden folder beside its place and swapped in
-by one system call; on an object store the data goes first and ``manifest.json``, which names every file with its size
-and SHA-256, last: without a manifest there is no result.
+A result appears whole or not at all, and ``manifest.json``, which names every file of it with its size and SHA-256,
+comes last: without a manifest there is no result. On a local disk it is staged in a hidden folder beside its place and
+swapped in by one system call; on an object store file after file is uploaded.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 
-from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError
+from pipeline.errors import ConfigError, ModelError, PipelineError, StorageError, redacted
+from pipeline.names import shown
+from pipeline.retrying import PATIENCE, retried
 
 MANIFEST = "manifest.json"
-"""On object stores: the last file to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
+"""The last file of a result to appear, ``{"files": {name: {"bytes": int, "sha256": hex}}}``."""
+WORK = "_work"
+"""Folder inside a result that is no part of it: what is kept there outlives the publishing of a new result."""
 
-_PAUSES_S = (0.5, 2.0, 5.0)
 _PERMANENT = (
     FileNotFoundError,
     PermissionError,
@@ -42,25 +44,31 @@ _PERMANENT = (
     ImportError,
 )
 _T = TypeVar("_T")
+_CLIENTS: dict[str, dict[str, Any]] = {
+    # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}}
+}
+"""Options of a scheme's file system."""
 
 
 def local_path(uri: str) -> Path | None:
-    """The path that ``uri`` means on this machine, or None when it is the address of something else."""
+    """The path that ``uri`` means on this machine, or None when it is the address of something else.
+
+    Raises ConfigError for the home folder of somebody unknown.
+    """
     if uri.startswith("file://"):
         return Path(unquote(urlsplit(uri).path))
     if "://" in uri or "::" in uri:
         return None
-    return Path(uri).expanduser()
+    try:
+        return Path(uri).expanduser()
+    except RuntimeError as error:  # ~ of a user whom nobody knows
+        raise ConfigError(f"{uri}: there is no such home folder on this machine; check the path") from error
 
 
 def is_local(uri: str) -> bool:
     """Whether ``uri`` means a path on this machine."""
     return local_path(uri) is not None
-
-
-def redacted(text: str) -> str:
-    """``text`` without user names, passwords and query strings in the addresses it holds, fit for people and logs."""
-    return re.sub(r"(\w+://)(?:[^/\s@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
 
 
 def check_writable(out_uri: str) -> None:
@@ -70,12 +78,12 @@ def check_writable(out_uri: str) -> None:
     """
     folder = local_path(out_uri)
     if folder is None:
-        fs, root = _remote(out_uri)
+        fs, root = remote(out_uri)
         probe = f"{root}/.kestrel-{uuid.uuid4().hex}"
-        _attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel")
-        _attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe)
+        attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel")
+        attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe)
         return
-    with _translated(f"cannot write to {out_uri}"):
+    with translated(f"cannot write to {out_uri}"):
         existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
         with tempfile.TemporaryFile(dir=existing):
             pass
@@ -89,7 +97,7 @@ def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
     rename; what killed runs left there is swept away first. An OSError inside (a full disk) becomes a StorageError.
     """
     out = local_path(out_uri)
-    with _translated(f"cannot write results of {name} to {redacted(out_uri)}"):
+    with translated(f"cannot write results of {name} to {redacted(out_uri)}"):
         if out is None:
             parent = Path(tempfile.gettempdir())
         else:
@@ -119,10 +127,18 @@ def publish_folder(staged: Path, out_uri: str, name: str) -> str:
     out = local_path(out_uri)
     if out is None:
         return _upload(staged, out_uri, name)
+    with translated(f"cannot publish {name} to {out_uri}"):
+        (staged / MANIFEST).write_bytes(_manifest(staged))
+        _carry_over(out / name / WORK, staged / WORK)
+    return _swap_in(staged, out, name)
+
+
+def _swap_in(staged: Path, out: Path, name: str) -> str:
+    """A staged folder takes its place, or changes places with what was there. Raises StorageError."""
     target = out / name
-    with _translated(f"cannot publish {name} to {out_uri}"):
-        for path in [*sorted(staged.rglob("*")), staged]:
-            _sync(path)
+    with translated(f"cannot publish {name} to {out}"):
+        for path in [*sorted(path for path in staged.rglob("*") if path.parent.name != WORK), staged]:
+            _sync(path)  # parts were synced when they were written
         if target.exists():
             _exchange(staged, target)
         else:
@@ -143,8 +159,8 @@ def fetch_folder(uri: str) -> Path:
         if not folder.is_dir():
             raise ModelError(f"there is no folder of weights at {uri}")
         return folder
-    fs, root = _remote(uri)
-    listing = _attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True)
+    fs, root = remote(uri)
+    listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True)
     files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
     if not any(path.endswith(".safetensors") for path in files):
         raise ModelError(f"there are no .safetensors files at {redacted(uri)}; only safetensors are loaded")
@@ -157,8 +173,8 @@ def fetch_folder(uri: str) -> Path:
         with staging_folder(str(cache), key) as staged:
             for path in sorted(files):
                 local = staged / path.rsplit("/", 1)[-1]
-                _attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local))
-            publish_folder(staged, str(cache), key)
+                attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local))
+            _swap_in(staged, cache, key)
     return cache / key
 
 
@@ -170,20 +186,24 @@ def fetched_file(uri: str) -> Iterator[Path]:
     """
     path = local_path(uri)
     if path is not None:
-        if not path.is_file():
-            raise ConfigError(f"there is no file at {uri}")
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise ConfigError(f"{shown(uri)} cannot be looked at: {_reason(error)}") from error
+        if not there:
+            raise ConfigError(f"there is no file at {shown(uri)}")
         yield path
         return
-    fs, source = _remote(uri)
+    fs, source = remote(uri)
     stem = source.rsplit(".", 1)[0]
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         what = f"cannot read {redacted(uri)}"
-        if not _attempt(what, fs.isfile, source):
+        if not attempt(what, fs.isfile, source):
             raise ConfigError(f"there is no file at {redacted(uri)}")
-        siblings = [source] if source.startswith("http") else _attempt(what, fs.glob, f"{stem}.*")
+        siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*")
         for sibling in {source, *siblings}:
             local = Path(folder) / Path(urlsplit(sibling).path).name
-            _attempt(what, fs.get_file, sibling, str(local))
+            attempt(what, fs.get_file, sibling, str(local))
         yield Path(folder) / Path(urlsplit(source).path).name
 
 
@@ -192,25 +212,27 @@ def exists(uri: str) -> bool:
     path = local_path(uri)
     if path is not None:
         return path.exists()
-    fs, root = _remote(uri)
-    return bool(_attempt(f"cannot look for {redacted(uri)}", fs.exists, root))
+    fs, root = remote(uri)
+    return bool(attempt(f"cannot look for {redacted(uri)}", fs.exists, root))
 
 
 def read_text(uri: str) -> str:
     """A text file (UTF-8). Raises StorageError when it cannot be read."""
     path = local_path(uri)
     if path is not None:
-        with _translated(f"cannot read {uri}"):
+        with translated(f"cannot read {uri}"):
             return path.read_text(encoding="utf-8")
-    fs, root = _remote(uri)
-    data: bytes = _attempt(f"cannot read {redacted(uri)}", fs.cat_file, root)
+    fs, root = remote(uri)
+    data: bytes = attempt(f"cannot read {redacted(uri)}", fs.cat_file, root)
     return data.decode()
 
 
-def _remote(uri: str) -> tuple[Any, str]:
+def remote(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     try:
-        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
+        options = _CLIENTS.get(uri.split("://", 1)[0], {})
+        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]
         raise ConfigError(
@@ -219,18 +241,28 @@ def _remote(uri: str) -> tuple[Any, str]:
     return fs, root.rstrip("/")
 
 
-def _attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
+_made_in: dict[str, int] = {}
+
+
+def _forget_other_environments(scheme: str) -> None:
+    """fsspec keeps file systems with the endpoint and the keys they were made with: drop those of another environment.
+
+    Only the environment names endpoints and keys, and what changes there must count.
+    """
+    environment = hash(frozenset(os.environ.items()))
+    if _made_in.setdefault(scheme, environment) != environment:
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        _made_in[scheme] = environment
+
+
+def attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
     """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
-    for pause in (*_PAUSES_S, None):
-        try:
-            return action(*args, **options)
-        except _PERMANENT as error:
-            raise StorageError(f"{what}: {_reason(error)}") from error
-        except Exception as error:  # each backend of fsspec raises exceptions of its own library
-            if pause is None:
-                raise StorageError(f"{what}, after {len(_PAUSES_S) + 1} attempts: {_reason(error)}") from error
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+    try:
+        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+    except _PERMANENT as error:
+        raise StorageError(f"{what}: {_reason(error)}") from error
+    except Exception as error:  # each backend of fsspec raises exceptions of its own library
+        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -242,7 +274,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """OSErrors of the block as StorageErrors, with the remedy for the commonest: a full disk."""
     try:
         yield
@@ -289,24 +321,41 @@ def _sweep(parent: Path, name: str) -> None:
                 os.close(lock)
 
 
-def _upload(staged: Path, out_uri: str, name: str) -> str:
-    fs, root = _remote(out_uri)
-    target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
-    manifest, files = f"{target}/{MANIFEST}", sorted(path for path in staged.rglob("*") if path.is_file())
+def _carry_over(work: Path, to: Path) -> None:
+    """The files of ``work`` in ``to`` as well, by hard links where the file system has them."""
+    if not work.is_dir():
+        return
+    to.mkdir()
+    for file in work.iterdir():
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        try:
+            os.link(file, to / file.name)
+        except OSError:
+            shutil.copy2(file, to / file.name)
+
+
+def _manifest(staged: Path) -> bytes:
     entries = {}
-    if _attempt(what, fs.exists, manifest):
-        _attempt(what, fs.rm_file, manifest)
-    for path in files:
-        relative = path.relative_to(staged).as_posix()
+    for path in sorted(path for path in staged.rglob("*") if path.is_file()):
         with path.open("rb") as file:
-            entries[relative] = {
-                "bytes": path.stat().st_size,
-                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            }
-        _attempt(what, fs.put_file, str(path), f"{target}/{relative}")
-    found = _attempt(what, fs.find, target)
-    for stale in sorted(set(found) - {f"{target}/{relative}" for relative in entries}):
-        _attempt(what, fs.rm_file, stale)
-    text = json.dumps({"files": entries}, indent=1, sort_keys=True)
-    _attempt(what, fs.pipe_file, manifest, text.encode())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entries[path.relative_to(staged).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+    return json.dumps({"files": entries}, indent=1, sort_keys=True).encode()
+
+
+def _upload(staged: Path, out_uri: str, name: str) -> str:
+    fs, root = remote(out_uri)
+    target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
+    manifest, content = f"{target}/{MANIFEST}", _manifest(staged)
+    if attempt(what, fs.exists, manifest):
+        attempt(what, fs.rm_file, manifest)
+    names = list(json.loads(content)["files"])
+    for relative in names:
+        attempt(what, fs.put_file, str(staged / relative), f"{target}/{relative}")
+    kept = {f"{target}/{relative}" for relative in names}
+    for stale in sorted(set(attempt(what, fs.find, target)) - kept):
+        if not stale.startswith(f"{target}/{WORK}/"):
+            attempt(what, fs.rm_file, stale)
+    attempt(what, fs.pipe_file, manifest, content)
     return f"{out_uri.rstrip('/')}/{name}"

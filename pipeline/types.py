@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -258,21 +259,19 @@ class Detections:
 
     def __getitem__(self, keep: NDArray[Any] | slice) -> Detections:
         """The rows chosen by a boolean mask, an index array or a slice."""
-        return Detections(
-            self.boxes[keep],
-            self.scores[keep],
-            self.class_ids[keep],
-            self.frame,
-            self.edge[keep],
-            self.tile_index[keep],
-            self.stage[keep],
-            self.n_merged[keep],
-            self.entropy[keep],
-        )
+        return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep], self.frame, self.edge[keep],
+                          self.tile_index[keep], self.stage[keep], self.n_merged[keep], self.entropy[keep])  # fmt: skip
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Nothing travels as a word: on most tiles of a large scene nothing is found."""
+        if not len(self):
+            return _none_in, (self.frame,)
+        return Detections, (self.boxes, self.scores, self.class_ids, self.frame, self.edge, self.tile_index,
+                            self.stage, self.n_merged, self.entropy)  # fmt: skip
 
     @classmethod
     def empty(cls, frame: Frame) -> Detections:
-        return cls(np.zeros((0, 5)), np.zeros(0), np.zeros(0, np.int64), frame)
+        return _none_in(frame)
 
     @classmethod
     def concat(cls, parts: Sequence[Detections], frame: Frame) -> Detections:
@@ -285,6 +284,12 @@ class Detections:
         columns = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
         merged = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
         return cls(frame=frame, **merged)
+
+
+@cache
+def _none_in(frame: Frame) -> Detections:
+    """No detections; made once, because most tiles of a large scene have none."""
+    return Detections(np.zeros((0, 5)), np.zeros(0), np.zeros(0, np.int64), frame)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -389,3 +394,5 @@ class BlockOutcome:
     """Pixels that went through the network, both looks together."""
     attention: tuple[tuple[Window, AttentionMap], ...] = ()
     """Where the global look at each tile looked, when the run exports it."""
+    bytes_read: int = 0
+    """Of pixels that the file was decoded to for this block."""

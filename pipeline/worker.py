@@ -8,7 +8,7 @@ change a result.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,12 @@ import psutil
 
 from pipeline.config import RasterConfig, RefineConfig
 from pipeline.detectors.base import Detector
+from pipeline.detectors.memory import memory_errors
 from pipeline.errors import PipelineError
 from pipeline.geometry import chip_to_lattice, near_inner_edge
-from pipeline.raster import SceneReader
+from pipeline.raster import SceneReader, decode_window
 from pipeline.refine import Gain
-from pipeline.resampling import resample
+from pipeline.resampling import resample, source_window
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (
@@ -72,6 +73,8 @@ class BlockPixels:
     valid: BoolArray
     """(H, W)"""
     read_s: float
+    bytes_read: int = 0
+    """Of pixels that the file was decoded to, judged by its layout."""
 
     def chip(self, window: Window) -> tuple[ByteArray, BoolArray]:
         """Views of the pixels and validity of a lattice window inside the block."""
@@ -100,7 +103,14 @@ def read_block(plan: ScenePlan, block: Block) -> BlockPixels:
     started = time.perf_counter()
     with SceneReader(plan.scene, plan.lattice, plan.stretch, plan.raster) as reader:
         pixels, valid = reader.read(block.window)
-    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started)
+    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(plan, block))
+
+
+def decoded_bytes(plan: ScenePlan, block: Block) -> int:
+    """Bytes of pixels that the file is decoded to for ``block``: whole blocks of the file, in its own type."""
+    scene = plan.scene
+    source = source_window(block.window, plan.lattice, scene.width, scene.height)
+    return decode_window(scene, source).pixels * len(scene.bands) * np.dtype(scene.dtype).itemsize
 
 
 def bisect(block: Block) -> tuple[Block, Block]:
@@ -140,6 +150,12 @@ class TileWorker:
 
     def __call__(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> BlockOutcome:
         """Look at every tile of ``block``, and again where it pays; never raises for what a tile causes."""
+        *_, outcome = self.steps(plan, block, pixels)
+        assert isinstance(outcome, BlockOutcome)
+        return outcome
+
+    def steps(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
+        """The same, with signs of life: after every batch the number of its chips, and the outcome last."""
         started = time.perf_counter()
         self.notes = []
         second = SecondLook(
@@ -149,7 +165,7 @@ class TileWorker:
         tiles = [tile for tile in block.tiles if pixels.visible(tile.window)]
         chips = [_shrunk(pixels.as_chip(tile.window), plan.global_factor) for tile in tiles]
         attention = second.attention or plan.export_attention
-        looks = self._look(chips, plan.batch, second.lowest_score, attention)
+        looks = yield from self._look(chips, plan.batch, second.lowest_score, attention)
         views = [
             TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan, pixels))
             for tile, look in zip(tiles, looks, strict=True)
@@ -157,7 +173,7 @@ class TileWorker:
         ]
         crops = second.crops(views, pixels.visible)
         again = [pixels.as_chip(crop.window) for crop in crops]
-        more = self._look(again, plan.batch, second.lowest_score, attention=False)
+        more = yield from self._look(again, plan.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)
         failed = {tile.tile_id: look for tile, look in zip(tiles, looks, strict=True) if isinstance(look, Exception)}
@@ -170,7 +186,7 @@ class TileWorker:
                 continue
             looked = [(crop, look) for crop, look in mine if isinstance(look, Look)]
             found[view.tile.tile_id] = second.fused(view, looked, pixels.valid_at)
-        return BlockOutcome(
+        yield BlockOutcome(
             block_id=block.block_id,
             done=tuple(Done(tile_id, boxes) for tile_id, boxes in found.items() if tile_id not in failed),
             failed=tuple(Failed(name, type(why).__name__, one_sentence(why)) for name, why in failed.items()),
@@ -182,39 +198,56 @@ class TileWorker:
             tiles_refined=len({crop.row for crop in crops}),
             attention=_maps(views) if plan.export_attention else (),
             network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
+            bytes_read=pixels.bytes_read,
         )
 
     def _look(
         self, chips: Sequence[Chip], batch: int, score_threshold: float, attention: bool
-    ) -> list[Look | Exception]:
+    ) -> Generator[int, None, list[Look | Exception]]:
         """One answer per chip, in order: its look, or why there is none. Chips of one size share a batch."""
         answers: dict[int, Look | Exception] = {}
         sizes: dict[tuple[int, ...], list[int]] = {}
         for row, chip in enumerate(chips):
             sizes.setdefault(chip.pixels.shape, []).append(row)
-        size = min(batch, self.largest_batch)
         for rows in sizes.values():
-            for start in range(0, len(rows), size):
-                part = rows[start : start + size]
-                found = self._look_at([chips[row] for row in part], score_threshold, attention)
+            rest = rows
+            while rest:
+                size = min(batch, self.largest_batch)
+                part, rest = rest[:size], rest[size:]
+                found = yield from self._look_at([chips[row] for row in part], score_threshold, attention)
                 answers.update(zip(part, found, strict=True))
         return [answers[row] for row in range(len(chips))]
 
-    def _look_at(self, chips: Sequence[Chip], score_threshold: float, attention: bool) -> list[Look | Exception]:
+    def _look_at(
+        self, chips: Sequence[Chip], score_threshold: float, attention: bool
+    ) -> Generator[int, None, list[Look | Exception]]:
         """Look at one batch; on any error look at its halves, down to the chip that causes it."""
         try:
-            return list(self.detector.detect(chips, score_threshold=score_threshold, attention=attention))
+            with memory_errors(chips):
+                looks = list(self.detector.detect(chips, score_threshold=score_threshold, attention=attention))
         except Exception as error:  # noqa: BLE001 - whatever a chip provokes must cost that chip only
-            if len(chips) == 1:
-                return [error]
-            middle = len(chips) // 2
-            if isinstance(error, MemoryError):
-                self.largest_batch = middle
-                self.notes.append(f"batch halved to {middle} after an out-of-memory error: {one_sentence(error)}")
-            elif not isinstance(error, PipelineError):
-                self.notes.append(f"batch of {len(chips)} split after {type(error).__name__}: {one_sentence(error)}")
-            first = self._look_at(chips[:middle], score_threshold, attention)
-            return first + self._look_at(chips[middle:], score_threshold, attention)
+            why = _without_frames(error)
+        else:
+            yield len(chips)
+            return list(looks)
+        if len(chips) == 1:
+            yield 1
+            return [why]
+        middle = len(chips) // 2
+        if isinstance(why, MemoryError):
+            self.largest_batch = min(self.largest_batch, middle)
+            self.notes.append(f"batch halved to {middle} after an out-of-memory error: {one_sentence(why)}")
+        elif not isinstance(why, PipelineError):
+            self.notes.append(f"batch of {len(chips)} split after {type(why).__name__}: {one_sentence(why)}")
+        first = yield from self._look_at(chips[:middle], score_threshold, attention)
+        second = yield from self._look_at(chips[middle:], score_threshold, attention)
+        return first + second
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error alone: the frames it came through hold the batch's tensors, and halves need their room."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:

@@ -188,3 +188,15 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     **{name: _tiff(crs=crs, transform=transform) for name, (crs, transform) in GEOREFERENCES.items()},
 }  # fmt: skip
 """Name → function of a folder that writes one scene of HEIGHT x WIDTH pixels there and returns its path."""
+
+
+def damage_block(path: Path, column: int, row: int) -> None:
+    """Overwrite the bytes of one tile (or strip) of a GeoTIFF with zeros, as a bad sector does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            offset = int(file.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1))
+            size = int(file.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1))
+    with path.open("r+b") as content:
+        content.seek(offset)
+        content.write(bytes(size))

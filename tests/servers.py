@@ -1,14 +1,19 @@
-"""Real servers on the loopback interface: HTTP with range requests, counted; and S3 by moto. Nothing is mocked."""
+"""Real servers on the loopback interface: HTTP with range requests, counted; and S3 (moto's server, a process)."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO, Any
 
 BUCKET = "scenes"
 
@@ -23,6 +28,10 @@ class Traffic:
     """(method, path, Range header) in order of arrival."""
     bytes_sent: int = 0
     """Bytes of bodies."""
+    silent_from: int | None = None
+    """From now on, ranges that reach this byte are never answered."""
+    silence: threading.Event = field(default_factory=threading.Event)
+    """Set when the server ends, so that its silent threads end too."""
 
     def clear(self) -> None:
         self.requests.clear()
@@ -50,6 +59,9 @@ class RangeHandler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
         if status == 200 and match and self.server.ranges:
             start, end = int(match[1]), min(int(match[2] or len(body) - 1), len(body) - 1)
+            if self.server.traffic.silent_from is not None and end >= self.server.traffic.silent_from:
+                self.server.traffic.silence.wait()
+                return
             headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
             body, status = body[start : end + 1], 206
         self.send_response(status)
@@ -97,31 +109,58 @@ def http_server(folder: Path, *, ranges: bool = True, statuses: dict[str, int] |
     try:
         yield server.traffic
     finally:
+        server.traffic.silence.set()
         server.shutdown()
         server.server_close()
         thread.join()
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path | None = None) -> Iterator[str]:
-    """A moto S3 server whose bucket BUCKET holds the files of ``folder``; yields its address.
+def s3_process() -> Iterator[str]:
+    """An S3 server (moto's) as a process of its own, empty; yields its address.
 
     The caller points AWS_ENDPOINT_URL at it and gives any AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
-    import boto3
-    from moto.server import ThreadedMotoServer
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        try:
+            yield _announced(server, log)
+        finally:
+            server.terminate()
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        address = f"http://{host}:{port}"
-        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="test",
-                              aws_secret_access_key="test")  # fmt: skip
-        client.create_bucket(Bucket=BUCKET)
-        for path in sorted(folder.rglob("*")) if folder else []:
-            if path.is_file():
-                client.upload_file(str(path), BUCKET, str(path.relative_to(folder)))
+
+def _announced(server: subprocess.Popen[bytes], log: IO[str]) -> str:
+    """The address a server that was just started prints."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        log.seek(0)
+        if found := re.search(r"Running on (http://\S+)\n", log.read()):
+            return found[1]
+        time.sleep(0.05)
+    log.seek(0)
+    raise RuntimeError(f"the S3 server did not start: {log.read()[-500:]}")
+
+
+def s3_client(address: str) -> Any:
+    """A plain client, beside every path the pipeline takes."""
+    import boto3
+
+    return boto3.client("s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id="test",
+                        aws_secret_access_key="test")  # fmt: skip
+
+
+def fill_bucket(address: str, folder: Path | None = None, name: str = BUCKET) -> None:
+    """A new bucket that holds the files of ``folder``."""
+    client = s3_client(address)
+    client.create_bucket(Bucket=name)
+    for path in sorted(folder.rglob("*")) if folder else []:
+        if path.is_file():
+            client.upload_file(str(path), name, str(path.relative_to(folder)))
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path | None = None) -> Iterator[str]:
+    """An S3 server of its own whose bucket BUCKET holds the files of ``folder``; yields its address."""
+    with s3_process() as address:
+        fill_bucket(address, folder)
         yield address
-    finally:
-        server.stop()

@@ -12,6 +12,7 @@ from pipeline.detectors.card import read_card
 from pipeline.detectors.checkpoint import model_type
 from pipeline.detectors.preprocessing import DEFAULTS, foreign_card
 from pipeline.errors import ConfigError, ModelError
+from pipeline.names import complaint, shown
 from pipeline.types import ModelCard
 
 ORIENTED = "kestrel_oriented_rtdetr"
@@ -62,13 +63,26 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
     """
     if uri.startswith(_BUILTIN):
         return builtin_folder(uri.removeprefix(_BUILTIN))
+    reason = complaint(uri)
+    if reason is not None:
+        raise ModelError(f"--weights {shown(uri)} is refused: {reason}")
     if "://" in uri:
         return fetch_folder(uri)
-    if Path(uri).expanduser().is_dir():
-        return Path(uri).expanduser()
+    folder = _folder(uri)
+    if folder is not None:
+        return folder
     if _HUB_NAME.fullmatch(uri) and not uri.startswith("."):
         return hub_folder(uri)
-    raise ModelError(f"--weights: there is no folder {uri}")
+    raise ModelError(f"--weights: there is no folder {shown(uri)}")
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of that name on this machine, if there is one."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name no file can have, or the home of nobody
+        return None
 
 
 def builtin_folder(name: str) -> Path:

@@ -88,10 +88,7 @@ class AttentionRecord:
         """
         if not (self.samples or self.dense):
             return [None] * len(placements)
-        try:
-            on_host = self._levels(query_weights)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"no room for the attention of {len(placements)} chips") from error
+        on_host = self._levels(query_weights)
         if not all(np.isfinite(level).all() for level in on_host):
             raise ModelError("the network's attention is NaN or infinite: its weights are damaged")
         return [_chip_map([level[row] for level in on_host], place) for row, place in enumerate(placements)]

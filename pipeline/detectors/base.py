@@ -26,6 +26,7 @@ class Detector(Protocol):
         Returns one Look per chip, in order: detections with score >= ``score_threshold`` in frame CHIP, as
         canonical oriented boxes (a horizontal detector answers with angle 0 or -pi/2), and the attention map
         when ``attention`` is asked for and the network can give one.
-        Raises ModelError when the network answers anything that is not finite.
+        Raises ModelError when the network answers anything that is not finite, MemoryError or torch's own
+        ``OutOfMemoryError`` when the batch is too large (see :mod:`pipeline.detectors.memory`).
         """
         ...

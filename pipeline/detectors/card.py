@@ -6,7 +6,6 @@ The keys of the file are the fields of the dataclass, so the two can never drift
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, fields
@@ -18,6 +17,11 @@ from pipeline.errors import ModelError
 from pipeline.types import ModelCard
 
 CARD = "card.json"
+LARGEST = 1e6
+"""No number of a card is larger, or smaller above 0 than its inverse: metres, pixels, normalisation."""
+LONGEST_NAME, LONGEST_TEXT = 200, 20_000
+MOST_CLASSES = 100_000
+LARGEST_INPUT_PX = 16_384
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -90,15 +94,19 @@ def _consistent(card: ModelCard, source: str) -> ModelCard:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def _is_positive(value: object) -> bool:
-    return _is_number(value) and value > 0  # type: ignore[operator]
+    return _is_number(value) and value >= 1 / LARGEST  # type: ignore[operator]
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= LONGEST_TEXT
+
+
+def _is_name(value: object) -> bool:
+    return _is_text(value) and len(str(value)) <= LONGEST_NAME and str(value).isprintable()
 
 
 def _is_list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -106,7 +114,7 @@ def _is_list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _is_distinct_texts(value: Any) -> bool:
-    return _is_list_of(_is_text)(value) and len(set(value)) == len(value)
+    return _is_list_of(_is_name)(value) and len(set(value)) == len(value)
 
 
 def _or_null(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -114,11 +122,17 @@ def _or_null(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_text, "a text"),
-    "classes": (_is_list_of(_is_text), "a list of names"),
+    "name": (_is_name, f"a text of one line, at most {LONGEST_NAME} characters"),
+    "classes": (
+        lambda value: _is_list_of(_is_name)(value) and len(value) <= MOST_CLASSES,
+        f"a list of at most {MOST_CLASSES} names",
+    ),
     "gsd_m": (_or_null(_is_positive), "metres above 0, or null"),
     "bands": (_is_distinct_texts, "a list of distinct names"),
-    "input_px": (lambda value: _is_positive(value) and isinstance(value, int), "a whole number of pixels above 0"),
+    "input_px": (
+        lambda value: _is_positive(value) and isinstance(value, int) and value <= LARGEST_INPUT_PX,
+        f"a whole number of pixels above 0 and at most {LARGEST_INPUT_PX}",
+    ),
     "sha256": (
         lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
         "64 hexadecimal digits",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from pipeline.errors import ModelError
+from pipeline.names import complaint, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
+MOST_UNITS, MOST_LAYERS = 100_000, 1_000
+"""Largest number in a config, and the largest that counts layers."""
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HASH_CHUNK_BYTES = 1 << 22
 
 
@@ -30,11 +34,26 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path} does not exist: a checkpoint folder needs {path.name} beside its weights") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON ({error}): copy the checkpoint again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({str(error)[:200]}): copy the checkpoint again") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, but {path.name} must be a JSON object")
     return content
+
+
+def check_sizes(value: Any, path: Path, key: str = "") -> None:
+    """Raise ModelError for a number in a config that no network has and that would take all memory or time."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else ((key, item) for item in value)
+        for name, item in items:
+            check_sizes(item, path, str(name))
+    elif isinstance(value, int) and abs(value) > (MOST_LAYERS if "layers" in key or "depth" in key else MOST_UNITS):
+        raise ModelError(f"{path}: {shown(key)} is {str(value)[:40]}, and no detector is so large")
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, on one line; its class name when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def model_type(folder: Path) -> str:
@@ -53,7 +72,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         return (folder / WEIGHTS,)
     if (folder / _INDEX).is_file():
         return _shards(folder)
-    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+    pickled = sorted(
+        path.name
+        for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+        for path in folder.glob(pattern)
+    )
     if pickled:
         raise ModelError(
             f"{folder} holds {pickled[0]}, a pickle that could run code when it is opened: convert it to {WEIGHTS} "
@@ -69,9 +92,18 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         # An index is data from elsewhere: it may only name its neighbours.
-        if Path(name).name != name or not (folder / name).is_file():
-            raise ModelError(f"{folder / _INDEX} names {name}, which is not in the folder: copy the checkpoint again")
+        if complaint(name) or Path(name).name != name or not _is_file(folder / name):
+            raise ModelError(
+                f"{folder / _INDEX} names {shown(name)}, which is not in the folder: copy the checkpoint again"
+            )
     return tuple(folder / name for name in names)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name no file can have
+        return False
 
 
 def weights_sha256(folder: Path) -> str:
@@ -94,15 +126,23 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         try:
             with safe_open(path, framework="pt", device="cpu") as stored:
                 tensors.update({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
             raise ModelError(f"{path} is no readable safetensors file ({error}): copy the checkpoint again") from error
-    broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
+    check_numbers(folder, tensors)
+    return tensors
+
+
+def check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Raise ModelError for tensors that are no real numbers, or not finite."""
+    imaginary = sorted(name for name, tensor in tensors.items() if tensor.is_complex())
+    if imaginary:
+        raise ModelError(f"{folder}: {imaginary[0]} holds complex numbers: use another checkpoint")
+    broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.float().isfinite().all()))
     if broken:
         raise ModelError(
             f"{folder}: {len(broken)} of {len(tensors)} weights hold NaN or infinity, {broken[0]} among them: "
             "the training diverged or the file is damaged, use another checkpoint"
         )
-    return tensors
 
 
 def check_keys(folder: Path, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:
@@ -112,10 +152,10 @@ def check_keys(folder: Path, *, missing: set[str], unexpected: set[str], mismatc
     changes no answer, so it may be there or not.
     """
     findings = (("have another shape", mismatched), ("are missing", missing), ("have no place in it", unexpected))
-    for complaint, names in findings:
+    for finding, names in findings:
         weights = sorted(name for name in names if not name.endswith("num_batches_tracked"))
         if weights:
             raise ModelError(
-                f"{folder}: the weights do not fit {CONFIG}: {len(weights)} {complaint}, e.g. {weights[0]}; "
+                f"{folder}: the weights do not fit {CONFIG}: {len(weights)} {finding}, e.g. {weights[0]}; "
                 "both files must come from the same model"
             )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
+from pipeline.detectors.checkpoint import check_numbers, check_sizes, first_line, read_json
 from pipeline.detectors.oriented_boxes import canonical
 from pipeline.detectors.oriented_network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
@@ -53,16 +55,13 @@ class OrientedDetector:
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
-        """See :meth:`pipeline.detectors.base.Detector.detect`. Raises MemoryError when a GPU has no room for them."""
+        """See :meth:`pipeline.detectors.base.Detector.detect`."""
         if not chips:
             return []
         pixels = self.batch(chips)
         autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
-        try:
-            with watch(self._network, attention) as record, autocast:
-                layers = self._network(pixels).layers
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"no room on {self._device} for {len(chips)} chips of {pixels.shape[2:]}") from error
+        with watch(self._network, attention) as record, autocast:
+            layers = self._network(pixels).layers
         # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
         scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
         boxes = canonical(layers[-1].boxes.float()).cpu().numpy()
@@ -150,12 +149,18 @@ def save_network(folder: Path, network: OrientedRTDetr) -> None:
 
 def load_network(folder: Path) -> OrientedRTDetr:
     """The network stored in ``folder``, float32, in eval mode. Raises ModelError when the files do not fit."""
-    network = OrientedRTDetr(read_config(folder))
+    config = read_config(folder)
     try:
         tensors = load_file(folder / WEIGHTS_FILE)
+        with torch.device("meta"):  # a config may promise any size: no memory is taken before the weights agree
+            shapes = OrientedRTDetr(config).state_dict()
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read the weights {folder / WEIGHTS_FILE}: {error}") from error
-    wanted = {name: t.shape for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / CONFIG_FILE} describes no network that can be built: {first_line(error)}"
+        ) from error
+    wanted = {name: t.shape for name, t in shapes.items() if not name.endswith("num_batches_tracked")}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if wanted != found:
         unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -163,9 +168,8 @@ def load_network(folder: Path) -> OrientedRTDetr:
             f"{folder / WEIGHTS_FILE} does not fit the network of {CONFIG_FILE}: {len(unlike)} tensors are missing, "
             f"unknown or of another shape, the first is {unlike[0]}"
         )
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if broken:
-        raise ModelError(f"{folder / WEIGHTS_FILE} holds NaN or infinity in {len(broken)} tensors, first {broken[0]}")
+    check_numbers(folder, tensors)
+    network = OrientedRTDetr(config)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
     return network.eval()
 
@@ -174,7 +178,8 @@ def read_config(folder: Path) -> NetworkConfig:
     """The network's shape from ``config.json``. Raises ModelError when it is missing or not one of ours."""
     path = folder / CONFIG_FILE
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
+        values = read_json(path)
+        check_sizes(values, path)
         if values.pop("model_type") != MODEL_TYPE:
             raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
         known = {field.name for field in fields(NetworkConfig)}
@@ -182,8 +187,6 @@ def read_config(folder: Path) -> NetworkConfig:
             raise ModelError(f"{path} has settings this version does not know: {', '.join(unknown)}")
         checked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return NetworkConfig(**checked)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{path} is not a configuration of the oriented detector: {error}") from error
 

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.detectors.card import CARD, card_from_mapping, check_sha256
+from pipeline.detectors.card import CARD, LARGEST_INPUT_PX, MOST_CLASSES, card_from_mapping, check_sha256
 from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
 from pipeline.errors import ModelError
 from pipeline.types import BoolArray, ByteArray, ModelCard
 
 PREPROCESSOR = "preprocessor_config.json"
+MOST_BANDS = 1024
 FloatImage = NDArray[np.float32]
 
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -131,7 +132,7 @@ def read_preprocessing(folder: Path, family: str) -> Preprocessing:
             pad=bool(settings["do_pad"]),
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{source} asks for something this program does not know ({error!r})") from error
 
 
@@ -186,7 +187,7 @@ def _checked_size(settings: Mapping[str, Any]) -> dict[str, int]:
         size = {"shortest_edge": size, "longest_edge": settings.get("max_size", 1333)}
     sides = {str(name): int(pixels) for name, pixels in size.items() if pixels is not None}
     known = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"})
-    if set(sides) not in known or min(sides.values()) < 1:
+    if set(sides) not in known or min(sides.values()) < 1 or max(sides.values()) > LARGEST_INPUT_PX:
         raise ValueError(f"size {size}")
     return sides
 
@@ -230,8 +231,10 @@ def _bands(folder: Path) -> list[str]:
     config = read_json(folder / CONFIG)
     backbone = config.get("backbone_config")
     count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
-    if not isinstance(count, int) or count < 1:
-        raise ModelError(f"{folder / CONFIG}: num_channels must be a whole number above 0, got {count!r}")
+    if not isinstance(count, int) or not 1 <= count <= MOST_BANDS:
+        raise ModelError(
+            f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {str(count)[:40]!r}"
+        )
     return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(count)]
 
 
@@ -239,5 +242,8 @@ def _classes(config: Mapping[str, Any]) -> list[str]:
     """Class names in the order of the network's answers; the library's own placeholders where none are given."""
     labels = config.get("id2label")
     if not isinstance(labels, dict) or not labels:
-        return [f"LABEL_{number}" for number in range(int(config.get("num_labels", 2)))]
+        count = config.get("num_labels", 2)
+        if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
+            raise ModelError(f"{CONFIG}: num_labels must be a whole number from 1 to {MOST_CLASSES}")
+        return [f"LABEL_{number}" for number in range(count)]
     return [str(labels.get(str(number), f"LABEL_{number}")) for number in range(len(labels))]

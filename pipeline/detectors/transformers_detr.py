@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.attention import AttentionRecord, Placement, QueryWeights, watch
-from pipeline.detectors.checkpoint import CONFIG, check_keys, model_type, read_json, read_state_dict
+from pipeline.detectors.checkpoint import (
+    CONFIG,
+    check_keys,
+    check_sizes,
+    first_line,
+    model_type,
+    read_json,
+    read_state_dict,
+)
 from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
 from pipeline.detectors.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
@@ -73,7 +81,9 @@ def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str 
 def _load_network(folder: Path, family: str) -> Any:
     """The library's network with the folder's weights, every one of them in its place."""
     config_name, network_name = _CLASSES[family]
-    config_json, tensors = replace_timm_backbone(folder, read_json(folder / CONFIG), read_state_dict(folder))
+    stated = read_json(folder / CONFIG)
+    check_sizes(stated, folder / CONFIG)
+    config_json, tensors = replace_timm_backbone(folder, stated, read_state_dict(folder))
     with _quiet():
         try:
             config = getattr(transformers, config_name).from_dict(config_json)
@@ -85,16 +95,12 @@ def _load_network(folder: Path, family: str) -> Any:
                 TypeError, ValueError) as error:  # fmt: skip
             # A config is free-form: what a wrong value breaks inside the library may be any of these.
             raise ModelError(
-                f"{folder / CONFIG} describes no {family} network that can be built: {_first_line(error)}"
+                f"{folder / CONFIG} describes no {family} network that can be built: {first_line(error)}"
             ) from error
     mismatched = {name if isinstance(name, str) else str(name[0]) for name in found["mismatched_keys"]}
     missing, unexpected = set(found["missing_keys"]) - mismatched, set(found["unexpected_keys"])
     check_keys(folder, missing=missing, unexpected=unexpected, mismatched=mismatched)
     return network
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
@@ -129,8 +135,7 @@ class TransformersDetr:
         """One Look per chip, in order; see :meth:`pipeline.detectors.base.Detector.detect`.
 
         Chips that the network sees at one size share a forward pass; networks that take a pixel mask take all chips
-        in one. Raises ModelError for chips with another number of bands or an answer that is not finite, MemoryError
-        when the GPU has no room for the batch.
+        in one. Raises ModelError for chips with another number of bands or an answer that is not finite.
         """
         images = [self.preprocessing.prepare(self._checked(chip)) for chip in chips]
         looks: dict[int, Look] = {}
@@ -177,11 +182,11 @@ class TransformersDetr:
         try:
             with torch.inference_mode(), autocast:
                 answer = self.network(**inputs)
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"no room on {self.device} for {len(pixels)} chips of {pixels.shape[2:]}") from error
+        except torch.OutOfMemoryError:  # a RuntimeError too, but no fault of the network's
+            raise
         except RuntimeError as error:
             raise ModelError(
-                f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({_first_line(error)}): "
+                f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({first_line(error)}): "
                 f"check its {CONFIG}"
             ) from error
         logits, boxes = (part.float().cpu().numpy().astype(np.float64) for part in (answer.logits, answer.pred_boxes))

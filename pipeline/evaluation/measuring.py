@@ -107,7 +107,7 @@ def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
         assert view.reachable is not None, "measured before"
         gain = oracle_gain(by_model(on_lattice, classes, card), view.reachable, lattice.window)
     executor = LocalExecutor(lambda: detector, gain=gain)
-    run = Run(config=config, card=card, executor=executor, aoi=None, say=lambda _: None)
+    run = Run(config=config, card=card, executor=executor, aoi=None)
     results, found, seconds, cpu_seconds = _timed(screened, run)
     return Measurement(
         detections=to_scene(by_annotation(found, classes, card), lattice),

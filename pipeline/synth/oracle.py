@@ -67,6 +67,8 @@ class OracleDetector:
     _by_column: IntArray = field(init=False, repr=False)
     """Row numbers by ascending centre column."""
     _columns: FloatArray = field(init=False, repr=False)
+    _reach: float = field(init=False, repr=False)
+    """Half the diagonal of the largest object."""
 
     def __post_init__(self) -> None:
         boxes = canonical_obb(np.asarray(self.boxes, np.float64).reshape(-1, 5))
@@ -76,6 +78,8 @@ class OracleDetector:
         object.__setattr__(self, "class_ids", classes.reshape(len(boxes)))
         object.__setattr__(self, "_by_column", np.argsort(boxes[:, 0], kind="stable"))
         object.__setattr__(self, "_columns", boxes[self._by_column, 0])
+        reach = float(np.hypot(boxes[:, 2], boxes[:, 3]).max(initial=0.0)) / 2
+        object.__setattr__(self, "_reach", reach)
 
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
         """One Look per chip; it has no attention to give."""
@@ -124,8 +128,7 @@ class OracleDetector:
         """Rows of the objects whose bounds may touch ``window``, ascending."""
         if not len(self.boxes):
             return np.zeros(0, np.int64)
-        reach = float(np.hypot(self.boxes[:, 2], self.boxes[:, 3]).max()) / 2
-        first, last = np.searchsorted(self._columns, (window.x - reach, window.x1 + reach))
+        first, last = np.searchsorted(self._columns, (window.x - self._reach, window.x1 + self._reach))
         rows = np.sort(self._by_column[first:last])
         half = half_extents(self.boxes[rows])
         x, y = self.boxes[rows, 0], self.boxes[rows, 1]

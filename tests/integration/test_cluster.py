@@ -20,9 +20,10 @@ from pipeline.config import ClusterConfig, DetectorConfig, RefineConfig, RunConf
 from pipeline.detectors.base import Detector
 from pipeline.errors import ClusterError, ModelError
 from pipeline.executors import Executor, LocalExecutor
+from pipeline.journal import Journal
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
-from pipeline.scene_job import RunReport, detect
+from pipeline.scene_job import SILENT, RunReport, detect
 from pipeline.types import ModelCard
 from pipeline.weights import load, model_card
 from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
@@ -49,7 +50,7 @@ class Case:
         return screen(prepare(self.config.scene[0], self.config, self.card, None), self.config, self.card)
 
     def run(self, executor: Executor, out: Path) -> RunReport:
-        return detect(replace(self.config, out=str(out)), self.card, executor, lambda _: None)
+        return detect(replace(self.config, out=str(out)), self.card, executor, SILENT)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +74,9 @@ def case(request: pytest.FixtureRequest, harbour: HarbourCase) -> Case:
 def pool(load_detector: Callable[[], Detector], workers: int = 2, **settings: float) -> Executor:
     from pipeline.cluster import RayExecutor
 
-    config = ClusterConfig(workers=workers, device="cpu", **settings)  # type: ignore[arg-type]
-    return RayExecutor(load_detector, config, lambda _: None)
+    patient = {"start_s": 240.0} | settings  # the machine may be busy with other tests
+    config = ClusterConfig(workers=workers, device="cpu", **patient)  # type: ignore[arg-type]
+    return RayExecutor(load_detector, config, SILENT)
 
 
 def published(out: Path) -> dict[str, bytes]:
@@ -179,9 +181,9 @@ def test_more_workers_than_room_is_said_and_does_not_hang(
     from pipeline.cluster import RayExecutor
 
     said: list[str] = []
-    config = ClusterConfig(workers=5, threads=3, device="cpu")
+    config = ClusterConfig(workers=5, threads=3, device="cpu", start_s=240.0)
     slow = Faulty(case.load, Slow, (("diary", tmp_path / "diary"), ("delay_s", 1.0)))
-    with RayExecutor(slow, config, said.append) as executor:
+    with RayExecutor(slow, config, Journal(said.append)) as executor:
         report = case.run(executor, tmp_path / "crowded")
     assert report.exit_code == 0
     assert any("room for 1 of the" in line for line in said)

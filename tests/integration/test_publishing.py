@@ -15,33 +15,36 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.areas import read_aoi
 from pipeline.errors import StorageError
-from pipeline.exports import read_aoi, write_geojson, write_gpkg
+from pipeline.exports import write_geojson, write_gpkg
 from pipeline.storage import MANIFEST, check_writable, fetch_folder, publish_folder, read_text, staging_folder
 from pipeline.tables import write_geoparquet
 from tests.outputs import sample, utm_to_lonlat
+from tests.servers import fill_bucket, s3_process
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A real S3 server (moto's) on loopback."""
+    pytest.importorskip("moto.server", reason="moto is not installed: no S3 server here")
+    pytest.importorskip("s3fs", reason="s3fs is not installed: no client for S3 here")
+    with s3_process() as address:
+        yield address
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket on a real S3 server (moto) on loopback, found the way users' own are: by AWS variables."""
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed: no S3 server here")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: no client for S3 here")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket, found the way users' own are: by AWS variables."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    s3fs.S3FileSystem.clear_instance_cache()
-    name = f"results-{uuid.uuid4().hex[:8]}"  # the server's memory is the process's: a new bucket for each test
-    s3fs.S3FileSystem().mkdir(name)
-    yield f"s3://{name}/runs"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    name = f"results-{uuid.uuid4().hex[:8]}"
+    fill_bucket(server, name=name)
+    return f"s3://{name}/runs"
 
 
 def test_results_go_to_s3_and_replace_each_other(bucket: str) -> None:
@@ -74,7 +77,7 @@ def test_weights_and_areas_come_from_s3(bucket: str, tmp_path: Path, monkeypatch
 def test_a_bucket_that_is_not_there_is_one_sentence_without_secrets(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.time.sleep", lambda _: None)
+    monkeypatch.setattr("pipeline.retrying.time.sleep", lambda _: None)
     with pytest.raises(StorageError, match="cannot write to s3://nowhere") as caught:
         check_writable("s3://nowhere/runs")
     assert "not-to-be-shown" not in str(caught.value)
@@ -171,7 +174,8 @@ def test_a_kill_at_any_moment_leaves_one_whole_result(moment: str, tmp_path: Pat
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, check=False, capture_output=True)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     expected = "new" if moment == "after the swap" else "old"
-    assert {path.name: path.read_text() for path in (tmp_path / "scene").iterdir()} == {"a": expected, "b": expected}
+    assert {name: (tmp_path / "scene" / name).read_text() for name in "ab"} == {"a": expected, "b": expected}
+    assert sorted(path.name for path in (tmp_path / "scene").iterdir()) == ["a", "b", MANIFEST]
     assert len(list(tmp_path.iterdir())) == 2, "the killed run could not clean up"
     with staging_folder(str(tmp_path), "scene"):
         pass

@@ -18,6 +18,10 @@ FROZEN_KEYS = [
     "aoi",
     "executor",
     "dry_run",
+    "start_from",
+    "force",
+    "clean",
+    "log",
     "raster.bands",
     "raster.stretch",
     "raster.stretch_low_percent",
@@ -25,6 +29,10 @@ FROZEN_KEYS = [
     "raster.stretch_range",
     "raster.nodata",
     "raster.allow_vrt",
+    "raster.allow_vsi",
+    "raster.max_gigapixels",
+    "raster.max_bands",
+    "raster.max_block_mb",
     "raster.gdal_cache_mb",
     "tiling.gsd",
     "tiling.tile_px",
@@ -50,6 +58,8 @@ FROZEN_KEYS = [
     "output.preview_px",
     "output.meta",
     "export.attention",
+    "work.keep_score",
+    "work.lease_s",
     "cluster.workers",
     "cluster.device",
     "cluster.threads",
@@ -58,6 +68,8 @@ FROZEN_KEYS = [
     "cluster.start_s",
     "cluster.wait_s",
     "cluster.max_attempts",
+    "cluster.deadline_s",
+    "cluster.stuck_s",
 ]
 
 
@@ -157,14 +169,17 @@ def test_first_help_is_one_screen_and_all_help_has_every_key() -> None:
     assert isinstance(everything, str)
     assert len(short.splitlines()) <= 50
     assert all(max(map(len, short.splitlines())) <= 120 for _ in [0])
-    assert all(key.replace("dry_run", "dry-run").replace("output.meta", "meta") in short for key in COMMON)
+    assert all(
+        key.replace("dry_run", "dry-run").replace("output.meta", "meta").replace("start_from", "from") in short
+        for key in COMMON
+    )
     assert all(f"--{key}" in everything for key in known_keys())
 
 
 def test_only_settings_that_change_bytes_enter_the_hash() -> None:
     """Where and by whom the work is done must not change a run's identity; the thread count may change last digits."""
     base = RunConfig(scene=("a",), out="b")
-    assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local"))
+    assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local", log="json"))
     assert config_hash(base) == config_hash(RunConfig(cluster=ClusterConfig(workers=7)))
     assert config_hash(base) != config_hash(RunConfig(cluster=ClusterConfig(threads=2)))
     assert config_hash(base) != config_hash(run("--scene", "a", "--out", "b", "--merge.iou_threshold", "0.5"))

@@ -12,14 +12,13 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyogrio
-import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError, StorageError
-from pipeline.exports import read_aoi, write_geojson, write_gpkg
+from pipeline.errors import StorageError
+from pipeline.exports import write_geojson, write_gpkg
 from pipeline.tables import DETECTION_SCHEMA, polygon_corners
 from tests.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
 
@@ -170,63 +169,3 @@ def test_the_qgis_style_is_graduated_by_score_without_gaps(tmp_path: Path) -> No
     assert all(left[1] == right[0] for left, right in pairwise(bounds))
     assert {r.get("symbol") for r in renderer.iter("range")} == {s.get("name") for s in renderer.iter("symbol")}
     assert "class_name" in root.find("labeling/settings/text-style").get("fieldName")
-
-
-SQUARES = shapely.MultiPolygon([shapely.box(9, 50, 10, 51), shapely.box(9.5, 50, 11, 51)])
-
-
-@pytest.mark.parametrize(
-    ("suffix", "driver"), [("geojson", "GeoJSON"), ("gpkg", "GPKG"), ("shp", "ESRI Shapefile"), ("fgb", "FlatGeobuf")]
-)
-def test_an_area_of_interest_is_the_union_of_a_files_polygons(suffix: str, driver: str, tmp_path: Path) -> None:
-    path = tmp_path / f"aoi.{suffix}"
-    wkb = np.array([shapely.to_wkb(part) for part in SQUARES.geoms], object)
-    pyogrio.raw.write(path, wkb, [], [], driver=driver, geometry_type="Polygon", crs="EPSG:4326")
-    area, crs = read_aoi(str(path))
-    assert area.equals(shapely.box(9, 50, 11, 51))
-    assert crs is not None
-    assert pyproj.CRS.from_user_input(crs).equals(4326, ignore_axis_order=True)
-
-
-def test_an_area_in_another_crs_keeps_it(tmp_path: Path) -> None:
-    wkb = np.array([shapely.to_wkb(shapely.box(4e5, 5e6, 5e5, 6e6))], object)
-    pyogrio.raw.write(tmp_path / "a.gpkg", wkb, [], [], driver="GPKG", geometry_type="Polygon", crs="EPSG:32632")
-    assert "32632" in read_aoi(str(tmp_path / "a.gpkg"))[1]
-
-
-def test_a_bow_tie_is_repaired(tmp_path: Path) -> None:
-    bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
-    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": bow_tie}))
-    area, _ = read_aoi(str(tmp_path / "a.geojson"))
-    assert area.is_valid
-    assert area.area == pytest.approx(2.0)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "there is no file"),
-        ("not a map", "no vector file"),
-        ('{"type":"FeatureCollection","features":[]}', "holds no polygon"),
-        ('{"type":"Feature","properties":{},"geometry":{"type":"Point","coordinates":[1,2]}}', "holds no polygon"),
-        ('{"type":"Feature","properties":{},"geometry":null}', "holds no polygon"),
-    ],
-)
-def test_what_is_no_area_is_refused_in_one_sentence(content: str | None, reason: str, tmp_path: Path) -> None:
-    path = tmp_path / "aoi.geojson"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ConfigError, match=reason) as caught:
-        read_aoi(str(path))
-    assert "\n" not in str(caught.value)
-
-
-def test_an_area_is_read_from_files_only(tmp_path: Path) -> None:
-    """GDAL would take database addresses and read other files through a VRT; an area of interest may do neither."""
-    with pytest.raises(ConfigError, match="there is no file"):
-        read_aoi("PG:host=localhost dbname=secrets")
-    (tmp_path / "other.geojson").write_text(json.dumps(shapely.geometry.mapping(shapely.box(0, 0, 1, 1))))
-    layer = '<OGRVRTLayer name="other"><SrcDataSource relativeToVRT="1">other.geojson</SrcDataSource></OGRVRTLayer>'
-    (tmp_path / "aoi.geojson").write_text(f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>")
-    with pytest.raises(ConfigError, match="points to other data"):
-        read_aoi(str(tmp_path / "aoi.geojson"))

@@ -58,6 +58,29 @@ def test_the_coco_file_is_read_by_our_own_evaluation(tmp_path: Path) -> None:
     assert not (tmp_path / "a.truth.geojson").exists()
 
 
+def test_a_sparse_scene_stores_the_share_that_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Blocks that are there hold the whole scene's pixels; the others take no room, and read as nodata."""
+    flags = ["--kind", "field", "--width", "6000", "--height", "3000", "--seed", "3", "--quiet"]
+    assert main([*flags, "--stored-share", "0.4", "--out", str(tmp_path / "s.tif")]) == 0
+    assert main([*flags, "--out", str(tmp_path / "w.tif")]) == 0
+    with rasterio.open(tmp_path / "s.tif") as sparse, rasterio.open(tmp_path / "w.tif") as whole:
+        stored = {
+            (row, column): sparse.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1) is not None
+            for row in range(6)
+            for column in range(12)
+        }
+        assert sparse.nodata == 0
+        for (row, column), window in sparse.block_windows(1):
+            expected = whole.read(window=window) if stored[row, column] else 0
+            assert (sparse.read(window=window) == expected).all()
+    there = sum(stored.values())
+    assert 0.25 < there / 72 < 0.55
+    assert f"{there} of 72 blocks are stored" in capsys.readouterr().out
+    truth, everything = (read_annotations(tmp_path / f"{name}.coco.json").scenes[f"{name}.tif"].boxes for name in "sw")
+    assert 0.2 * len(everything) < len(truth) < 0.6 * len(everything)
+    assert all(stored[int(y // 512), int(x // 512)] for x, y in truth[:, :2])
+
+
 def test_a_harbour_is_sixteen_bit(tmp_path: Path) -> None:
     flags = ["--kind", "harbour", "--width", "200", "--height", "150", "--quiet"]
     assert main([*flags, "--out", str(tmp_path / "h.tif")]) == 0
@@ -72,8 +95,9 @@ def test_a_harbour_is_sixteen_bit(tmp_path: Path) -> None:
         (["--density", "5000"], 2, "without touching"),
         (["--width", "0"], 2, "positive --width"),
         (["--crs", "EPSG:99999999"], 2, "is no CRS"),
+        (["--stored-share", "30"], 2, "above 0 and up to 1"),
     ],
-    ids=["too dense", "no width", "no such CRS"],
+    ids=["too dense", "no width", "no such CRS", "no share"],
 )
 def test_what_cannot_be_made_ends_with_one_sentence_and_no_files(
     flags: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable, StorageError
+from pipeline.names import public_uri
 from pipeline.raster import (
     SceneReader,
     decode_window,
@@ -25,7 +26,8 @@ from pipeline.raster import (
     read_thumbnail,
     write_scene,
 )
-from pipeline.raster_scene import iso_time, public_uri, scene_facts, scene_id_of
+from pipeline.raster_files import Pixels
+from pipeline.raster_scene import iso_time, scene_facts, scene_id_of
 from pipeline.types import Lattice, Scene, Window
 from tests.scenes import (
     GEOREFERENCES,
@@ -34,6 +36,7 @@ from tests.scenes import (
     NORTH_UP,
     UTM,
     WIDTH,
+    damage_block,
     disc,
     ground_control_points,
     picture,
@@ -272,6 +275,17 @@ def test_coverage_is_exact_without_overviews(kind: str, side: int, tmp_path: Pat
             assert cover[row, column] == valid[top:end, left:right].any()
 
 
+@pytest.mark.parametrize("kind", ["mask", "nodata_uint8", "float32_nan", "nodata_uint16_strip"])
+def test_coverage_of_a_wide_scene_is_pieced_together(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of a row at a time, where a row holds too many pixels: the same answer."""
+    scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
+    whole = read_coverage(scene, native(scene), 25)
+    monkeypatch.setattr("pipeline.raster.COVER_PX", 1)
+    assert (read_coverage(scene, native(scene), 25) == whole).all()
+
+
 def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> None:
     """Islands of 6 pixels survive an overview of factor 4; most of the sea is known to be empty."""
     valid = np.zeros((800, 1000), np.bool_)
@@ -398,7 +412,7 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
     refused(str(tmp_path / "text.tif"), SceneUnreadable, "GTiff", "900 bytes")
     refused(" , ", SceneNotFound, "empty")
     refused("ftp://host/scene.tif", SceneUnreadable, "ftp://", "s3://")
-    refused("a\0b.tif", SceneNotFound, "no such file")
+    refused("a\0b.tif", SceneUnreadable, "U+0000")
 
 
 def test_formats_outside_the_list_are_refused(tmp_path: Path) -> None:
@@ -483,12 +497,11 @@ def test_zero_bands_and_absurd_sizes_in_a_tiff(tmp_path: Path) -> None:
     refused(str(huge), SceneUnreadable, "huge.tif")
 
 
-def test_blocks_too_large_to_decode_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = KINDS["one_strip_uint8"](tmp_path)
-    monkeypatch.setattr("pipeline.raster_scene.MAX_BLOCK_BYTES", HEIGHT * WIDTH * 3 - 1)
-    refused(str(path), SceneUnreadable, f"{WIDTH} x {HEIGHT}", "TILED=YES")
-    monkeypatch.setattr("pipeline.raster_scene.MAX_BLOCK_BYTES", HEIGHT * WIDTH * 3)
-    open_scene(str(path), CONFIG)
+def test_blocks_too_large_to_decode_are_refused(tmp_path: Path) -> None:
+    pixels = np.zeros((2000, 2001, 1), np.uint8)
+    path = write_geotiff(tmp_path / "scene.tif", pixels, tiled=False, block_px=2000)
+    refused(str(path), SceneUnreadable, "2001 x 2000", "max_block_mb is 4", config=RasterConfig(max_block_mb=4))
+    open_scene(str(path), RasterConfig(max_block_mb=5))
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
@@ -658,3 +671,46 @@ def test_real_sentinel_2_is_stretched(kestrel_data: Path) -> None:
     assert valid.all()
     assert 20 < pixels.mean() < 200
     assert pixels.std() > 20
+
+
+def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> None:
+    """What can be read is as it was; around the damage the picture is blank; a file that was cut off is refused."""
+    path = write_geotiff(tmp_path / "a.tif", picture(512, 512, dtype="uint16"), block_px=64)
+    scene = open_scene(str(path), RasterConfig())
+    sound = read_thumbnail(scene, measure_stretch(scene, RasterConfig()), RasterConfig(), 256)
+    damage_block(path, column=5, row=2)
+    stretch = measure_stretch(scene, RasterConfig())
+    damaged = read_thumbnail(scene, stretch, RasterConfig(), 256)
+    assert not damaged[1][2 * 32 : 3 * 32, 5 * 32 : 6 * 32].any()
+    assert damaged[1].mean() > 0.9
+    assert np.abs(damaged[0][:, :128].astype(int) - sound[0][:, :128]).max() <= 3
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SceneUnreadable):
+        measure_stretch(scene, RasterConfig())
+
+
+def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each quarter of the picture shows its quarter of the scene; holes are holes; few blocks are touched."""
+    side = 2048
+
+    def render(window: Window) -> np.ndarray:
+        y, x = np.mgrid[window.y : window.y1, window.x : window.x1]
+        value = np.where(y < side // 2, np.where(x < side // 2, 0, 90), np.where(x < side // 2, 150, 210))
+        return np.repeat(value[..., None], 3, axis=2).astype(np.uint8)
+
+    write_scene(tmp_path / "s.tif", width=side, height=side, bands=3, dtype="uint8", crs=UTM, render=render,
+                transform=tuple(NORTH_UP)[:6], block_px=16, nodata=0.0)  # fmt: skip
+    scene = open_scene(str(tmp_path / "s.tif"), CONFIG)
+    stretch = measure_stretch(scene, CONFIG)
+    exact, exact_valid = read_thumbnail(scene, stretch, CONFIG, 256)
+    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    read: list[int] = []
+    plain = Pixels.read
+    monkeypatch.setattr(Pixels, "read", lambda self, window, *rest, **how: (
+        read.append(window.pixels), plain(self, window, *rest, **how))[1])  # fmt: skip
+    picture, valid = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert sum(read) == 10 * 10 * 16 * 16
+    assert np.array_equal(valid, exact_valid)
+    assert np.array_equal(picture[valid], exact[valid])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -12,8 +13,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipeline import storage
-from pipeline.errors import ConfigError, ModelError, StorageError
+from pipeline.errors import ConfigError, ModelError, StorageError, redacted
+from pipeline.retrying import PATIENCE
 from pipeline.storage import (
     MANIFEST,
     check_writable,
@@ -23,7 +24,6 @@ from pipeline.storage import (
     is_local,
     publish_folder,
     read_text,
-    redacted,
     staging_folder,
 )
 
@@ -42,7 +42,7 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Retries without waiting; the pauses asked for."""
     pauses: list[float] = []
-    monkeypatch.setattr("pipeline.storage.time.sleep", pauses.append)
+    monkeypatch.setattr("pipeline.retrying.time.sleep", pauses.append)
     return pauses
 
 
@@ -85,8 +85,28 @@ def test_a_result_can_be_read_by_others(tmp_path: Path) -> None:
 def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
     publish(str(tmp_path), {"old.txt": "old", "both.txt": "old"})
     publish(str(tmp_path), {"both.txt": "new"})
-    assert {path.name: path.read_text() for path in (tmp_path / "scene").iterdir()} == {"both.txt": "new"}
+    assert names(tmp_path / "scene") == ["both.txt", MANIFEST]
+    assert (tmp_path / "scene/both.txt").read_text() == "new"
     assert names(tmp_path) == ["scene"]
+
+
+def test_the_manifest_names_every_file_with_its_checksum(tmp_path: Path) -> None:
+    publish(str(tmp_path), {"a.txt": "new", "sub/b.txt": ""})
+    manifest = json.loads((tmp_path / "scene" / MANIFEST).read_text())
+    assert manifest["files"]["a.txt"] == {"bytes": 3, "sha256": hashlib.sha256(b"new").hexdigest()}
+    assert set(manifest["files"]) == {"a.txt", "sub/b.txt"}
+
+
+def test_kept_work_outlives_a_new_result(tmp_path: Path) -> None:
+    """Local: the folder is swapped whole, and the parts in it are in the new one too; half-written ones are not."""
+    work = tmp_path / "scene" / "_work"
+    work.mkdir(parents=True)
+    (work / "part.parquet").write_text("1")
+    (work / ".x.part").write_text("half")
+    for text in ("old", "new"):
+        publish(str(tmp_path), {"a": text})
+        assert names(work) == ["part.parquet"]
+    assert (work / "part.parquet").read_text() == "1"
 
 
 def test_readers_see_one_whole_result_while_results_change_places(tmp_path: Path) -> None:
@@ -220,7 +240,8 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_reported(
 
     monkeypatch.setattr(type(memory), "pipe_file", flaky)
     check_writable("memory://out")
-    assert no_pauses == [0.5, 2.0]
+    assert no_pauses == list(PATIENCE.pauses("cannot write to memory://out"))[:2]
+    assert all(base <= pause <= 1.25 * base for base, pause in zip((0.5, 2.0), no_pauses, strict=True))
     faults.extend(ConnectionError("https://me:secret@host/x?X-Amz-Signature=abc refused") for _ in range(9))
     with pytest.raises(StorageError, match="after 4 attempts: ConnectionError: https://host/x refused"):
         check_writable("memory://out")
@@ -298,8 +319,3 @@ def test_exists_and_read_text(memory: fsspec.AbstractFileSystem, tmp_path: Path)
         assert (exists(f"{root}/a.txt"), exists(f"{root}/b.txt")) == (True, False)
         with pytest.raises(StorageError, match="cannot read"):
             read_text(f"{root}/b.txt")
-
-
-def test_the_manifest_is_not_part_of_local_results(tmp_path: Path) -> None:
-    publish(str(tmp_path), {"a": ""})
-    assert not (tmp_path / "scene" / storage.MANIFEST).exists()

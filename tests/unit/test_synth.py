@@ -15,10 +15,12 @@ from pipeline.synth.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_h
 from pipeline.synth.harbour_paint import paint
 from pipeline.synth.known import KnownScene, ObjectField
 from pipeline.synth.noise import noise_at, noise_grid, uniform
+from pipeline.synth.sparse import SparseScene
 from pipeline.types import BoolArray, FloatArray, Window
 
 HARBOUR = Harbour(seed=20_000_008, width=700, height=600)
 FIELD = ObjectField(seed=5, width=1000, height=800, classes=("a", "b"))
+SPARSE = SparseScene(whole=ObjectField(seed=5, width=1500, height=800), seed=2, stored_share=0.5)
 
 
 def inside(box: FloatArray, x: FloatArray, y: FloatArray, shrink: float = 1.0) -> BoolArray:
@@ -27,7 +29,7 @@ def inside(box: FloatArray, x: FloatArray, y: FloatArray, shrink: float = 1.0) -
     return (np.abs(u) < box[2] / 2 * shrink) & (np.abs(v) < box[3] / 2 * shrink)
 
 
-@pytest.mark.parametrize("scene", [HARBOUR, FIELD], ids=["harbour", "field"])
+@pytest.mark.parametrize("scene", [HARBOUR, FIELD, SPARSE], ids=["harbour", "field", "sparse"])
 def test_any_window_shows_the_same_pixels(scene: KnownScene) -> None:
     whole = scene.render(Window(x=0, y=0, width=scene.width, height=scene.height))
     for x, y, width, height in ((0, 0, 1, 1), (500, 490, 40, 60), (13, 77, 650, 30), (512, 512, 88, 88)):
@@ -51,7 +53,7 @@ def test_a_harbour_is_a_function_of_its_seed() -> None:
     assert other.render(window).tobytes() != HARBOUR.render(window).tobytes()
 
 
-@pytest.mark.parametrize("scene", [HARBOUR, FIELD], ids=["harbour", "field"])
+@pytest.mark.parametrize("scene", [HARBOUR, FIELD, SPARSE], ids=["harbour", "field", "sparse"])
 def test_windows_that_partition_a_scene_partition_its_objects(scene: KnownScene) -> None:
     whole = scene.objects_in(Window(x=0, y=0, width=scene.width, height=scene.height)).boxes
     assert len(whole) > 5

@@ -1,4 +1,4 @@
-"""The second look as a worker takes it: without attention, with crops that fail, over nodata, with nothing to spend."""
+"""A worker when things go wrong: memory that runs out, no attention, crops that fail, nodata, nothing to spend."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import RefineConfig, RunConfig, TilingConfig
+from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
+from pipeline.detectors import builtin_folder, load_detector
 from pipeline.detectors.base import Detector
 from pipeline.ledger import Account, account
 from pipeline.preparation import prepare, screen
 from pipeline.second_look import NO_ATTENTION
 from pipeline.types import Chip, Look, ModelCard
 from pipeline.worker import TileWorker, read_block
+from tests.checkpoints import save_checkpoint
+from tests.faults import TorchOutOfMemory
 from tests.harbours import HarbourCase, small_harbour
 from tests.scenes import picture, write_geotiff
 
@@ -25,6 +28,42 @@ TWICE = TilingConfig(tile_px=224, halo_px=64, global_factor=2.0)
 @pytest.fixture(scope="module")
 def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
     return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
+
+
+@pytest.mark.parametrize("family", ["embedded", "rt_detr", "detr"])
+def test_torch_out_of_memory_halves_the_batch_for_good(harbour: HarbourCase, family: str, tmp_path: Path) -> None:
+    """Torch's own exception out of a real network: no tile is lost, and later blocks do not try again."""
+    folder = builtin_folder("ships-s2") if family == "embedded" else save_checkpoint(family, tmp_path)
+    detector = load_detector(folder)
+    tiling = TilingConfig(tile_px=96, halo_px=16, block_mpx=0.1, gsd="native")
+    config = RunConfig(scene=(str(harbour.path),), tiling=tiling, detector=DetectorConfig(batch=4))
+    screened = screen(prepare(str(harbour.path), config, detector.card, None), config, detector.card)
+    whole = TileWorker(detector)
+    expected = [whole(screened.plan, block, read_block(screened.plan, block)) for block in screened.blocks]
+    faulty = TorchOutOfMemory(detector, most=2)
+    worker = TileWorker(faulty)
+    outcomes = []
+    for number, block in enumerate(screened.blocks):
+        faulty.batches.clear()
+        outcomes.append(worker(screened.plan, block, read_block(screened.plan, block)))
+        assert (max(faulty.batches) > 2) == (number == 0), "only the first block meets the error"
+    assert len(screened.blocks) > 1
+    assert worker.largest_batch == 2
+    assert faulty.still_held == 0, "what refused a batch must let go of it, for the halves need its room"
+    assert [note.partition(" after")[0] for note in outcomes[0].notes] == ["batch halved to 2"]
+    assert not any(outcome.failed or (number and outcome.notes) for number, outcome in enumerate(outcomes))
+    for one, other in zip(outcomes, expected, strict=True):
+        for mine, theirs in zip(one.done, other.done, strict=True):
+            np.testing.assert_allclose(mine.detections.scores, theirs.detections.scores, atol=1e-4)
+
+
+def test_out_of_memory_for_a_single_chip_fails_its_tile(harbour: HarbourCase) -> None:
+    results = looked_at(
+        harbour.path, TorchOutOfMemory(load_detector(builtin_folder("ships-s2")), most=0), RefineConfig()
+    )
+    assert results.tiles_done == 0
+    assert {failed.error for failed in results.failures} == {"MemoryError"}
+    assert "Tried to allocate" in results.failures[0].reason
 
 
 def looked_at(path: Path, detector: Detector, refine: RefineConfig, tiling: TilingConfig = TWICE) -> Account:

@@ -1,0 +1,162 @@
+"""One finished block ↔ one small Parquet file: what became of each of its tiles, and everything found on them.
+
+A row per tile, those with nothing on them too; detections are a list in the row, exact to the bit, from the lowest
+score that was asked for. What concerns the block as a whole (costs, notes, crops) stands in the file's metadata.
+Part of pyarrow's home.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
+
+_COLUMNS = {
+    "score": ("scores", pa.float64()),
+    "class_id": ("class_ids", pa.int64()),
+    "edge": ("edge", pa.bool_()),
+    "tile_index": ("tile_index", pa.int64()),
+    "stage": ("stage", pa.int64()),
+    "n_merged": ("n_merged", pa.int64()),
+    "entropy": ("entropy", pa.float64()),
+}
+"""Field of a stored detection → column of Detections, and its type."""
+_BOX = ("cx", "cy", "w", "h", "angle_rad")
+_DETECTION = pa.struct(
+    [pa.field(name, pa.float64()) for name in _BOX] + [pa.field(name, kind) for name, (_, kind) in _COLUMNS.items()]
+)
+_ATTENTION = pa.struct(
+    [
+        pa.field("x", pa.int64()),
+        pa.field("y", pa.int64()),
+        pa.field("width", pa.int64()),
+        pa.field("height", pa.int64()),
+        pa.field("columns", pa.int64()),
+        pa.field("outside", pa.float64()),
+        pa.field("mass", pa.list_(pa.float64())),
+    ]
+)
+PART_SCHEMA = pa.schema(
+    [
+        pa.field("tile_id", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("attempts", pa.int64()),
+        pa.field("detections", pa.list_(_DETECTION)),
+        pa.field("attention", pa.list_(_ATTENTION)),
+    ]
+)
+"""Columns of a part. ``status`` is done or failed; boxes are lattice pixels; ``attention`` stands in the first row."""
+
+_METADATA = b"kestrel:block"
+
+
+class DamagedPart(ValueError):
+    """The bytes are no part; whoever reads them does the block again."""
+
+
+def write_part(outcome: BlockOutcome) -> bytes:
+    """The file of one block. The same outcome gives the same bytes."""
+    done, failed = outcome.done, outcome.failed
+    attention = [[_stored_map(window, found) for window, found in outcome.attention]]
+    columns = [
+        pa.array([*(one.tile_id for one in done), *(one.tile_id for one in failed)], pa.string()),
+        pa.array(["done"] * len(done) + ["failed"] * len(failed), pa.string()),
+        pa.array([None] * len(done) + [one.error for one in failed], pa.string()),
+        pa.array([None] * len(done) + [one.reason for one in failed], pa.string()),
+        pa.array([None] * len(done) + [one.attempts for one in failed], pa.int64()),
+        _lists([one.detections for one in done], len(failed)),
+        pa.array(attention + [None] * (len(done) + len(failed) - 1), pa.list_(_ATTENTION)),
+    ]
+    metadata = {_METADATA: json.dumps(_facts(outcome)).encode()}
+    table = pa.table(columns, schema=PART_SCHEMA.with_metadata(metadata))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_part(data: bytes) -> BlockOutcome:
+    """The outcome that :func:`write_part` was given. Raises DamagedPart for anything else."""
+    try:
+        table = pq.read_table(io.BytesIO(data), schema=PART_SCHEMA)
+        facts = json.loads(pq.read_metadata(io.BytesIO(data)).metadata[_METADATA])
+        rows = table.select(["tile_id", "status", "error", "reason", "attempts"]).to_pylist()
+        found = _detections(table["detections"].combine_chunks())
+        attention = table["attention"][0].as_py() if table.num_rows else []
+        crops = [
+            Crop(window=Window(x=x, y=y, width=w, height=h), row=row, entropy=math.nan if entropy is None else entropy)
+            for x, y, w, h, row, entropy in facts.pop("crops")
+        ]
+        return BlockOutcome(
+            done=tuple(
+                Done(row["tile_id"], boxes) for row, boxes in zip(rows, found, strict=True) if row["status"] == "done"
+            ),
+            failed=tuple(
+                Failed(row["tile_id"], row["error"], row["reason"], row["attempts"])
+                for row in rows
+                if row["status"] == "failed"
+            ),
+            notes=tuple(facts.pop("notes")),
+            crops=tuple(crops),
+            attention=tuple(_restored_map(one) for one in attention or ()),
+            **facts,
+        )
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedPart(str(error)) from error
+
+
+def _facts(outcome: BlockOutcome) -> dict[str, Any]:
+    """Numbers of the whole block, its notes and its crops, ready for JSON."""
+    kept = {one.name: getattr(outcome, one.name) for one in fields(outcome)}
+    facts: dict[str, Any] = {name: value for name, value in kept.items() if isinstance(value, int | float)}
+    facts["notes"] = list(outcome.notes)
+    facts["crops"] = [
+        [crop.window.x, crop.window.y, crop.window.width, crop.window.height, crop.row,
+         None if math.isnan(crop.entropy) else crop.entropy]
+        for crop in outcome.crops
+    ]  # fmt: skip
+    return facts
+
+
+def _lists(found: list[Detections], empty: int) -> Any:
+    """A list column with the detections of each tile, then ``empty`` nulls."""
+    every = Detections.concat(found, Frame.LATTICE)
+    arrays = [pa.array(every.boxes[:, axis]) for axis in range(len(_BOX))]
+    arrays += [pa.array(getattr(every, name), kind) for name, kind in _COLUMNS.values()]
+    flat = pa.StructArray.from_arrays(arrays, fields=list(_DETECTION))
+    ends = np.concatenate([[0], np.cumsum([len(one) for one in found], dtype=np.int64)])
+    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat)
+    return pa.concat_arrays([lists, pa.nulls(empty, lists.type)]) if empty else lists
+
+
+def _detections(column: Any) -> list[Detections]:
+    """The detections of each row; none for null."""
+    flat, lengths = column.flatten(), [0 if size is None else size for size in column.value_lengths().to_pylist()]
+    named = {one.name: flat.field(place).to_numpy(zero_copy_only=False) for place, one in enumerate(_DETECTION)}
+    boxes = np.stack([named[name] for name in _BOX], axis=1)
+    columns = {attribute: named[name] for name, (attribute, _) in _COLUMNS.items()}
+    every = Detections(boxes=boxes, frame=Frame.LATTICE, **columns)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return [every[slice(end - length, end)] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _stored_map(window: Window, found: AttentionMap) -> dict[str, Any]:
+    return {
+        "x": window.x, "y": window.y, "width": window.width, "height": window.height,
+        "columns": found.mass.shape[1], "outside": found.outside, "mass": found.mass.ravel(),
+    }  # fmt: skip
+
+
+def _restored_map(stored: dict[str, Any]) -> tuple[Window, AttentionMap]:
+    window = Window(x=stored["x"], y=stored["y"], width=stored["width"], height=stored["height"])
+    mass = np.array(stored["mass"], np.float64).reshape(-1, stored["columns"])
+    return window, AttentionMap(mass, stored["outside"])

@@ -1,0 +1,42 @@
+"""The numbers of a run as Ray's own metrics: the agent of a node serves them to Prometheus, ``ray_`` before the name.
+
+A scene's name is no label (a run may have thousands); search the log for it. Counters belong to the driver process:
+they start at nought with it, and what it counts in its last seconds may go unseen. A scene's ``run.json`` has it all.
+"""
+
+from __future__ import annotations
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from pipeline.metrics import BOUNDARIES_S, COUNTERS
+
+
+class RayExporter:
+    """Implements :class:`pipeline.metrics.Exporter`. Made when Ray is up."""
+
+    def __init__(self) -> None:
+        self._counters = {name: Counter(f"kestrel_{name}", text) for name, text in COUNTERS.items()}
+        self._scenes = Counter("kestrel_scenes", "Scenes that ended, by status.", ("status",))
+        self._blocks = Gauge("kestrel_blocks", "Blocks of the scene at work that have not ended, by phase.", ("phase",))
+        self._seconds = Histogram(
+            "kestrel_stage_seconds",
+            "Seconds of a stage: read and detect of a block, plan, merge and write of a scene.",
+            boundaries=list(BOUNDARIES_S),
+            tag_keys=("stage",),
+        )
+
+    def count(self, name: str, amount: int) -> None:
+        """See :class:`pipeline.metrics.Exporter`."""
+        self._counters[name].inc(amount)
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """See :class:`pipeline.metrics.Exporter`."""
+        self._seconds.observe(seconds, {"stage": stage})
+
+    def blocks(self, phase: str, count: int) -> None:
+        """See :class:`pipeline.metrics.Exporter`."""
+        self._blocks.set(count, {"phase": phase})
+
+    def scene(self, status: str) -> None:
+        """See :class:`pipeline.metrics.Exporter`."""
+        self._scenes.inc(1, {"status": status})

@@ -1,0 +1,123 @@
+"""What a run says while it works: sentences for people, or one JSON object a line for machines. Never a secret.
+
+A line is an event: a name, a sentence, and facts under fixed keys to search by (``scene_id``, ``run_id``, ``block_id``,
+``tile_id``, ``node``, ``pid``, ``error``, ``reason``, ``seconds``, counts). People get the sentence, machines get all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pipeline.errors import redacted
+from pipeline.types import BlockOutcome
+
+TOLD = 20
+"""Failed tiles of one scene that people are told of one by one; machines are told of all."""
+
+
+def to_stderr(line: str) -> None:
+    """One line at once; results go to files."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where a run writes what happens."""
+
+    write: Callable[[str], None] = to_stderr
+    """Takes one line, without its end."""
+    form: Literal["text", "json"] = "text"
+
+    def emit(self, event: str, message: str | None = None, **facts: Any) -> None:
+        """One event. Without a ``message`` it is for machines only; ``facts`` are what JSON can hold."""
+        if self.form == "text":
+            if message is not None:
+                self.write(redacted(message))
+            return
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+        line |= {} if message is None else {"message": message}
+        self.write(json.dumps(_fit(line | facts), allow_nan=False))
+
+    def say(self, message: str) -> None:
+        """A sentence without a name of its own."""
+        self.emit("note", message)
+
+
+def _fit(fact: Any) -> Any:
+    """The same without secrets, and with null for numbers that are not finite."""
+    if isinstance(fact, str):
+        return redacted(fact)
+    if isinstance(fact, float):
+        return round(fact, 3) if math.isfinite(fact) else None
+    if isinstance(fact, dict):
+        return {key: _fit(value) for key, value in fact.items()}
+    if isinstance(fact, list | tuple):
+        return [_fit(value) for value in fact]
+    return fact
+
+
+@dataclass(slots=True)
+class TileFailures:
+    """One line per failed tile of a scene; people are spared those after the first TOLD, and told how many they are."""
+
+    journal: Journal
+    scene_id: str
+    count: int = 0
+
+    def tell(self, outcome: BlockOutcome) -> None:
+        """The failed tiles of one block."""
+        for failed in outcome.failed:
+            self.count += 1
+            told = self.count <= TOLD or self.journal.form == "json"
+            self.journal.emit(
+                "tile_failed",
+                f"{self.scene_id}: tile {failed.tile_id} failed: {failed.error}: {failed.reason}" if told else None,
+                scene_id=self.scene_id,
+                block_id=outcome.block_id,
+                tile_id=failed.tile_id,
+                error=failed.error,
+                reason=failed.reason,
+                attempts=failed.attempts,
+            )
+
+    def end(self) -> None:
+        """The scene's last tile has landed."""
+        if self.count > TOLD and self.journal.form == "text":
+            self.journal.say(f"{self.scene_id}: and {self.count - TOLD} more failed tiles: see failures.parquet")
+
+
+class _Handler(logging.Handler):
+    """Log records of the libraries as events."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.WARNING)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._journal.emit("library", record.getMessage(), logger=record.name, level=record.levelname.lower())
+
+
+@contextmanager
+def libraries_in(journal: Journal) -> Iterator[None]:
+    """Inside, warnings and log records of all libraries, from WARNING on, become events of a ``json`` journal."""
+    if journal.form == "text":
+        yield
+        return
+    root = logging.getLogger()
+    before = list(root.handlers)
+    root.handlers[:] = [_Handler(journal)]
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:] = before

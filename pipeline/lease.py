@@ -1,0 +1,141 @@
+"""One job at a time on one scene: a lease that its holder keeps renewing, and that expires when it stops.
+
+The lease is a small file beside the scene's folder. Nobody's clock is compared with anybody else's: who finds a lease
+watches it for as long as it lasts, and takes it over only when it was not renewed meanwhile. The holder of a lease on
+this machine whose process is gone is not waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from pipeline.errors import SceneBusy, StorageError
+from pipeline.storage_files import create_file, here, join, read_file, remove_file, write_file
+
+RENEWALS = 3
+"""How often a lease is renewed in the time it lasts."""
+
+
+def lease_uri(out_uri: str, scene_id: str) -> str:
+    """Where the lease of a scene lies."""
+    return join(out_uri, f".{scene_id}.lease")
+
+
+class Lease:
+    """A context manager: inside it this process alone works on the scene. Enter raises SceneBusy or StorageError."""
+
+    def __init__(self, out_uri: str, scene_id: str, lasts_s: float, say: Callable[[str], None]) -> None:
+        """``lasts_s``: seconds without renewal after which others may take the lease over."""
+        self._uri, self._scene_id, self._lasts_s, self._say = lease_uri(out_uri, scene_id), scene_id, lasts_s, say
+        self._token = uuid.uuid4().hex
+        self._renewals = 0
+        self._lost: str | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"lease of {scene_id}", daemon=True)
+
+    def __enter__(self) -> Lease:
+        if not create_file(self._uri, self._content()):
+            self._take_over()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._lost is None and self._mine():
+            remove_file(self._uri)
+
+    def check(self) -> None:
+        """Raise SceneBusy when another job has taken over: what this one made must not be published."""
+        if self._lost is None and not self._mine():
+            self._lost = "another job took it over"
+        if self._lost is not None:
+            raise SceneBusy(f"this job lost its lease on {self._scene_id}: {self._lost}; nothing more was written")
+
+    def _content(self) -> bytes:
+        process = psutil.Process()
+        holder = {
+            "token": self._token, "renewals": self._renewals, "machine": here(), "pid": os.getpid(),
+            "started": process.create_time(), "lasts_s": self._lasts_s,
+        }  # fmt: skip
+        return json.dumps(holder).encode()
+
+    def _take_over(self) -> None:
+        """Wait until the lease that is there is given back, abandoned, or renewed (then: SceneBusy)."""
+        found = read_file(self._uri)
+        holder = _parsed(found)
+        if not _is_gone(holder):
+            wait_s = float(holder.get("lasts_s", self._lasts_s))
+            self._say(f"{self._scene_id}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until:
+                time.sleep(min(1.0, wait_s / 10))
+                now = read_file(self._uri)
+                if now is None and create_file(self._uri, self._content()):
+                    return
+                if now is not None and now != found:
+                    raise SceneBusy(
+                        f"another job is at work on {self._scene_id} ({_named(_parsed(now))}); wait for it, or stop it "
+                        "and run this again"
+                    )
+        write_file(self._uri, self._content())
+        # Two that watched the same dead lease write one after the other; the last word stands, and both read it.
+        time.sleep(min(1.0, self._lasts_s / 10))
+        if not self._mine():
+            raise SceneBusy(f"another job has just taken over {self._scene_id}; wait for it to end")
+
+    def _mine(self) -> bool:
+        return bool(_parsed(read_file(self._uri)).get("token") == self._token)
+
+    def _keep(self) -> None:
+        """Renew until the end; notice when the lease is gone."""
+        renewed = time.monotonic()
+        while not self._done.wait(self._lasts_s / RENEWALS):
+            try:
+                if not self._mine():
+                    self._lost = "another job took it over"
+                    return
+                self._renewals += 1
+                write_file(self._uri, self._content())
+                renewed = time.monotonic()
+            except StorageError as error:
+                if time.monotonic() - renewed > self._lasts_s:
+                    self._lost = f"it could not be renewed ({error})"
+                    return
+
+
+def _parsed(data: bytes | None) -> dict[str, Any]:
+    """What a lease says; nothing for one that is gone or unreadable."""
+    try:
+        content = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _is_gone(holder: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is no more."""
+    if holder.get("machine") != here():
+        return False
+    try:
+        return bool(abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["started"])) > 1.0)
+    except psutil.NoSuchProcess:
+        return True
+    except (KeyError, TypeError, ValueError, psutil.Error):
+        return False
+
+
+def _named(holder: dict[str, Any]) -> str:
+    host = str(holder.get("machine", "")).split(" ", 1)[0] or "unknown machine"
+    return f"process {holder.get('pid', 'unknown')} on {host}"

@@ -1,0 +1,130 @@
+"""The numbers that operators watch: counted once, for the run record of each scene and for whoever exports them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipeline.types import BlockOutcome
+
+COUNTERS = {
+    "tiles_done": "Tiles looked at.",
+    "tiles_failed": "Tiles that could not be looked at.",
+    "tiles_skipped": "Tiles not looked at: no valid pixel, or outside the area of interest.",
+    "crops": "Crops of the second look.",
+    "bytes_read": "Bytes of pixels that files were decoded to, whole blocks of the file counted; from their layout.",
+    "worker_deaths": "Worker processes that died, killed ones included.",
+    "deadlines_exceeded": "Reads and looks given up because they showed no sign of life.",
+    "blocks_recomputed": "Blocks tried again as they were.",
+    "blocks_bisected": "Blocks tried again in two halves.",
+    "stuck": "Times that no block had finished for cluster.stuck_s.",
+}
+"""Name → what is counted."""
+STAGES = ("plan", "read", "detect", "merge", "write")
+"""Read and detect are timed once a block, in the worker; the others once a scene."""
+PHASES = ("todo", "reading", "looking")
+"""Where the blocks of a scene are that have not ended. Reading includes those that are read and wait for a worker."""
+BOUNDARIES_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Upper ends of the buckets that seconds are sorted into."""
+
+
+@dataclass(slots=True)
+class Timing:
+    """How often a stage ran, and how long."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    most_s: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Numbers:
+    """What was counted since this was made."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    seconds: dict[str, Timing] = field(default_factory=lambda: {stage: Timing() for stage in STAGES})
+    most_blocks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PHASES, 0))
+    """Most blocks that were in a phase at one time."""
+
+    def record(self) -> dict[str, Any]:
+        """For ``run.json``."""
+        seconds = {
+            stage: {"count": one.count, "sum": round(one.sum_s, 3), "most": round(one.most_s, 3)}
+            for stage, one in self.seconds.items()
+        }
+        return {**self.counts, "stage_seconds": seconds, "most_blocks": dict(self.most_blocks)}
+
+
+class Exporter(Protocol):
+    """Shows the same numbers elsewhere while the run goes on."""
+
+    def count(self, name: str, amount: int) -> None:
+        """``amount`` > 0 more of one of COUNTERS."""
+        ...
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """One of STAGES took this long."""
+        ...
+
+    def blocks(self, phase: str, count: int) -> None:
+        """So many blocks are in one of PHASES now."""
+        ...
+
+    def scene(self, status: str) -> None:
+        """One more scene ended with this status."""
+        ...
+
+
+class Metrics:
+    """Counts for the scene at work and for the run, and tells the exporter."""
+
+    def __init__(self, exporter: Exporter | None = None) -> None:
+        self._exporter = exporter
+        self.run, self.scene = Numbers(), Numbers()
+
+    def begin_scene(self) -> None:
+        """The scene's numbers start at nought."""
+        self.scene = Numbers()
+
+    def end_scene(self, status: str) -> None:
+        """The scene ended; ``status`` as in its report."""
+        if self._exporter is not None:
+            self._exporter.scene(status)
+
+    def count(self, **amounts: int) -> None:
+        """More of one or several COUNTERS."""
+        for name, amount in amounts.items():
+            for numbers in (self.run, self.scene):
+                numbers.counts[name] += amount
+            if amount and self._exporter is not None:
+                self._exporter.count(name, amount)
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """One of STAGES took this long."""
+        for numbers in (self.run, self.scene):
+            timing = numbers.seconds[stage]
+            timing.count += 1
+            timing.sum_s += seconds
+            timing.most_s = max(timing.most_s, seconds)
+        if self._exporter is not None:
+            self._exporter.observe(stage, seconds)
+
+    def block(self, outcome: BlockOutcome) -> None:
+        """A block ended: its tiles, its crops, its bytes and its seconds. One that failed whole has no seconds."""
+        self.count(
+            tiles_done=len(outcome.done),
+            tiles_failed=len(outcome.failed),
+            crops=len(outcome.crops),
+            bytes_read=outcome.bytes_read,
+        )
+        if outcome.detect_s > 0:
+            self.observe("read", outcome.read_s)
+            self.observe("detect", outcome.detect_s)
+
+    def blocks(self, **counts: int) -> None:
+        """How many blocks are in each of PHASES now."""
+        for phase, count in counts.items():
+            for numbers in (self.run, self.scene):
+                numbers.most_blocks[phase] = max(numbers.most_blocks[phase], count)
+            if self._exporter is not None:
+                self._exporter.blocks(phase, count)

@@ -1,0 +1,82 @@
+"""What a raster would have GDAL read besides itself, and headers that make no sense.
+
+Part of rasterio's home, see :mod:`pipeline.raster_files`.
+
+Beside a local scene these are read: ``.aux.xml`` (CRS, statistics, metadata), world files and RPC texts, and ``.ovr``
+and ``.msk``, which have to be TIFF. Beside a remote one, nothing. A tag that names another file is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from pipeline.errors import PipelineError, SceneUnreadable
+from pipeline.names import shown
+
+SIDECARS = (".ovr", ".OVR", ".msk", ".MSK")
+"""Files of overviews and masks beside a scene. (``.aux.xml``, world files and RPC are text, and read as such.)"""
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError)
+"""What rasterio raises when a file is at fault; some of GDAL's own errors are not wrapped in rasterio's."""
+
+
+def check_references(dataset: Any, uri: str) -> None:
+    """GDAL takes the pixels of overviews from whatever file or address a tag names."""
+    named = dataset.tags(ns="OVERVIEWS")
+    if named:
+        dataset.close()
+        raise SceneUnreadable(
+            f"{shown(uri)} names another file or address for its overviews; remove that tag (gdal_edit.py -unsetmd), "
+            f"or its .aux.xml, or, if you trust it, allow references with --raster.allow_vrt true"
+        )
+
+
+def check_sidecars(path: str, uri: str) -> None:
+    """Overviews and masks beside a scene are opened by any of GDAL's drivers: they have to be TIFF themselves."""
+    for suffix in SIDECARS:
+        beside = Path(path + suffix)
+        if not beside.exists():
+            continue
+        try:
+            with DatasetReader(str(beside), driver=["GTiff"], sharing=False) as dataset:
+                check_references(dataset, str(beside))
+        except PipelineError:
+            raise
+        except GDAL_ERRORS as error:
+            raise SceneUnreadable(
+                f"{shown(str(beside))}, beside the scene, is no TIFF, so it could make this machine read any file or "
+                f"address; remove it, or, if you trust it, allow it with --raster.allow_vrt true"
+            ) from error
+        check_sidecars(str(beside), uri)
+    for beside in (Path(path + ".aux"), Path(path).with_suffix(".aux")):
+        if beside.is_file() and _is_imagine(beside):
+            raise SceneUnreadable(
+                f"{shown(str(beside))}, beside the scene, is an Imagine file, which may name others; remove it "
+                f"(gdaladdo -ro makes overviews anew), or, if you trust it, allow it with --raster.allow_vrt true"
+            )
+
+
+def _is_imagine(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(15) == b"EHFA_HEADER_TAG"
+
+
+@contextlib.contextmanager
+def odd_headers(uri: str) -> Iterator[None]:
+    """What GDAL and its wrapper raise over single tags, as one of our errors."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except (*GDAL_ERRORS, ValueError, OverflowError, KeyError) as error:
+        reason = shown(str(error).strip()) or type(error).__name__
+        raise SceneUnreadable(
+            f"{shown(uri)} has a header that makes no sense ({reason}); rewrite it with gdal_translate"
+        ) from error

@@ -1,0 +1,170 @@
+"""Single small files, on local disks and at any address fsspec knows: whole or not there, and safe to write twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from pathlib import Path
+
+from pipeline.errors import redacted
+from pipeline.storage import attempt, local_path, remote, translated
+
+
+def join(uri: str, *names: str) -> str:
+    """The address of something in the folder ``uri``."""
+    return "/".join([uri.rstrip("/"), *names])
+
+
+def write_file(uri: str, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none; writing the same again changes nothing.
+
+    Local: written beside its place, synced, renamed. Object stores: one PUT. Raises StorageError.
+    """
+    path = local_path(uri)
+    if path is None:
+        fs, target = remote(uri)
+        attempt(f"cannot write {redacted(uri)}", fs.pipe_file, target, data)
+        return
+    with translated(f"cannot write {uri}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _written_beside(path, data)
+        try:
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def create_file(uri: str, data: bytes) -> bool:
+    """Write a file that is not there yet; False when it is. Of several who try at once one succeeds.
+
+    Object stores: by a conditional PUT where the store knows one (S3 does), else by looking first. Raises StorageError.
+    """
+    path = local_path(uri)
+    if path is None:
+        return _create_remote(uri, data)
+    with translated(f"cannot write {uri}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _written_beside(path, data)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink(missing_ok=True)
+    return True
+
+
+def _create_remote(uri: str, data: bytes) -> bool:
+    fs, target = remote(uri)
+    what = f"cannot write {redacted(uri)}"
+    if attempt(what, fs.exists, target):
+        return False
+    try:
+        fs.pipe_file(target, data, mode="create")
+    except (FileExistsError, NotImplementedError, TypeError, ValueError, OSError):
+        # Refused because somebody was faster, because the store knows no condition, or because an answer was lost:
+        # what is there now tells which.
+        if not attempt(what, fs.exists, target):
+            attempt(what, fs.pipe_file, target, data)
+        return bool(attempt(what, fs.cat_file, target) == data)
+    return True
+
+
+def read_file(uri: str) -> bytes | None:
+    """A whole file; None when it is not there. Raises StorageError when it cannot be read."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot read {uri}"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+    fs, target = remote(uri)
+
+    def whole() -> bytes | None:
+        try:
+            data: bytes = fs.cat_file(target)
+        except FileNotFoundError:
+            return None
+        return data
+
+    return attempt(f"cannot read {redacted(uri)}", whole)
+
+
+def remove_file(uri: str) -> None:
+    """Remove a file; nothing happens when it is not there. Raises StorageError."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot remove {uri}"):
+            path.unlink(missing_ok=True)
+        return
+    fs, target = remote(uri)
+    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target):
+        attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target)
+
+
+def file_names(uri: str) -> set[str]:
+    """Names of the files in a folder; none when there is no such folder. Raises StorageError."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot list {uri}"):
+            return {entry.name for entry in os.scandir(path) if entry.is_file()} if path.is_dir() else set()
+    fs, target = remote(uri)
+
+    def names() -> set[str]:
+        try:
+            listing = fs.ls(target, detail=True)
+        except FileNotFoundError:
+            return set()
+        return {str(entry["name"]).rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
+
+    return attempt(f"cannot list {redacted(uri)}", names)
+
+
+def file_version(uri: str) -> str | None:
+    """What changes when the file at ``uri`` does: its ETag, or its size and time of change; None when nobody tells.
+
+    Raises StorageError when the store cannot be asked.
+    """
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot look at {uri}"):
+            status = path.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+    fs, target = remote(uri)
+    entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target)
+    mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
+    return None if mark is None else f"{entry.get('size')} {mark}"
+
+
+def here() -> str:
+    """Names this machine as a process sees it: host, boot, and the name space of its process ids."""
+    boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    parts += [boot.read_text().strip()] if boot.exists() else []
+    parts += [str(spaces.stat().st_ino)] if spaces.exists() else []
+    return " ".join(parts)
+
+
+def _written_beside(path: Path, data: bytes) -> Path:
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def sweep_parts(uri: str) -> None:
+    """Remove what a killed process left half-written in a local folder. Only for who holds its lease."""
+    path = local_path(uri)
+    if path is None or not path.is_dir():
+        return
+    with translated(f"cannot clean {uri}"):
+        for part in path.glob(".*.part"):
+            part.unlink(missing_ok=True)

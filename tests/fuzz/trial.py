@@ -1,0 +1,207 @@
+"""One case through the project's own code: a result that is right, or a listed error. Anything else is a defect."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import shapely
+
+from pipeline.areas import read_aoi
+from pipeline.config import RasterConfig, RunConfig, TilingConfig
+from pipeline.detectors.card import card_from_mapping, read_card
+from pipeline.errors import ConfigError, ModelError, PipelineError, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.georeference import Georeference
+from pipeline.preparation import prepare, screen
+from pipeline.raster import read_thumbnail
+from pipeline.raster_scene import open_scene
+from pipeline.tiling import make_lattice, plan_tiles, touching
+from pipeline.types import ModelCard
+from pipeline.worker import read_block
+from tests.fuzz.mutations import Case
+from tests.fuzz.templates import CARD, WEIGHTS, templates
+
+LISTED: dict[str, tuple[type[PipelineError], ...]] = {
+    "scene": (SceneUnreadable, SceneNotGeoreferenced, ConfigError),
+    "area": (ConfigError,),
+    "card": (ModelError,),
+}
+"""The errors that a file of each kind may end in."""
+
+RASTER = RasterConfig(max_gigapixels=0.05, max_block_mb=16)
+"""Tight limits, so that a worker allowed little memory shows what is allocated before it is refused."""
+CONFIG = RunConfig(raster=RASTER, tiling=TilingConfig(block_mpx=2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one case."""
+
+    opened: bool
+    """The header, or the JSON, was accepted."""
+    decoded: bool
+    """A block of pixels, the geometries, or the values were asked for: they came, or their decoding failed."""
+    ended: str
+    """``result``, the class of a listed error, or ``DEFECT`` and what is wrong."""
+
+
+class _Stage:
+    opened = decoded = False
+
+
+def try_case(case: Case, folder: Path) -> Outcome:
+    """Write the case into the empty ``folder``, let the project read it, and look at what is left there."""
+    stage = _Stage()
+    work = {"scene": _try_scene, "area": _try_area, "card": _try_card}[case.template.kind]
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    usual, tempfile.tempdir = tempfile.tempdir, str(temporary)
+    before = {"tmp"} | _write(case, folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            work(folder, stage)
+        ended = "result"
+    except LISTED[case.template.kind] as error:
+        text = str(error)
+        fit = text and "\n" not in text and len(text) < 1000
+        ended = type(error).__name__ if fit else f"DEFECT no sentence: {text[:100]!r}"
+    except BaseException as error:  # noqa: BLE001 - that is what is looked for
+        ended = f"DEFECT {type(error).__name__}: {str(error)[:200]!r} at {_place(error)}"
+    tempfile.tempdir = usual
+    left = sorted((_names(folder) - before) | _names(temporary))
+    if left:
+        ended = f"DEFECT left behind: {left}"
+    shutil.rmtree(temporary)
+    return Outcome(stage.opened, stage.decoded, ended)
+
+
+def _write(case: Case, folder: Path) -> set[str]:
+    if case.template.kind == "card":
+        (folder / "model.safetensors").write_bytes(WEIGHTS)
+    name = {"scene": "case.tif", "area": "case.geojson", "card": "card.json"}[case.template.kind]
+    (folder / name).write_bytes(case.data)
+    return _names(folder)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _place(error: BaseException) -> str:
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "pipeline" in code.co_filename or "fuzz" in code.co_filename:
+            place = f"{Path(code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _try_scene(folder: Path, stage: _Stage) -> None:
+    path = folder / "case.tif"
+    prepared = prepare(str(path), CONFIG, _card(), None)
+    stage.opened = True
+    scene = prepared.scene
+    assert 1 <= scene.width * scene.height <= RASTER.max_gigapixels * 1e9
+    if prepared.georeference is not None:
+        centre = np.array([scene.width / 2, scene.height / 2])
+        assert np.isfinite(prepared.georeference.scene_to_world(centre)).all()
+        assert np.isfinite(prepared.georeference.scene_to_lonlat(centre)).all()
+    stage.decoded = True
+    screened = screen(prepared, CONFIG, _card())
+    for block in screened.blocks[:2]:
+        pixels = read_block(screened.plan, block)
+        window = block.window
+        assert pixels.pixels.shape == (window.height, window.width, 3)
+        assert pixels.pixels.dtype == np.uint8
+        assert pixels.valid.shape == (window.height, window.width)
+        assert pixels.valid.dtype == np.bool_
+        _check_pixels(path, screened, pixels)
+    picture, _ = read_thumbnail(scene, screened.plan.stretch, RASTER, 64)
+    assert picture.dtype == np.uint8
+    assert max(picture.shape[:2]) <= 64
+
+
+def _check_pixels(path: Path, screened: Any, read: Any) -> None:
+    """8-bit pixels on the native grid are the file's own, as rasterio alone reads them."""
+    scene, lattice, window = screened.prepared.scene, screened.prepared.lattice, read.window
+    if scene.dtype != "uint8" or (lattice.scale_x, lattice.scale_y) != (1.0, 1.0):
+        return
+    with rasterio.open(path, driver="GTiff") as file:
+        if file.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+            return
+        area = rasterio.windows.Window(window.x, window.y, window.width, window.height)
+        expected = file.read(list(scene.bands), window=area).transpose(1, 2, 0)
+    assert (read.pixels[read.valid] == expected[read.valid]).all()
+    assert not read.pixels[~read.valid].any()
+
+
+def _try_area(folder: Path, stage: _Stage) -> None:
+    path = folder / "case.geojson"
+    try:
+        stage.opened = isinstance(json.loads(path.read_bytes()), dict)
+    except (ValueError, RecursionError):
+        stage.opened = False
+    try:
+        geometry, crs = read_aoi(str(path))
+    except ConfigError as error:
+        stage.decoded = _came_through(error, "_read", "_union")
+        raise
+    stage.decoded = True
+    assert geometry.is_valid
+    assert geometry.area > 0
+    assert np.isfinite(geometry.bounds).all()
+    georeference, tiles = _ground()
+    area = georeference.area_to_scene(geometry, crs or georeference.crs_wkt)
+    assert np.isfinite(shapely.get_coordinates(area)).all()
+    assert len(touching(tiles, area)) <= len(tiles)
+
+
+def _try_card(folder: Path, stage: _Stage) -> None:
+    try:
+        stage.opened = stage.decoded = isinstance(json.loads((folder / "card.json").read_bytes()), dict)
+    except (ValueError, RecursionError):
+        stage.opened = stage.decoded = False
+    card = read_card(folder)
+    assert card.sha256 == CARD["sha256"]
+    assert np.isfinite([*card.mean, *card.std, card.gsd_m or 1, card.score_threshold]).all()
+
+
+def _came_through(error: BaseException, *functions: str) -> bool:
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name in functions:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+_made: dict[str, Any] = {}
+
+
+def _card() -> ModelCard:
+    if "card" not in _made:
+        _made["card"] = card_from_mapping(CARD, source="template")
+    return _made["card"]
+
+
+def _ground() -> tuple[Georeference, Any]:
+    """The sound scene that areas are laid over, and its tiles."""
+    if "ground" not in _made:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ground.tif"
+            path.write_bytes(templates()[0].data)
+            scene = open_scene(str(path), RASTER)
+        georeference = Georeference.of(scene)
+        assert georeference is not None
+        tiles = plan_tiles(make_lattice(scene, "native", None, georeference.ground_gsd()), 64, 16)
+        _made["ground"] = (georeference, tiles)
+    return _made["ground"]

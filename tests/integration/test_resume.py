@@ -1,0 +1,315 @@
+"""A job that was killed goes on where it was: same bytes, nothing done twice, nothing of other settings mixed in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.executors import LocalExecutor
+from pipeline.journal import Journal
+from pipeline.lease import Lease, lease_uri
+from pipeline.scene_job import RunReport, detect
+from pipeline.types import Block, BlockOutcome
+from pipeline.weights import load, model_card
+from pipeline.worker import ScenePlan
+from tests.conftest import ROOT
+from tests.harbours import HarbourCase, small_harbour
+
+SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")
+BUILTIN = "builtin:ships-s2"
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
+    return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
+
+
+class Dies(Exception):
+    """Stands for whatever ends a process."""
+
+
+@dataclass
+class Mortal(LocalExecutor):
+    """Does so many blocks and then dies; notes what it did."""
+
+    blocks: int = 1 << 30
+    done: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(lambda: load(BUILTIN, "cpu"))
+
+    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        for outcome in super().map(plan, blocks):
+            if len(self.done) == self.blocks:
+                raise Dies
+            self.done.append(outcome.block_id)
+            yield outcome
+
+
+@dataclass
+class Job:
+    """The same scene over and over, into one folder."""
+
+    config: RunConfig
+    said: list[str] = field(default_factory=list)
+
+    def run(self, blocks: int = 1 << 30, **changes: Any) -> tuple[RunReport | None, list[int]]:
+        """The report (None when it died) and the blocks it did."""
+        executor = Mortal(blocks=blocks)
+        card = model_card(BUILTIN)
+        try:
+            return detect(replace(self.config, **changes), card, executor, Journal(self.said.append)), executor.done
+        except Dies:
+            return None, executor.done
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.out) / "harbour"
+
+    def bytes(self) -> dict[str, bytes]:
+        return {name: (self.folder / name).read_bytes() for name in SAME_BYTES}
+
+    def record(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
+        return content
+
+
+@pytest.fixture(params=["one look", "two looks"])
+def job(request: pytest.FixtureRequest, harbour: HarbourCase, tmp_path: Path) -> Job:
+    tiling = TilingConfig(tile_px=224, halo_px=48, block_mpx=0.1)
+    refine = RefineConfig()
+    if request.param == "two looks":
+        tiling, refine = replace(tiling, global_factor=2.0), RefineConfig(budget=0.5)
+    return Job(RunConfig(scene=(str(harbour.path),), out=str(tmp_path / "out"), tiling=tiling, refine=refine))
+
+
+one_look = pytest.mark.parametrize("job", ["one look"], indirect=True)
+
+
+def fresh(job: Job, out: Path, **changes: Any) -> Job:
+    """The same job, with nothing done before."""
+    other = Job(replace(job.config, out=str(out), **changes))
+    report, _ = other.run()
+    assert report is not None
+    assert report.exit_code == 0
+    return other
+
+
+def test_a_job_that_died_goes_on_where_it_was(job: Job, tmp_path: Path) -> None:
+    """After each death only blocks that were not done are done; in the end the bytes are those of one quiet run."""
+    expected = fresh(job, tmp_path / "quiet")
+    done: list[int] = []
+    for _ in range(3):
+        report, blocks = job.run(blocks=2)
+        assert report is None
+        assert not (job.folder / "manifest.json").exists(), "a reader must find no result yet"
+        done += blocks
+    report, blocks = job.run()
+    done += blocks
+    assert report is not None
+    assert report.exit_code == 0
+    assert len(done) == len(set(done)) == expected.record()["blocks"], "no block twice, none left out"
+    assert job.bytes() == expected.bytes()
+    tiles = job.record()["tiles"]
+    assert 0 < tiles["done_before"] < tiles["done"] == expected.record()["tiles"]["done"]
+    assert job.record()["second_look"] == expected.record()["second_look"]
+    assert any("done before" in line for line in job.said)
+
+
+@one_look
+def test_the_same_run_again_does_nothing(job: Job) -> None:
+    job.run()
+    stamp = (job.folder / "run.json").stat().st_mtime_ns
+    report, blocks = job.run()
+    assert report is not None
+    assert (report.exit_code, blocks) == (0, [])
+    assert (job.folder / "run.json").stat().st_mtime_ns == stamp
+    assert "nothing to do" in job.said[-1]
+    report, blocks = job.run(force=True)
+    assert len(blocks) == job.record()["blocks"]
+
+
+@one_look
+def test_a_result_that_lost_a_file_is_made_again_from_the_parts(job: Job) -> None:
+    job.run()
+    before = job.bytes()
+    (job.folder / "detections.gpkg").unlink()
+    _, blocks = job.run()
+    assert blocks == []
+    assert job.bytes() == before
+
+
+LATER: list[tuple[str, Callable[[RunConfig], dict[str, Any]]]] = [
+    ("score threshold", lambda c: {"detector": replace(c.detector, score_threshold=0.2)}),
+    ("nms", lambda _: {"merge": MergeConfig(iou_threshold=0.1)}),
+    ("preview", lambda c: {"output": replace(c.output, preview_px=0)}),
+    ("cluster", lambda c: {"cluster": replace(c.cluster, workers=3)}),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), LATER, ids=[name for name, _ in LATER])
+def test_what_matters_after_detection_needs_no_detector(
+    name: str, change: Callable[[RunConfig], dict[str, Any]], job: Job, tmp_path: Path
+) -> None:
+    """``--from merge`` with other thresholds gives the bytes that a whole new run with them gives."""
+    job.run()
+    changes = change(job.config)
+    report, blocks = job.run(start_from="merge", **changes)
+    assert report is not None
+    assert (report.exit_code, blocks) == (0, [])
+    assert job.bytes() == fresh(job, tmp_path / "fresh", **changes).bytes()
+
+
+@one_look
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tiling": TilingConfig(tile_px=240, halo_px=48, block_mpx=0.1)},
+        {"detector": replace(RunConfig().detector, batch=2)},
+        {"raster": replace(RunConfig().raster, stretch_high_percent=98.0)},
+        {"cluster": replace(RunConfig().cluster, threads=2)},
+        {"export": ExportConfig(attention=True)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_matters_before_detection_does_all_again(job: Job, changes: dict[str, Any]) -> None:
+    job.run()
+    refused, none = job.run(start_from="merge", **changes)
+    assert refused is not None
+    assert (refused.exit_code, none) == (2, [])
+    _, blocks = job.run(**changes)
+    assert len(blocks) == job.record()["blocks"]
+
+
+@one_look
+def test_a_scene_that_changed_is_another_scene(job: Job, harbour: HarbourCase, tmp_path: Path) -> None:
+    scene = tmp_path / "harbour.tif"
+    scene.write_bytes(harbour.path.read_bytes())
+    job.run(scene=(str(scene),))
+    later = time.time_ns() + 5_000_000_000
+    os.utime(scene, ns=(later, later))
+    _, blocks = job.run(scene=(str(scene),))
+    assert len(blocks) == job.record()["blocks"]
+
+
+@one_look
+def test_attention_is_kept_too_and_parts_with_it_serve_without(job: Job, tmp_path: Path) -> None:
+    job.run(blocks=3, export=ExportConfig(attention=True))
+    _, blocks = job.run(export=ExportConfig(attention=True))
+    assert len(blocks) == job.record()["blocks"] - 3
+    expected = fresh(job, tmp_path / "quiet", export=ExportConfig(attention=True))
+    assert (job.folder / "attention.tif").read_bytes() == (expected.folder / "attention.tif").read_bytes()
+    _, blocks = job.run()
+    assert blocks == []
+    assert not (job.folder / "attention.tif").exists()
+
+
+@one_look
+def test_clean_removes_what_no_longer_serves(job: Job) -> None:
+    job.run(merge=MergeConfig(iou_threshold=0.2))
+    job.run(tiling=replace(job.config.tiling, tile_px=240))
+    both = {path.name for path in (job.folder / "_work").iterdir()}
+    job.run(clean=True)
+    left = {path.name for path in (job.folder / "_work").iterdir()}
+    assert left < both
+    assert len(left) == job.record()["blocks"]
+    _, blocks = job.run(merge=MergeConfig(iou_threshold=0.25))
+    assert blocks == []
+
+
+@one_look
+@pytest.mark.parametrize("damage", ["truncated", "empty", "another block's metadata"])
+def test_a_damaged_part_is_done_again(job: Job, damage: str) -> None:
+    job.run()
+    before = job.bytes()
+    part, other = sorted((job.folder / "_work").iterdir())[:2]
+    part.write_bytes(
+        {"truncated": part.read_bytes()[:-9], "empty": b""}.get(damage, b"PAR1" + other.read_bytes()[4:99])
+    )
+    (job.folder / "detections.gpkg").unlink()
+    _, blocks = job.run()
+    assert len(blocks) == 1
+    assert job.bytes() == before
+
+
+@one_look
+def test_a_lease_that_is_renewed_keeps_others_out(job: Job) -> None:
+    """Two jobs on one scene: the second is told who holds it, and writes nothing."""
+    lease_s = 1.5
+    with Lease(job.config.out, "harbour", lease_s, print) as lease:
+        other = WorkConfig(lease_s=lease_s)
+        # As seen from another machine: a process that lives here cannot be told from one that lives there.
+        report, blocks = job.run(work=other)
+        lease.check()
+    assert report is not None
+    assert (report.exit_code, blocks) == (5, [])
+    assert "another job is at work on harbour" in report.scenes[0].message
+    assert not job.folder.exists()
+    report, _ = job.run(work=other)
+    assert report is not None
+    assert report.exit_code == 0
+    assert not Path(lease_uri(job.config.out, "harbour")).exists()
+
+
+@one_look
+def test_a_lease_of_another_machine_that_is_not_renewed_is_taken_over(job: Job) -> None:
+    path = Path(lease_uri(job.config.out, "harbour"))
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"token": "x", "machine": "elsewhere", "pid": 1, "started": 0, "lasts_s": 1.0}))
+    started = time.monotonic()
+    report, _ = job.run()
+    assert report is not None
+    assert report.exit_code == 0
+    assert time.monotonic() - started > 1.0
+
+
+@one_look
+def test_who_lost_its_lease_publishes_nothing(job: Job) -> None:
+    """A job that was suspended, and taken for dead, wakes up to find its scene in other hands."""
+
+    @dataclass
+    class Robbed(Mortal):
+        def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+            yield from super().map(plan, blocks)
+            Path(lease_uri(job.config.out, "harbour")).write_text(json.dumps({"token": "other"}))
+
+    report = detect(job.config, model_card(BUILTIN), Robbed(), Journal(print))
+    assert report.exit_code == 5
+    assert "lost its lease" in report.scenes[0].message
+    assert not (job.folder / "manifest.json").exists()
+
+
+@one_look
+def test_a_killed_process_leaves_nothing_in_the_way(job: Job, harbour: HarbourCase) -> None:
+    """SIGKILL of the real command: the next one takes over at once and does the rest."""
+    command = [
+        sys.executable, str(ROOT / "jobs" / "detect_scene.py"), "--scene", str(harbour.path), "--out", job.config.out,
+        "--executor", "local", "--tiling.tile_px", "224", "--tiling.halo_px", "48", "--tiling.block_mpx", "0.1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    parts = job.folder / "_work"
+    while process.poll() is None and not (parts.is_dir() and any(parts.glob("*.parquet"))):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = len(list(parts.glob("*.parquet")))
+    assert kept >= 1
+    assert Path(lease_uri(job.config.out, "harbour")).exists()
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 30, "a lease of a dead process of this machine is not waited for"
+    record = job.record()
+    assert record["tiles"]["done_before"] > 0 or kept == record["blocks"]
+    assert sorted(path.name for path in Path(job.config.out).iterdir()) == ["harbour"]

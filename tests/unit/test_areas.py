@@ -1,0 +1,241 @@
+"""Areas of interest: four formats, whatever they are called, and nothing that leads anywhere else."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pyproj
+import pytest
+import shapely
+
+from pipeline.areas import read_aoi
+from pipeline.errors import ConfigError
+from pipeline.georeference import AffineMap, Georeference
+from pipeline.tiling import plan_tiles, touching
+from pipeline.types import Lattice
+from tests.witness import witness
+
+SQUARES = shapely.MultiPolygon([shapely.box(9, 50, 10, 51), shapely.box(9.5, 50, 11, 51)])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "driver"), [("geojson", "GeoJSON"), ("gpkg", "GPKG"), ("shp", "ESRI Shapefile"), ("fgb", "FlatGeobuf")]
+)
+def test_an_area_of_interest_is_the_union_of_a_files_polygons(suffix: str, driver: str, tmp_path: Path) -> None:
+    path = tmp_path / f"aoi.{suffix}"
+    wkb = np.array([shapely.to_wkb(part) for part in SQUARES.geoms], object)
+    pyogrio.raw.write(path, wkb, [], [], driver=driver, geometry_type="Polygon", crs="EPSG:4326")
+    area, crs = read_aoi(str(path))
+    assert area.equals(shapely.box(9, 50, 11, 51))
+    assert crs is not None
+    assert pyproj.CRS.from_user_input(crs).equals(4326, ignore_axis_order=True)
+
+
+def test_an_area_in_another_crs_keeps_it(tmp_path: Path) -> None:
+    wkb = np.array([shapely.to_wkb(shapely.box(4e5, 5e6, 5e5, 6e6))], object)
+    pyogrio.raw.write(tmp_path / "a.gpkg", wkb, [], [], driver="GPKG", geometry_type="Polygon", crs="EPSG:32632")
+    assert "32632" in read_aoi(str(tmp_path / "a.gpkg"))[1]
+
+
+def test_a_bow_tie_is_repaired(tmp_path: Path) -> None:
+    bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": bow_tie}))
+    area, _ = read_aoi(str(tmp_path / "a.geojson"))
+    assert area.is_valid
+    assert area.area == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "there is no file"),
+        ("not a map", "no vector file"),
+        ('{"type":"FeatureCollection","features":[]}', "holds no polygon"),
+        ('{"type":"Feature","properties":{},"geometry":{"type":"Point","coordinates":[1,2]}}', "holds no polygon"),
+        ('{"type":"Feature","properties":{},"geometry":null}', "holds no polygon"),
+    ],
+)
+def test_what_is_no_area_is_refused_in_one_sentence(content: str | None, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "aoi.geojson"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        read_aoi(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_area_is_read_from_files_only(tmp_path: Path) -> None:
+    """GDAL would take database addresses and read other files through a VRT; an area of interest may do neither."""
+    with pytest.raises(ConfigError, match="there is no file"):
+        read_aoi("PG:host=localhost dbname=secrets")
+    (tmp_path / "other.geojson").write_text(json.dumps(shapely.geometry.mapping(shapely.box(0, 0, 1, 1))))
+    layer = '<OGRVRTLayer name="other"><SrcDataSource relativeToVRT="1">other.geojson</SrcDataSource></OGRVRTLayer>'
+    (tmp_path / "aoi.geojson").write_text(f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>")
+    with pytest.raises(ConfigError, match="no vector file of an allowed format"):
+        read_aoi(str(tmp_path / "aoi.geojson"))
+
+
+SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
+
+
+def geojson(path: Path, coordinates: str | None = None, **members: object) -> str:
+    """One polygon, its outer ring replaced by a text where one is given."""
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": ["RING"]}}
+    text = json.dumps({"type": "FeatureCollection", **members, "features": [feature]})
+    path.write_text(text.replace('"RING"', coordinates or json.dumps(SQUARE)))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["link", "URL", "proj4"])
+def test_the_crs_of_a_geojson_is_not_fetched(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with witness(monkeypatch) as listener:
+        address = {"href": f"{listener.url}/crs", "url": f"{listener.url}/crs", "type": "proj4"}
+        for crs in ({"type": kind, "properties": address}, {"properties": address, "type": kind}):
+            with pytest.raises(ConfigError, match="CRS as an address"):
+                read_aoi(geojson(tmp_path / "a.geojson", crs=crs))
+        text = Path(geojson(tmp_path / "b.geojson", crs={"type": kind, "properties": address})).read_text()
+        named = '"crs": {"type": "name", "properties": {"name": "EPSG:4326"}}, "features"'
+        (tmp_path / "b.geojson").write_text(text.replace('"features"', named))  # the key twice: either is judged
+        with pytest.raises(ConfigError, match="CRS as an address"):
+            read_aoi(str(tmp_path / "b.geojson"))
+        assert not listener.called()
+
+
+def test_a_crs_by_name_is_taken_and_nonsense_is_wgs84(tmp_path: Path) -> None:
+    def named(name: str) -> dict[str, object]:
+        return {"type": "name", "properties": {"name": name}}
+
+    assert read_aoi(geojson(tmp_path / "a.geojson", crs=named("urn:ogc:def:crs:EPSG::3857")))[1] == "EPSG:3857"
+    for name in ("/etc/passwd", "http://127.0.0.1:9/crs", "+proj=longlat +nadgrids=/etc/passwd"):
+        assert read_aoi(geojson(tmp_path / "b.geojson", crs=named(name)))[0].area == 1
+
+
+@pytest.mark.parametrize(
+    ("ring", "reason"),
+    [
+        ("[[0, 0], [1, 0], [NaN, 1], [0, 0]]", "coordinate NaN"),
+        ("[[0, 0], [1, 0], [-Infinity, 1], [0, 0]]", "coordinate -Infinity"),
+        ("[[0, 0], [1, 0], [1e999, 1], [0, 0]]", "."),
+        ("[[0, 0], [1, 0], [1e300, 1e300], [0, 0]]", "not finite or beyond"),
+        ("[[0, 0], [1, 0], [1, 1]]", "cannot be repaired|no polygon"),
+        ("[[0, 0]]", "cannot be repaired|no polygon"),
+        ("[[0, 0], [1, 1], [0, 0]]", "no polygon"),
+        ("[]", "no polygon"),
+        ('[["a", 0], [1, 0], [1, 1]]', "."),
+        ("[" * 100_000, "no vector file"),
+        ('{"a":' * 5_000 + "0" + "}" * 5_000, "."),
+    ],
+    ids=range(11),
+)
+def test_a_ring_that_bounds_nothing_is_one_sentence(ring: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        read_aoi(geojson(tmp_path / "a.geojson", ring))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["Point", "MultiPoint", "LineString"])
+def test_points_and_lines_are_no_area(kind: str, tmp_path: Path) -> None:
+    coordinates = {"Point": [1, 2], "MultiPoint": [[1, 2]], "LineString": [[1, 2], [3, 4]]}[kind]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": kind, "coordinates": coordinates}))
+    with pytest.raises(ConfigError, match="no polygon"):
+        read_aoi(str(tmp_path / "a.geojson"))
+
+
+POINTER = "/vsicurl/http://127.0.0.1:9/x.geojson"
+LAYER = f"<OGRVRTLayer name='a'><SrcDataSource>{POINTER}</SrcDataSource></OGRVRTLayer>"
+VIRTUAL_LAYER = f"<OGRVRTDataSource>{LAYER}</OGRVRTDataSource>"
+FOREIGN = {
+    "virtual layer": VIRTUAL_LAYER,
+    "virtual layer behind a comment": f"<!--{'x' * 5000}-->{VIRTUAL_LAYER}",
+    "pipeline": json.dumps({"type": "gdal_streamed_alg", "command_line": f"gdal vector pipeline ! read {POINTER}"}),
+    "pipeline behind spaces": "{" + " " * 5000 + f'"type": "gdal_streamed_alg", "command_line": "read {POINTER}"' + "}",
+    "topojson": '{"type":"Topology","objects":{},"arcs":[]}',
+    "gml": "<gml:FeatureCollection xmlns:gml='http://www.opengis.net/gml'/>",
+    "csv": 'id,WKT\n1,"POLYGON((0 0,1 0,1 1,0 0))"\n',
+    "kml": "<kml xmlns='http://www.opengis.net/kml/2.2'/>",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("suffix", ["geojson", "vrt", "gml", "json"])
+def test_formats_outside_the_list_are_refused_whatever_they_are_called(kind: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"aoi.{suffix}"
+    path.write_text(FOREIGN[kind])
+    with pytest.raises(ConfigError, match="no vector file of an allowed format"):
+        read_aoi(str(path))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name], "nothing is written beside it"
+
+
+@pytest.mark.parametrize("name", ["/vsicurl/http://127.0.0.1:9/a.geojson", "a\nb", "a\0b", "PG:dbname=x", "x" * 300])
+def test_hostile_names_of_areas_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_aoi(name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_name_means_the_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``!`` divides archive and member for some libraries: here it is a letter."""
+    (tmp_path / "inside.geojson").write_text(json.dumps(shapely.geometry.mapping(shapely.box(0, 0, 3, 3))))
+    monkeypatch.chdir(tmp_path)
+    assert read_aoi(geojson(tmp_path / "x.zip!inside.geojson"))[0].area == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+     "CREATE VIRTUAL TABLE words USING fts4(body)"],
+)  # fmt: skip
+def test_a_geopackage_with_programs_is_refused(sql: str, tmp_path: Path) -> None:
+    wkb = np.array([shapely.to_wkb(shapely.box(0, 0, 1, 1))], object)
+    pyogrio.raw.write(tmp_path / "a.gpkg", wkb, [], [], driver="GPKG", geometry_type="Polygon", crs="EPSG:4326")
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as database:
+        database.execute(sql)
+        database.commit()
+    with pytest.raises(ConfigError, match="is a program"):
+        read_aoi(str(tmp_path / "a.gpkg"))
+
+
+@pytest.mark.parametrize("magic", [b"SQLite format 3\0", b"fgb\x03fgb\x01", b"\x00\x00\x27\x0a"])
+def test_the_right_first_bytes_alone_are_not_enough(magic: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(magic + bytes(200))
+    with pytest.raises(ConfigError) as caught:
+        read_aoi(str(tmp_path / "a.bin"))
+    assert "\n" not in str(caught.value)
+
+
+def coast(vertices: int) -> np.ndarray:
+    """(N, 2) degrees of a closed ragged ring around (0, 0): bays of every size, no two shores that cross."""
+    rng = np.random.default_rng(0)
+    turn = np.linspace(0, 1, vertices, endpoint=False)
+    bays = np.interp(turn, np.linspace(0, 1, 20_001), rng.random(20_001))
+    radius = 1 + 0.02 * bays + 2 / vertices * rng.random(vertices)
+    ring = np.stack([radius * np.cos(2 * np.pi * turn), radius * np.sin(2 * np.pi * turn)], axis=1)
+    return np.concatenate([ring, ring[:1]])
+
+
+def test_a_million_vertices_are_read_and_laid_over_a_scene_in_seconds(tmp_path: Path) -> None:
+    """Exactly, nothing simplified away; 25 s allows for a slow machine (3 were measured to read, 6 to lay over)."""
+    ring = coast(1_000_000)
+    wkb = np.array([shapely.to_wkb(shapely.Polygon(ring))], object)
+    pyogrio.raw.write(tmp_path / "a.fgb", wkb, [], [], driver="FlatGeobuf", geometry_type="Polygon", crs="EPSG:4326")
+    started = time.perf_counter()
+    area, crs = read_aoi(str(tmp_path / "a.fgb"))
+    scene = Georeference(
+        pixel_map=AffineMap(np.array([[1e-4, 0], [0, -1e-4]]), np.array([-1.5, 1.5])),
+        crs_wkt=pyproj.CRS.from_epsg(4326).to_wkt(), width=30_000, height=30_000,
+    )  # fmt: skip
+    laid = scene.area_to_scene(area, crs or "")
+    hit = touching(plan_tiles(Lattice(width=30_000, height=30_000, scale_x=1, scale_y=1, gsd_m=None), 512, 64), laid)
+    seconds = time.perf_counter() - started
+    assert shapely.get_num_coordinates(area) == 1_000_001
+    assert area.area == pytest.approx(shapely.area(shapely.Polygon(ring)))
+    assert laid.area == pytest.approx(area.area * 1e8, rel=1e-9)
+    assert 1000 < len(hit) < 4489
+    assert seconds < 25
