@@ -178,8 +178,8 @@ def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray
         level = next((level for level, count in enumerate(counts) if count <= max_px), len(counts) - 1)
     if level is None and scene.width * scene.height > FULL_PASS_PX:
         return _sampled(scene, config)
-    with contextlib.closing(Pixels(scene, config, level)) as source:
-        width, height = source.width, source.height
+    shrunk = 1 if level is None else scene.overviews[level]
+    width, height = -(-scene.width // shrunk), -(-scene.height // shrunk)
     step = int(np.ceil(np.sqrt(width * height / max_px)))
     pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)))
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]

@@ -360,7 +360,7 @@ def _publish(
         record["request"] = request
         record["metrics"] = run.executor.metrics.scene.record()
         write_json(record, folder / "run.json")
-        where = storage.publish_folder(folder, config.out, scene.scene_id)
+        where = storage.publish_folder(folder, config.out, scene.scene_id, whole=not over)
     return SceneReport(
         uri=uri,
         scene_id=scene.scene_id,

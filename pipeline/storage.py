@@ -117,8 +117,10 @@ def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
             os.close(lock)
 
 
-def publish_folder(staged: Path, out_uri: str, name: str) -> str:
+def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True) -> str:
     """Make the files of ``staged`` the result ``name`` in ``out_uri``, replacing an earlier one; returns its address.
+
+    What is not ``whole`` is the report of a failure: it gets no manifest, so nobody takes it for a result.
 
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
     Object stores: the old manifest goes, data is uploaded, stale files go, the new manifest comes last.
@@ -126,9 +128,10 @@ def publish_folder(staged: Path, out_uri: str, name: str) -> str:
     """
     out = local_path(out_uri)
     if out is None:
-        return _upload(staged, out_uri, name)
+        return _upload(staged, out_uri, name, whole=whole)
     with translated(f"cannot publish {name} to {out_uri}"):
-        (staged / MANIFEST).write_bytes(_manifest(staged))
+        if whole:
+            (staged / MANIFEST).write_bytes(_manifest(staged))
         _carry_over(out / name / WORK, staged / WORK)
     return _swap_in(staged, out, name)
 
@@ -344,7 +347,7 @@ def _manifest(staged: Path) -> bytes:
     return json.dumps({"files": entries}, indent=1, sort_keys=True).encode()
 
 
-def _upload(staged: Path, out_uri: str, name: str) -> str:
+def _upload(staged: Path, out_uri: str, name: str, *, whole: bool) -> str:
     fs, root = remote(out_uri)
     target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
     manifest, content = f"{target}/{MANIFEST}", _manifest(staged)
@@ -357,5 +360,6 @@ def _upload(staged: Path, out_uri: str, name: str) -> str:
     for stale in sorted(set(attempt(what, fs.find, target)) - kept):
         if not stale.startswith(f"{target}/{WORK}/"):
             attempt(what, fs.rm_file, stale)
-    attempt(what, fs.pipe_file, manifest, content)
+    if whole:
+        attempt(what, fs.pipe_file, manifest, content)
     return f"{out_uri.rstrip('/')}/{name}"

@@ -27,11 +27,23 @@ def kestrel_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One real local Ray cluster of four (logical) CPUs for all tests that need no cluster of their own."""
+def ray_ends() -> Iterator[None]:
+    """After the last test no cluster is left running."""
+    yield
     import ray
 
+    ray.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(ray_ends: None) -> None:
+    """A real local Ray cluster of four (logical) CPUs, for tests that need none of their own: such tests end ours."""
+    import ray
+
+    if ray.is_initialized():
+        return
     ray.init(
+        address="local",
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,
@@ -39,5 +51,3 @@ def ray_cluster() -> Iterator[None]:
         object_store_memory=400_000_000,
         runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
     )
-    yield
-    ray.shutdown()

@@ -143,7 +143,7 @@ def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_
     assert (strict.exit_code, strict.scenes[0].status) == (7, "FAILED")
     assert (lenient.exit_code, lenient.scenes[0].status) == (0, "PARTIAL")
     folder = Path(str(strict.scenes[0].folder))
-    assert sorted(path.name for path in folder.iterdir()) == ["failures.parquet", "run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["_work", "failures.parquet", "run.json"], "no manifest"
     failures = pq.read_table(Path(str(lenient.scenes[0].folder)) / "failures.parquet").to_pylist()
     assert [(row["tile_id"], row["error"]) for row in failures] == [(tile.tile_id, "ModelError")]
 

@@ -30,7 +30,7 @@ from pipeline.raster import SceneReader, decode_window, measure_stretch, open_sc
 from pipeline.raster_remote import remote_options
 from pipeline.resampling import source_window
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.scene_job import RunReport, detect
+from pipeline.scene_job import SILENT, RunReport, detect
 from pipeline.storage import MANIFEST, check_writable, exists, publish_folder, read_text, staging_folder
 from pipeline.types import Lattice, Scene, Window
 from pipeline.weights import load, model_card
@@ -308,7 +308,7 @@ def test_a_run_reads_what_its_plan_needs(proxy: FaultProxy, harbour: HarbourCase
     scene = plan.prepared.scene
     assert len(plan.blocks) >= 4
     proxy.forget_traffic()
-    assert detect(config, harbour.card, LocalExecutor(harbour.load_oracle), lambda _: None).exit_code == 0
+    assert detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
     windows = [source_window(one.window, plan.prepared.lattice, scene.width, scene.height) for one in plan.blocks]
     whole = Window(x=0, y=0, width=scene.width, height=scene.height)
     looks = [whole, whole, *windows]  # stretch, thumbnail, blocks; preview_px is 0
@@ -436,7 +436,7 @@ def test_results_through_a_storm_are_the_local_ones_byte_for_byte(
     executor = LocalExecutor(partial(load, "builtin:ships-s2", "cpu", "float32", 1))
 
     def run(config: RunConfig) -> RunReport:
-        return detect(config, card, executor, lambda _: None)
+        return detect(config, card, executor, SILENT)
 
     local = run(run_config(str(harbour.path), tmp_path))
     assert local.scenes[0].detections > 0

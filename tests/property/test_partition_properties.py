@@ -50,7 +50,7 @@ def chain(count: int, angle: float = 0.0) -> Detections:
 
 
 @given(detections(), THRESHOLDS, GROUPS, st.integers(1, 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_merge_in_parts_equals_the_merge(
     d: Detections, threshold: float, groups: tuple[int, ...] | None, size: int
 ) -> None:
@@ -62,7 +62,7 @@ def test_a_merge_in_parts_equals_the_merge(
 
 
 @given(detections(extent=400.0), detections(extent=20.0), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_boxes_without_area_giants_and_far_places_change_nothing(
     a: Detections, b: Detections, size: int, seed: int
 ) -> None:
