@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,6 +36,9 @@ SAMPLE_PX = 4_000_000
 """Most pixels looked at to measure a stretch."""
 STRIP_PX = 1_000_000
 """Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
+ROW_BYTES = 32_000_000
+"""Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for, and no
+setting, for results must not depend on caches."""
 COVER_PX = 16_000_000
 """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
 FULL_PASS_PX = 1_000_000_000
@@ -181,13 +185,24 @@ def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray
     shrunk = 1 if level is None else scene.overviews[level]
     width, height = -(-scene.width // shrunk), -(-scene.height // shrunk)
     step = int(np.ceil(np.sqrt(width * height / max_px)))
-    pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)))
+    pieces = _pieces_across(scene, width)
+    pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)), pieces)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
 
 
+def _pieces_across(scene: Scene, width: int) -> int:
+    """In how many pieces side by side a picture of ``width`` file pixels is to be shrunk by leaving pixels out.
+
+    GDAL does that line by line: a row of file blocks that is not in its cache at once is decoded again for every line.
+    """
+    column_bytes = scene.block_height * np.dtype(scene.dtype).itemsize * scene.band_count
+    at_once = max(scene.block_width, ROW_BYTES // column_bytes)
+    return -(-width // at_once)
+
+
 def _shrunk_whole(
-    scene: Scene, config: RasterConfig, overview: int | None, shape: tuple[int, int], **how: Any
+    scene: Scene, config: RasterConfig, overview: int | None, shape: tuple[int, int], pieces: int = 1, **how: Any
 ) -> tuple[NDArray[Any], BoolArray]:
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
@@ -210,8 +225,9 @@ def _shrunk_whole(
         return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
     pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
-    whole = Window(x=0, y=0, width=shape[1], height=shape[0])
-    if fill(whole) < READABLE * whole.pixels:
+    edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
+    parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
+    if sum(map(fill, parts)) < READABLE * valid.size:
         raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
     return pixels, valid
 

@@ -95,7 +95,10 @@ class TorchOutOfMemory(Wrapped):
     """Refused batches that were in memory yet when the next one came."""
 
     def __post_init__(self) -> None:
-        network = getattr(self.inner, "_network", None) or self.inner.network  # type: ignore[attr-defined]
+        real = self.inner
+        while isinstance(real, Wrapped):
+            real = real.inner
+        network = getattr(real, "_network", None) or real.network  # type: ignore[attr-defined]
         network.register_forward_pre_hook(self.refuse, with_kwargs=True)
 
     def refuse(self, network: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def test_a_tile_that_cannot_be_done_is_told_of(drill: Drill, nodes: Nodes, kind:
     """The detector raises on it, never answers, or its process dies: it is in failures.parquet, the others are done."""
     tile = drill.tile_with_ships()
     job = drill.job(
-        kind.lower(), *HOLES, "--cluster.deadline_s", "10", address=nodes.address,
+        kind.lower(), *HOLES, "--cluster.deadline_s", "6", "--cluster.max_attempts", "1", address=nodes.address,
         faults=[fault(kind, window=tile.window)],
     )  # fmt: skip
     names = {"Refuses": "the detector raises on a tile", "Hangs": "the detector hangs on a tile (deadline)",

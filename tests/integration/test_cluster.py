@@ -121,6 +121,7 @@ def test_killed_actor_is_replaced_and_its_block_redone(
     assert published(tmp_path / "killed") == expected
 
 
+@pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_tile_that_always_kills_its_actor_is_found_by_bisection(case: Case, ray_cluster: None, tmp_path: Path) -> None:
     """The poison tile ends as Failed, every other tile as Done."""
     screened = case.screened()
@@ -132,6 +133,7 @@ def test_tile_that_always_kills_its_actor_is_found_by_bisection(case: Case, ray_
     assert "died" in results.failures[0].reason
 
 
+@pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_cluster: None, tmp_path: Path) -> None:
     tile = case.screened().tiles[3]
     with pool(Faulty(case.load, Refuses, (("window", tile.window),))) as executor:
@@ -198,6 +200,7 @@ def test_no_room_at_all_ends_in_a_sentence(case: Case, ray_cluster: None) -> Non
         list(executor.map(screened.plan, screened.blocks))
 
 
+@pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_node_removed_while_blocks_are_in_flight_on_it(case: Case, expected: dict[str, bytes], tmp_path: Path) -> None:
     """Two nodes, one taken away mid-work: at least one block is recomputed, and the bytes are the same."""
     import ray

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, S
 from pipeline.names import public_uri
 from pipeline.raster import (
     SceneReader,
+    _decimated,
     decode_window,
     measure_stretch,
     open_scene,
@@ -663,6 +664,33 @@ def test_coverage_of_the_real_world_mask(kestrel_data: Path) -> None:
     cover = read_coverage(scene, native(scene), 900)
     assert cover.shape == (450, 900)
     assert 0.3 < cover.mean() < 0.5
+
+
+def test_a_wide_scene_is_sampled_in_pieces_that_fit_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or GDAL would decode each row of blocks again for every line of the sample: minutes for a strip of 22,000 px."""
+    width, block, row_bytes = 3000, 64, 50_000
+    columns = np.broadcast_to(np.arange(width, dtype=np.uint16)[None, :, None], (200, width, 3))
+    scene = open_scene(str(write_geotiff(tmp_path / "wide.tif", columns, block_px=block)), CONFIG)
+    whole, _, _ = _decimated(scene, CONFIG, width * 200 // 9)
+    windows: list[Window] = []
+    read_as_ever = Pixels.read
+
+    def read_and_tell(self: Pixels, window: Window, *args: Any, **how: Any) -> Any:
+        windows.append(window)
+        return read_as_ever(self, window, *args, **how)
+
+    monkeypatch.setattr("pipeline.raster.ROW_BYTES", row_bytes)
+    monkeypatch.setattr(Pixels, "read", read_and_tell)
+    sample, valid, source = _decimated(scene, CONFIG, width * 200 // 9)
+    assert len(windows) > 20
+    assert all((window.width - 2) * block * 2 * 3 <= row_bytes for window in windows)
+    assert [window.x for window in windows[1:]] == [window.x1 for window in windows[:-1]]
+    assert (windows[0].x, windows[-1].x1) == (0, width)
+    assert valid.all()
+    assert source == "decimated read 1/4"
+    assert np.abs(sample.astype(int) - whole).max() < 4, "the same places, to within a step"
 
 
 def test_real_sentinel_2_is_stretched(kestrel_data: Path) -> None:
