@@ -176,14 +176,13 @@ def measure_stretch(scene: Scene, config: RasterConfig) -> Stretch:
 
 def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray[Any], BoolArray, str]:
     """The whole scene in at most ``max_px`` pixels of its own type, their validity, and where they come from."""
-    counts = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
-    level = None
-    if counts and scene.width * scene.height > max_px:  # a scene that is small enough is looked at as it is
-        level = next((level for level, count in enumerate(counts) if count <= max_px), len(counts) - 1)
-    if level is None and scene.width * scene.height > FULL_PASS_PX:
+    sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
+    level, (width, height) = None, (scene.width, scene.height)
+    if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
+        level = next((level for level, (w, h) in enumerate(sizes) if w * h <= max_px), len(sizes) - 1)
+        width, height = sizes[level]
+    if level is None and width * height > FULL_PASS_PX:
         return _sampled(scene, config)
-    shrunk = 1 if level is None else scene.overviews[level]
-    width, height = -(-scene.width // shrunk), -(-scene.height // shrunk)
     step = int(np.ceil(np.sqrt(width * height / max_px)))
     pieces = _pieces_across(scene, width)
     pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)), pieces)
