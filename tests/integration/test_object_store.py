@@ -32,10 +32,11 @@ from pipeline.resampling import source_window
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.scene_job import SILENT, RunReport, detect
 from pipeline.storage import MANIFEST, check_writable, exists, publish_folder, read_text, staging_folder
-from pipeline.types import Lattice, Scene, Window
+from pipeline.types import Scene, Window
 from pipeline.weights import load, model_card
 from tests.fault_proxy import Fault, FaultProxy, Faults, fault_proxy
 from tests.harbours import HarbourCase, small_harbour
+from tests.reading import native
 from tests.scenes import write_geotiff
 from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
 
@@ -114,10 +115,6 @@ def bucket(server: str) -> str:
     name = f"results-{uuid.uuid4().hex[:8]}"
     fill_bucket(server, name=name)
     return name
-
-
-def native(scene: Scene) -> Lattice:
-    return Lattice(width=scene.width, height=scene.height, scale_x=1.0, scale_y=1.0, gsd_m=None)
 
 
 def block(scene: Scene, window: Window = WINDOW) -> NDArray[np.uint8]:

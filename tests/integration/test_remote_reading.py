@@ -14,7 +14,8 @@ from pipeline.errors import SceneNotFound, SceneUnreadable, StorageError
 from pipeline.raster import SceneReader, decode_window, measure_stretch, open_scene, read_thumbnail
 from pipeline.raster_files import gdal_options
 from pipeline.raster_remote import s3_endpoint_options
-from pipeline.types import Lattice, Scene, Window
+from pipeline.types import Scene, Window
+from tests.reading import native
 from tests.scenes import picture, write_geotiff
 from tests.servers import BUCKET, http_server, s3_server
 
@@ -43,10 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.tif").write_text("no raster")
     (folder / "truncated.tif").write_bytes((folder / "cog.tif").read_bytes()[: HEADER_BYTES * 3])
     return folder
-
-
-def native(scene: Scene) -> Lattice:
-    return Lattice(width=scene.width, height=scene.height, scale_x=1.0, scale_y=1.0, gsd_m=None)
 
 
 def block(scene: Scene, window: Window, config: RasterConfig) -> np.ndarray:
