@@ -138,6 +138,8 @@ class RefineConfig:
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
     scales: tuple[float, ...] = (0.5,)
     """Sides of the crops, as shares of the picture the global look sees: one of 0.5 costs a quarter of a look."""
+    crop_factor: float = 1.0
+    """Crops are shrunk by this: 1 shows them at full resolution, 2 four times the ground for the same budget."""
     gate: float = 0.0
     """Tiles whose attention has less entropy than this, 0 to 1, get no crops; the paper's gate is 0.7."""
     candidate_score: float = 0.05
@@ -154,6 +156,7 @@ class RefineConfig:
         _require(
             len(self.scales) > 0 and all(0 < scale <= 16 for scale in self.scales), "refine.scales must lie in (0, 16]"
         )
+        _require(1 <= self.crop_factor <= 16, "refine.crop_factor must be in [1, 16]")
         _require(0 <= self.gate <= 1, "refine.gate must be in [0, 1]")
         _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
         _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")

@@ -30,7 +30,7 @@ MOST_IOU, MOST_COVERED = 0.3, 0.6
 SMALL_PX = 16.0
 """Objects below this size (root of the area) in the pixels of the global look are small. AI-TOD's "tiny". Ours."""
 CROP_EDGE_PX = 4.0
-"""Boxes of a crop that come closer than this to a side of it are taken for cut. Ours."""
+"""Boxes of a crop that come closer than this to a side of it, as the network sees it, are taken for cut. Ours."""
 LARGEST_SHARE = 0.5
 """Larger boxes, as a share of the crop's side, are left to the global look. Ours."""
 WEIGHT_GLOBAL, WEIGHT_CROP = 0.7, 0.3
@@ -59,7 +59,7 @@ class Windows:
     """N windows of one tile, and what its attention says of them."""
 
     boxes: IntArray
-    """(N, 4) x, y, x1, y1 in lattice pixels."""
+    """(N, 4) x, y, x1, y1 in lattice pixels; all are looked at equally shrunk."""
     intensity: FloatArray
     """(N,) mean attention of a cell, 1 being the mean of the tile. Zero without attention."""
     entropy: FloatArray
@@ -67,7 +67,7 @@ class Windows:
 
     @property
     def pixels(self) -> FloatArray:
-        """(N,) what looking at each costs."""
+        """(N,) lattice pixels, what looking at each costs being in proportion."""
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         area: FloatArray = np.prod(sides, axis=1).astype(np.float64)
         return area
@@ -170,7 +170,7 @@ def choose_crops(
     """
     left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances) + ROUNDING
     measured = [
-        measure(glance, candidate_windows(glance.tile, [scale / glance.factor for scale in config.scales]))
+        measure(glance, candidate_windows(glance.tile, [s * config.crop_factor / glance.factor for s in config.scales]))
         for glance in glances
     ]
     if not measured:
@@ -178,7 +178,7 @@ def choose_crops(
     gains = gain(glances, measured)
     boxes = np.concatenate([windows.boxes for windows in measured])
     entropy = np.concatenate([windows.entropy for windows in measured])
-    cost = np.concatenate([windows.pixels for windows in measured])
+    cost = np.concatenate([windows.pixels for windows in measured]) / config.crop_factor**2
     row = np.repeat(np.arange(len(glances)), [len(windows.boxes) for windows in measured])
     crops: list[Crop] = []
     free = (gains > 0) & ~np.array([_gated(glance, config.gate) for glance in glances])[row]
@@ -211,14 +211,14 @@ def too_close(box: IntArray, others: IntArray) -> BoolArray:
     return close
 
 
-def crop_boxes(found: Detections, crop: Crop, lattice: Window) -> Detections:
+def crop_boxes(found: Detections, crop: Crop, lattice: Window, factor: float = 1.0) -> Detections:
     """Of a crop's detections (frame LATTICE) those that are worth more than the global look's. Ours.
 
     Not those that its sides may cut, except where the scene ends too, and not those so large that the global look,
-    with more around them, knows better.
+    with more around them, knows better. ``factor`` is what the crop was shrunk by for the network.
     """
     size = np.sqrt(found.boxes[:, 2] * found.boxes[:, 3])
-    cut = near_inner_edge(found.boxes, crop.window, lattice, CROP_EDGE_PX)
+    cut = near_inner_edge(found.boxes, crop.window, lattice, CROP_EDGE_PX * factor)
     kept = found[~cut & (size <= LARGEST_SHARE * min(crop.window.width, crop.window.height))]
     return _with(kept, stage=CROP, entropy=crop.entropy)
 

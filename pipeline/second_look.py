@@ -85,9 +85,14 @@ class SecondLook:
 
     def _of_crop(self, tile: Tile, crop: Crop, look: Look, valid: Valid) -> Detections:
         found = look.detections
-        boxes = chip_to_lattice(found.boxes, crop.window)
+        boxes = chip_to_lattice(grown(found.boxes, self.config.crop_factor), crop.window)
         count = len(boxes)
         moved = Detections(boxes, found.scores, found.class_ids, Frame.LATTICE, np.zeros(count, np.bool_),
                            np.full(count, tile.index, np.int64))  # fmt: skip
         moved = moved[valid(boxes[:, 0], boxes[:, 1])]
-        return crop_boxes(moved, crop, self.lattice.window)
+        return crop_boxes(moved, crop, self.lattice.window, self.config.crop_factor)
+
+
+def grown(boxes: FloatArray, factor: float) -> FloatArray:
+    """Boxes (N, 5) of a chip that was shrunk by ``factor``, in pixels of the chip as it was."""
+    return boxes if factor == 1.0 else boxes * np.array([factor, factor, factor, factor, 1.0])

@@ -212,6 +212,8 @@ class Chip:
     """(H, W, C) uint8."""
     window: Window
     """Where the pixels lie on the lattice. Real networks ignore it; the oracle of ``synth`` needs it."""
+    share: float = 1.0
+    """How much of a whole look this is, by pixels as the network sees them: it gets that share of its queries too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import psutil
@@ -22,7 +22,7 @@ from pipeline.geometry import chip_to_lattice, near_inner_edge
 from pipeline.raster import SceneReader, decode_window
 from pipeline.refine import Gain
 from pipeline.resampling import resample, source_window
-from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
+from pipeline.second_look import NO_ATTENTION, SecondLook, TileView, grown
 from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (
     AttentionMap,
@@ -167,12 +167,14 @@ class TileWorker:
         attention = second.attention or plan.export_attention
         looks = yield from self._look(chips, plan.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, look=look, seen=to_lattice(_grown(look.detections, plan), tile, plan, pixels))
+            TileView(tile=tile, look=look, seen=to_lattice(look.detections, tile, plan, pixels))
             for tile, look in zip(tiles, looks, strict=True)
             if isinstance(look, Look)
         ]
         crops = second.crops(views, pixels.visible)
-        again = [pixels.as_chip(crop.window) for crop in crops]
+        again = [
+            _part(_shrunk(pixels.as_chip(crop.window), plan.refine.crop_factor), chips[crop.row]) for crop in crops
+        ]
         more = yield from self._look(again, plan.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)
@@ -256,11 +258,11 @@ def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
 
 
 def to_lattice(detections: Detections, tile: Tile, plan: ScenePlan, pixels: BlockPixels) -> Detections:
-    """Chip frame → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
+    """Shrunk chip → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
 
     Near is within EDGE_MARGIN_PX as the network saw it.
     """
-    boxes = chip_to_lattice(detections.boxes, tile.window)
+    boxes = chip_to_lattice(grown(detections.boxes, plan.global_factor), tile.window)
     edge = near_inner_edge(boxes, tile.window, plan.lattice.window, EDGE_MARGIN_PX * plan.global_factor)
     count = len(boxes)
     moved = Detections(
@@ -295,10 +297,6 @@ def _shrunk(chip: Chip, factor: float) -> Chip:
     return Chip(pixels=np.rint(pixels).astype(np.uint8), window=chip.window)
 
 
-def _grown(detections: Detections, plan: ScenePlan) -> Detections:
-    """Boxes of a shrunk chip, back in chip pixels."""
-    if plan.global_factor == 1.0:
-        return detections
-    factor = plan.global_factor
-    boxes = detections.boxes * np.array([factor, factor, factor, factor, 1.0])
-    return Detections(boxes, detections.scores, detections.class_ids, detections.frame)
+def _part(crop: Chip, whole: Chip) -> Chip:
+    """The crop, knowing how much it is of the picture that the global look saw."""
+    return replace(crop, share=min(1.0, crop.pixels.size / whole.pixels.size))

@@ -89,16 +89,16 @@ class AttentionRecord:
         if not (self.samples or self.dense):
             return [None] * len(placements)
         on_host = self._levels(query_weights)
-        if not all(np.isfinite(level).all() for level in on_host):
+        if not all(bool(level.isfinite().all()) for level in on_host):
             raise ModelError("the network's attention is NaN or infinite: its weights are damaged")
         return [_chip_map([level[row] for level in on_host], place) for row, place in enumerate(placements)]
 
-    def _levels(self, query_weights: FloatArray | None) -> list[FloatArray]:
+    def _levels(self, query_weights: FloatArray | None) -> list[Tensor]:
         """Per level (B, rows, columns), each spanning the whole input; all levels of a chip sum to 1 at most."""
         seen = self.samples[0].weights if self.samples else self.dense[0]
         of_query = _normalised(query_weights, tuple(seen.shape[:2])).to(seen.device)
         levels = splat(self.samples, of_query) if self.samples else [self._dense_map(of_query)]
-        return [level.cpu().numpy() for level in levels]
+        return [level.cpu() for level in levels]
 
     def _dense_map(self, of_query: Tensor) -> Tensor:
         assert self.dense_size is not None, "a dense decoder without its feature map's shape"
@@ -160,19 +160,22 @@ def _positions(locations: Tensor, size: Tensor, *, nearest: bool) -> Tensor:
     return torch.minimum((locations * size - 0.5).clamp(min=-1), size)
 
 
-def _chip_map(levels: Sequence[FloatArray], place: Placement) -> AttentionMap:
-    """The levels of one chip's input, each spanning it, on the grid of the chip."""
+def _chip_map(levels: Sequence[Tensor], place: Placement) -> AttentionMap:
+    """The levels of one chip's input, each spanning it, on the grid of the chip.
+
+    Multiplied by torch: numpy's library would wake threads of its own beside those that torch was given.
+    """
     rows, columns = -(-place.height // CELL_PX), -(-place.width // CELL_PX)
-    mass = np.zeros((rows, columns))
+    mass = torch.zeros((rows, columns), dtype=torch.float64)
     for level in levels:
         mass += _axis(level.shape[0], rows, place.share_y) @ level @ _axis(level.shape[1], columns, place.share_x).T
-    return AttentionMap(mass, max(0.0, 1.0 - float(mass.sum())))
+    return AttentionMap(mass.numpy(), max(0.0, 1.0 - float(mass.sum())))
 
 
 @lru_cache(maxsize=256)
-def _axis(cells: int, target_cells: int, share: float) -> FloatArray:
+def _axis(cells: int, target_cells: int, share: float) -> Tensor:
     """Shares of ``cells`` over the whole input in ``target_cells`` over the ``share`` of it that the chip fills."""
-    return shares(np.linspace(0, 1, cells + 1), np.linspace(0, share, target_cells + 1))
+    return torch.from_numpy(shares(np.linspace(0, 1, cells + 1), np.linspace(0, share, target_cells + 1)))
 
 
 @contextmanager

@@ -7,6 +7,14 @@ from typing import Protocol, runtime_checkable
 
 from pipeline.types import Chip, Look, ModelCard
 
+FEWEST_QUERIES = 16
+"""Even a small crop may be full of things."""
+
+
+def queries_for(share: float, queries: int) -> int:
+    """How many of a network's ``queries`` to pick for chips that are ``share`` of a whole look; see ``Chip.share``."""
+    return min(queries, max(FEWEST_QUERIES, round(share * queries)))
+
 
 @runtime_checkable
 class Detector(Protocol):

@@ -61,7 +61,7 @@ class OrientedDetector:
         pixels = self.batch(chips)
         autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
         with watch(self._network, attention) as record, autocast:
-            layers = self._network(pixels).layers
+            layers = self._network(pixels, share=max(chip.share for chip in chips)).layers
         # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
         scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
         boxes = canonical(layers[-1].boxes.float()).cpu().numpy()

@@ -31,6 +31,7 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
     multi_scale_deformable_attention_v2,
 )
 
+from pipeline.detectors.base import queries_for
 from pipeline.detectors.oriented_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
 MODEL_TYPE = "kestrel_oriented_rtdetr"
@@ -259,19 +260,20 @@ class OrientedRTDetr(nn.Module):
         return tuple(outputs)
 
     def forward(
-        self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None
-    ) -> NetworkOutput:
+        self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None,
+        share: float = 1.0,
+    ) -> NetworkOutput:  # fmt: skip
         """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
 
         ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
-        anywhere in a large chip teach the positions that only large chips have.
+        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries.
         """
         maps = self.features(pixels)
         shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
         centres, strides = token_grid(shapes, self.config.strides, memory.device)
         embedded, logits, boxes = self.proposals(memory, centres, strides)
-        best = select(logits.detach(), shapes, self.config.queries)
+        best = select(logits.detach(), shapes, queries_for(share, self.config.queries))
         queries = Queries(_gather(embedded, best), _gather(boxes, best))
         if extra is not None:
             queries = Queries(

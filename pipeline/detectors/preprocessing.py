@@ -7,6 +7,7 @@ neither torchvision nor the library has to be there. Every 8-bit value is mapped
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "detr": _SHORTEST,
 }
 """What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
+SIDE_STEP_PX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +57,38 @@ class Preprocessing:
     pad_size: tuple[int, int] | None
     """Height and width to pad to, instead of the largest chip's."""
 
-    def prepare(self, pixels: ByteArray) -> FloatImage:
-        """(H, W, C) uint8 → (C, H', W') float32."""
-        height, width = self.size_for(*pixels.shape[:2])
+    def prepare(self, pixels: ByteArray, share: float = 1.0) -> FloatImage:
+        """(H, W, C) uint8 → (C, H', W') float32; see :meth:`size_for`."""
+        height, width = self.size_for(pixels.shape[0], pixels.shape[1], share)
         if (height, width) != pixels.shape[:2]:
             pixels = _resize(pixels, height, width, self.resample)
         return np.stack([band_table[pixels[..., band]] for band, band_table in enumerate(self.table)])
 
-    def size_for(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width the network sees for a chip of this height and width."""
-        size = self.size
-        if size is None:
+    def size_for(self, height: int, width: int, share: float = 1.0) -> tuple[int, int]:
+        """Height and width the network sees for a chip of this height and width.
+
+        A crop that is a ``share`` of a whole look is given that share of the pixels a whole look gets: blown up to
+        the size of one, it would cost as much. Ours; in multiples of SIDE_STEP_PX, which every family's strides divide.
+        """
+        if self.size is None:
             return height, width
-        if "shortest_edge" in size:
-            return _fit_shortest(height, width, size["shortest_edge"], size.get("longest_edge"))
-        if "height" in size:
-            return size["height"], size["width"]
-        scale = min(size["max_height"] / height, size["max_width"] / width)
-        return int(height * scale), int(width * scale)
+        tall, wide = _size_of_whole(self.size, height, width)
+        if share >= 1:
+            return tall, wide
+        return _share_of(tall, share), _share_of(wide, share)
+
+
+def _size_of_whole(size: Mapping[str, int], height: int, width: int) -> tuple[int, int]:
+    if "shortest_edge" in size:
+        return _fit_shortest(height, width, size["shortest_edge"], size.get("longest_edge"))
+    if "height" in size:
+        return size["height"], size["width"]
+    scale = min(size["max_height"] / height, size["max_width"] / width)
+    return int(height * scale), int(width * scale)
+
+
+def _share_of(side: int, share: float) -> int:
+    return max(1, round(side * math.sqrt(share) / SIDE_STEP_PX)) * SIDE_STEP_PX
 
 
 def pad_batch(images: Sequence[FloatImage], pad_size: tuple[int, int] | None) -> tuple[FloatImage, BoolArray]:

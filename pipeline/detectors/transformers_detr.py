@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.attention import AttentionRecord, Placement, QueryWeights, watch
+from pipeline.detectors.base import queries_for
 from pipeline.detectors.checkpoint import (
     CONFIG,
     check_keys,
@@ -45,6 +46,8 @@ _CLASSES = {
     "detr": ("DetrConfig", "DetrForObjectDetection"),
 }
 assert _CLASSES.keys() == DEFAULTS.keys()
+PICKS_QUERIES = frozenset({"rt_detr", "rt_detr_v2", "d_fine"})
+"""Families whose queries are the encoder's best proposals, any number of them."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -137,11 +140,12 @@ class TransformersDetr:
         Chips that the network sees at one size share a forward pass; networks that take a pixel mask take all chips
         in one. Raises ModelError for chips with another number of bands or an answer that is not finite.
         """
-        images = [self.preprocessing.prepare(self._checked(chip)) for chip in chips]
+        images = [self.preprocessing.prepare(self._checked(chip), chip.share) for chip in chips]
         looks: dict[int, Look] = {}
         for rows in self._groups(images):
             pixels, mask = pad_batch([images[row] for row in rows], self._pad_size())
-            with watch(self.network, attention) as record:
+            share = max(chips[row].share for row in rows)
+            with watch(self.network, attention) as record, _fewer_queries(self.network, share):
                 logits, boxes = self._forward(pixels, mask)
             placements = [_placement(chips[row], images[row], pixels) for row in rows]
             maps = self._maps(record, logits, placements)
@@ -231,6 +235,21 @@ class TransformersDetr:
             scores, label = best[query], of_query.argmax(axis=1)[query]
         keep = scores >= score_threshold
         return scores[keep], label[keep].astype(np.int64), boxes[query[keep]]
+
+
+@contextmanager
+def _fewer_queries(network: Any, share: float) -> Iterator[None]:
+    """Inside, a network that picks its queries by the picture picks ``share`` of them; learned ones all take part."""
+    config = network.config
+    if share >= 1 or config.model_type not in PICKS_QUERIES or getattr(config, "learn_initial_query", False):
+        yield
+        return
+    queries = config.num_queries
+    config.num_queries = queries_for(share, queries)
+    try:
+        yield
+    finally:
+        config.num_queries = queries
 
 
 def _placement(chip: Chip, image: NDArray[np.float32], pixels: NDArray[np.float32]) -> Placement:

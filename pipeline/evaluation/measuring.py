@@ -105,7 +105,8 @@ def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
     gain = None
     if strategy.omniscient:
         assert view.reachable is not None, "measured before"
-        gain = oracle_gain(by_model(on_lattice, classes, card), view.reachable, lattice.window)
+        truth, crop_factor = by_model(on_lattice, classes, card), config.refine.crop_factor
+        gain = oracle_gain(truth, view.reachable, lattice.window, crop_factor)
     executor = LocalExecutor(lambda: detector, gain=gain)
     run = Run(config=config, card=card, executor=executor, aoi=None)
     results, found, seconds, cpu_seconds = _timed(screened, run)

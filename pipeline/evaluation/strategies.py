@@ -160,7 +160,7 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
     ]
 
 
-def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> Gain:
+def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window, crop_factor: float = 1.0) -> Gain:
     """Gain of a window for who knows the truth (frame LATTICE): what the scores of true objects rise by, per pixel.
 
     ``reachable`` (M,) is the score that each object gets at full resolution, 0 for what is missed there too; see
@@ -172,7 +172,7 @@ def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> G
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
         rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
-        shown = _shown(boxes, windows, lattice)
+        shown = _shown(boxes, windows, lattice, CROP_EDGE_PX * crop_factor)
         gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
         while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
             best = int(left.argmax())
@@ -184,14 +184,14 @@ def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> G
     return of_each_tile(gain)
 
 
-def _shown(boxes: FloatArray, windows: Windows, lattice: Window) -> BoolArray:
+def _shown(boxes: FloatArray, windows: Windows, lattice: Window, edge_px: float) -> BoolArray:
     """(N, M) whether a crop of the window would keep a box of the object; the rule is that of ``refine.crop_boxes``."""
     size = np.sqrt(boxes[:, 2] * boxes[:, 3])
     shown = np.zeros((len(windows.boxes), len(boxes)), np.bool_)
     for row, (x, y, x1, y1) in enumerate(windows.boxes.tolist()):
         window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
         inside = (boxes[:, 0] >= x) & (boxes[:, 0] < x1) & (boxes[:, 1] >= y) & (boxes[:, 1] < y1)
-        whole = ~near_inner_edge(boxes, window, lattice, CROP_EDGE_PX)
+        whole = ~near_inner_edge(boxes, window, lattice, edge_px)
         shown[row] = inside & whole & (size <= LARGEST_SHARE * min(window.width, window.height))
     return shown
 

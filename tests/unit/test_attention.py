@@ -82,7 +82,7 @@ def listen(detector: Any, look: Callable[[], list[Look]]) -> tuple[list[Look], C
         calls.layers.append((module, kwargs))
 
     def on_network(_module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        calls.inputs.append(tuple((kwargs["pixel_values"] if kwargs else args[0]).shape[2:]))
+        calls.inputs.append(tuple((args[0] if args else kwargs["pixel_values"]).shape[2:]))
         calls.outputs.append(output)
 
     for name, module in network.named_modules():

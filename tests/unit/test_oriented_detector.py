@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.detectors import load_detector
-from pipeline.detectors.base import Detector
+from pipeline.detectors.base import FEWEST_QUERIES, Detector
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented import (
@@ -23,7 +23,7 @@ from pipeline.detectors.oriented import (
     load_oriented,
     save_network,
 )
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_network import LayerOutput, NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.types import Chip, Frame, ModelCard, Window
 
@@ -112,6 +112,26 @@ def test_sixteen_bit_arithmetic_keeps_places_to_a_fraction_of_a_pixel(folder: Pa
     )
     near = np.abs(exact.boxes[:, None, :2] - coarse.boxes[None, :, :2]).max(-1).min(1)
     assert np.median(near) < 0.25
+
+
+@pytest.mark.parametrize(("share", "queries"), [(1.0, 20), (0.9, 18), (0.25, FEWEST_QUERIES)])
+def test_a_crop_gets_its_share_of_the_queries(folder: Path, share: float, queries: int) -> None:
+    """The network keeps the queries that fall outside the chip to itself: a chip without padding shows them all."""
+    detector = OrientedDetector(small_network(), CARD)
+    shared = replace(chip(64, 64), share=share)
+    with torch.inference_mode():
+        layers = detector._network(detector.batch([shared]), share=share).layers
+    assert layers[-1].logits.shape[1] == queries
+    found = detector.detect([shared], score_threshold=0.0)[0].detections
+    assert len(found) <= queries
+    np.testing.assert_array_equal(np.sort(found.scores), np.sort(_scores_inside(layers)))
+
+
+def _scores_inside(layers: tuple[LayerOutput, ...]) -> np.ndarray:
+    """Of queries whose box has its centre inside a chip of 64 x 64."""
+    scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0)[0, :, 0].double().numpy()
+    centres = layers[-1].boxes[0, :, :2].numpy()
+    return scores[((centres >= 0) & (centres < 64)).all(axis=1)]
 
 
 def test_no_chips_no_looks(folder: Path) -> None:

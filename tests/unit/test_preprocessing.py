@@ -139,6 +139,8 @@ def test_a_partial_card_overrides_and_the_network_is_fed_accordingly(tmp_path: P
     assert (card.gsd_m, card.input_px, card.mean) == (0.3, 96, (0.5, 0.5, 0.5))
     preprocessing: Preprocessing = read_preprocessing(folder, "rt_detr")
     assert preprocessing.size_for(500, 400) == (96, 96)
+    assert preprocessing.size_for(500, 400, share=0.5) == (64, 64), "in steps of 32 px"
+    assert preprocessing.size_for(500, 400, share=0.01) == (32, 32), "never nothing"
     assert preprocessing.table[0, 0] < 0
 
 

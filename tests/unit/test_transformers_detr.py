@@ -6,6 +6,8 @@ The library's Pillow processors run without torchvision, so the comparison is wi
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 from pipeline.detectors import load_detector
-from pipeline.detectors.base import Detector
+from pipeline.detectors.base import Detector, queries_for
+from pipeline.detectors.transformers_detr import PICKS_QUERIES
 from pipeline.errors import ModelError
 from pipeline.geometry import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window
@@ -147,6 +150,33 @@ def test_the_threshold_is_inclusive(detectors: dict[str, Detector]) -> None:
     np.testing.assert_array_equal(kept, scores[scores >= scores[4]])
     assert 0 < len(kept) < len(scores)
     assert len(detector.detect(chips, score_threshold=1.0)[0].detections) == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_crop_costs_its_share_of_a_whole_look(family: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """In pixels for every family, in queries for those that pick them by the picture; whole looks stay as they were."""
+    folder = Path(shutil.copytree(checkpoints[family], tmp_path / family))
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings |= {"do_resize": True, "size": {"height": 192, "width": 256}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    detector = load_detector(folder)
+    network = detector.network  # type: ignore[attr-defined]
+    whole, crop = make_chips((96, 96))[0], replace(make_chips((48, 48))[0], share=0.25)
+    seen: list[tuple[int, int, int]] = []
+
+    def watch(_module: Any, _inputs: Any, kwargs: dict[str, Any], answer: Any) -> None:
+        height, width = kwargs["pixel_values"].shape[2:]
+        seen.append((height, width, answer.logits.shape[1]))
+
+    with network.register_forward_hook(watch, with_kwargs=True):
+        before = detector.detect([whole], score_threshold=0.0)
+        detector.detect([crop], score_threshold=0.0)
+        after = detector.detect([whole], score_threshold=0.0)
+    (height, width, queries), (low, narrow, fewer), again = seen
+    assert again == (height, width, queries)
+    assert (low, narrow) == (height // 2, width // 2)
+    assert fewer == (queries_for(0.25, queries) if family in PICKS_QUERIES else queries)
+    np.testing.assert_array_equal(table(before[0].detections), table(after[0].detections))
 
 
 def test_no_chips_no_looks(detectors: dict[str, Detector]) -> None:

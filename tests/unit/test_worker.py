@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,42 @@ def test_there_is_no_second_look(harbour: HarbourCase, refine: RefineConfig, til
     assert results.crops == ()
     assert results.failures == ()
     assert not results.detections.stage.any()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A detector that remembers the chips it was shown."""
+
+    detector: Detector
+    chips: list[Chip] = field(default_factory=list)
+
+    @property
+    def card(self) -> ModelCard:
+        return self.detector.card
+
+    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+        self.chips.extend(chips)
+        return self.detector.detect(chips, score_threshold=score_threshold, attention=attention)
+
+
+@pytest.mark.parametrize("crop_factor", [1.0, 1.5, 2.0])
+def test_shrunk_crops_show_more_ground_for_the_same_pixels_and_boxes_stay_where_they_are(
+    harbour: HarbourCase, crop_factor: float
+) -> None:
+    """The oracle answers in pixels of what it is shown, so every box must come back to where the truth has it."""
+    tiling = TilingConfig(tile_px=256, halo_px=64, global_factor=4.0, gsd="native")
+    watched = Watched(harbour.load_oracle())
+    refine = RefineConfig(selector="uniform", scales=(0.5,), crop_factor=crop_factor, budget=4.0)
+    results = looked_at(harbour.path, watched, refine, tiling)
+    assert results.crops
+    assert {crop.window.width for crop in results.crops} == {int(32 * crop_factor)}
+    assert {chip.pixels.shape[:2] for chip in watched.chips} == {(64, 64), (32, 32)}
+    assert {(chip.pixels.shape[0], chip.share) for chip in watched.chips} == {(64, 1.0), (32, 0.25)}
+    whole = ~results.detections.edge & (results.detections.stage > 0)
+    boxes = results.detections.boxes[whole]
+    apart = np.hypot(*(boxes[:, None, :2] - harbour.boxes[None, :, :2]).transpose(2, 0, 1)).min(axis=1)
+    assert len(boxes) > 0
+    assert apart.max() < 2.0, "the oracle errs by a little itself"
 
 
 def test_crops_lie_on_valid_pixels(tmp_path: Path, harbour: HarbourCase) -> None:
