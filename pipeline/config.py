@@ -127,7 +127,7 @@ Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    """The second look: crops at full resolution where the first look, shrunk by tiling.global_factor, was unsure.
+    """The second look: closer crops where the first look, shrunk by tiling.global_factor, was unsure.
 
     There is none at a tiling.global_factor of 1, where the first look has seen every pixel.
     """
@@ -138,8 +138,8 @@ class RefineConfig:
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
     scales: tuple[float, ...] = (0.5,)
     """Sides of the crops, as shares of the picture the global look sees: one of 0.5 costs a quarter of a look."""
-    crop_factor: float = 1.0
-    """Crops are shrunk by this: 1 shows them at full resolution, 2 four times the ground for the same budget."""
+    zoom: float = 1.4
+    """How much closer than the first look crops are shown, never beyond full resolution. Closer shows less ground."""
     gate: float = 0.0
     """Tiles whose attention has less entropy than this, 0 to 1, get no crops; the paper's gate is 0.7."""
     candidate_score: float = 0.05
@@ -156,10 +156,14 @@ class RefineConfig:
         _require(
             len(self.scales) > 0 and all(0 < scale <= 16 for scale in self.scales), "refine.scales must lie in (0, 16]"
         )
-        _require(1 <= self.crop_factor <= 16, "refine.crop_factor must be in [1, 16]")
+        _require(1 < self.zoom <= 64, "refine.zoom must be in (1, 64]")
         _require(0 <= self.gate <= 1, "refine.gate must be in [0, 1]")
         _require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
         _require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")
+
+    def crop_factor(self, global_factor: float) -> float:
+        """What crops are shrunk by, when the global look shrinks tiles by ``global_factor``."""
+        return max(1.0, global_factor / self.zoom)
 
     def applies(self, global_factor: float) -> bool:
         """Whether there is a second look at tiles that the first saw shrunk by ``global_factor``."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import near_inner_edge, obb_to_aabb, rotated_iou_pairs
+from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
 from pipeline.types import STAGES, AttentionMap, BoolArray, Crop, Detections, FloatArray, Frame, IntArray, Window
 
 ROUNDING = 1e-6
@@ -59,7 +59,9 @@ class Windows:
     """N windows of one tile, and what its attention says of them."""
 
     boxes: IntArray
-    """(N, 4) x, y, x1, y1 in lattice pixels; all are looked at equally shrunk."""
+    """(N, 4) x, y, x1, y1 in lattice pixels."""
+    factor: float = 1.0
+    """Each would be shrunk by this for the network."""
     intensity: FloatArray
     """(N,) mean attention of a cell, 1 being the mean of the tile. Zero without attention."""
     entropy: FloatArray
@@ -67,9 +69,9 @@ class Windows:
 
     @property
     def pixels(self) -> FloatArray:
-        """(N,) lattice pixels, what looking at each costs being in proportion."""
+        """(N,) as the network would see each: what looking at it costs."""
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
-        area: FloatArray = np.prod(sides, axis=1).astype(np.float64)
+        area: FloatArray = np.prod(np.rint(sides / self.factor), axis=1)
         return area
 
 
@@ -81,18 +83,19 @@ Visible = Callable[[Window], bool]
 """Whether a window (lattice pixels) holds a valid pixel."""
 
 
-def candidate_windows(tile: Window, shares: Sequence[float]) -> IntArray:
+def candidate_windows(tile: Window, shares: Sequence[float], factor: float = 1.0) -> IntArray:
     """(N, 4) x, y, x1, y1: windows of the tile's own aspect, sliding by half their side, the last ones at its edge.
 
     ``shares`` are of the tile's sides: several scales are the paper's idea, the stride is ours. Windows larger than
-    the tile or shorter than SMALLEST_CROP_PX are left out.
+    the tile, or shorter than SMALLEST_CROP_PX when shrunk by ``factor``, are left out.
     """
     rows = []
     for share in shares:
         # Rounded down, so that as many windows as a budget pays for exactly are paid for.
-        width, height = int(tile.width * share + ROUNDING), int(tile.height * share + ROUNDING)
-        if share > 1 or min(width, height) < SMALLEST_CROP_PX:
+        seen = [int(side * share / factor + ROUNDING) for side in (tile.width, tile.height)]
+        if share > 1 or min(seen) < SMALLEST_CROP_PX:
             continue
+        width, height = (round(side * factor) for side in seen)
         lefts, tops = _starts(tile.width, width), _starts(tile.height, height)
         y, x = (grid.ravel() for grid in np.meshgrid(tops + tile.y, lefts + tile.x, indexing="ij"))
         rows.append(np.column_stack([x, y, x + width, y + height]))
@@ -111,14 +114,15 @@ def spatial_attention_entropy(attention: AttentionMap) -> float:
     return float(_entropy(_density(attention), whole)[0])
 
 
-def measure(glance: Glance, boxes: IntArray) -> Windows:
-    """Intensity and entropy of every window, each in O(1) from integral images.
+def measure(glance: Glance, boxes: IntArray, factor: float = 1.0) -> Windows:
+    """Intensity and entropy of every window, each in O(1) from integral images; crops will be shrunk by ``factor``.
 
     Intensity is the paper's m(w) on a map whose mean is 1. The entropy is taken over the map inside the window,
     renormalised there, over log(cells of the window), so that scales compare; the paper leaves this open.
     """
     if glance.attention is None:
-        return Windows(boxes=boxes, intensity=np.zeros(len(boxes)), entropy=np.full(len(boxes), np.nan))
+        unknown = np.full(len(boxes), np.nan)
+        return Windows(boxes=boxes, factor=factor, intensity=np.zeros(len(boxes)), entropy=unknown)
     density = _density(glance.attention)
     rows, columns = density.shape
     scale = np.array([columns / glance.tile.width, rows / glance.tile.height] * 2)
@@ -126,7 +130,9 @@ def measure(glance: Glance, boxes: IntArray) -> Windows:
     cells = np.rint((boxes - origin) * scale).astype(np.int64)
     cells[:, 2:] = np.maximum(cells[:, 2:], cells[:, :2] + 1)
     mass = _sums(density, cells)
-    return Windows(boxes=boxes, intensity=mass / _cells(cells), entropy=_entropy(density, cells))
+    return Windows(
+        boxes=boxes, factor=factor, intensity=mass / _cells(cells), entropy=_entropy(density, cells)
+    )  # fmt: skip
 
 
 def _density(attention: AttentionMap) -> FloatArray:
@@ -169,16 +175,13 @@ def choose_crops(
     other gate, a mean attention below 0.3, depends on a normalisation it does not give; on most it skips everything.)
     """
     left = config.budget * sum(glance.tile.pixels / glance.factor**2 for glance in glances) + ROUNDING
-    measured = [
-        measure(glance, candidate_windows(glance.tile, [s * config.crop_factor / glance.factor for s in config.scales]))
-        for glance in glances
-    ]
+    measured = [_windows(glance, config) for glance in glances]
     if not measured:
         return []
     gains = gain(glances, measured)
     boxes = np.concatenate([windows.boxes for windows in measured])
     entropy = np.concatenate([windows.entropy for windows in measured])
-    cost = np.concatenate([windows.pixels for windows in measured]) / config.crop_factor**2
+    cost = np.concatenate([windows.pixels for windows in measured])
     row = np.repeat(np.arange(len(glances)), [len(windows.boxes) for windows in measured])
     crops: list[Crop] = []
     free = (gains > 0) & ~np.array([_gated(glance, config.gate) for glance in glances])[row]
@@ -193,6 +196,13 @@ def choose_crops(
         free &= ~too_close(boxes[index], boxes)
         crops.append(Crop(window=window, row=int(row[index]), entropy=float(entropy[index])))
     return crops
+
+
+def _windows(glance: Glance, config: RefineConfig) -> Windows:
+    """The windows that may become crops of one tile: ``scales`` of the picture, as the zoom shows it."""
+    factor = config.crop_factor(glance.factor)
+    shares = [scale * factor / glance.factor for scale in config.scales]
+    return measure(glance, candidate_windows(glance.tile, shares, factor), factor)
 
 
 def _gated(glance: Glance, gate: float) -> bool:
@@ -217,10 +227,33 @@ def crop_boxes(found: Detections, crop: Crop, lattice: Window, factor: float = 1
     Not those that its sides may cut, except where the scene ends too, and not those so large that the global look,
     with more around them, knows better. ``factor`` is what the crop was shrunk by for the network.
     """
-    size = np.sqrt(found.boxes[:, 2] * found.boxes[:, 3])
-    cut = near_inner_edge(found.boxes, crop.window, lattice, CROP_EDGE_PX * factor)
-    kept = found[~cut & (size <= LARGEST_SHARE * min(crop.window.width, crop.window.height))]
+    window = np.array([[crop.window.x, crop.window.y, crop.window.x1, crop.window.y1]])
+    kept = found[shown_whole(found.boxes, window, lattice, factor)[0]]
     return _with(kept, stage=CROP, entropy=crop.entropy)
+
+
+def inside(boxes: FloatArray, windows: IntArray) -> BoolArray:
+    """(N, M) whether the centres of M boxes (M, 5) lie in the N ``windows`` (x, y, x1, y1)."""
+    x, y = boxes[:, 0], boxes[:, 1]
+    left, top, right, low = (windows[:, k, None] for k in range(4))
+    within: BoolArray = (x >= left) & (x < right) & (y >= top) & (y < low)
+    return within
+
+
+def shown_whole(boxes: FloatArray, windows: IntArray, outer: Window, factor: float) -> BoolArray:
+    """(N, M) whether crops of the N ``windows`` (x, y, x1, y1), shrunk by ``factor``, are the right place for M boxes.
+
+    No corner comes near a side of the window, but for sides that are sides of ``outer`` (past those nothing is cut),
+    and the box is not too large for it. Boxes (M, 5), windows and ``outer`` share one frame.
+    """
+    x0, y0, x1, y1 = obb_to_aabb(boxes).T
+    left, top, right, low = (windows[:, k, None] for k in range(4))
+    margin = CROP_EDGE_PX * factor
+    cut = (left > outer.x) & (x0 < left + margin) | (right < outer.x1) & (x1 > right - margin)
+    cut |= (top > outer.y) & (y0 < top + margin) | (low < outer.y1) & (y1 > low - margin)
+    size = np.sqrt(boxes[:, 2] * boxes[:, 3])
+    whole: BoolArray = ~cut & (size <= LARGEST_SHARE * np.minimum(right - left, low - top))
+    return whole
 
 
 def fuse(seen: Detections, crops: Sequence[Detections], config: RefineConfig) -> Detections:

@@ -49,6 +49,11 @@ class SecondLook:
         return self.config.applies(self.factor)
 
     @property
+    def crop_factor(self) -> float:
+        """Crops are shrunk by it."""
+        return self.config.crop_factor(self.factor)
+
+    @property
     def lowest_score(self) -> float:
         """From which score on both looks should answer."""
         return min(self.config.candidate_score, self.score_threshold) if self.wanted else self.score_threshold
@@ -85,12 +90,12 @@ class SecondLook:
 
     def _of_crop(self, tile: Tile, crop: Crop, look: Look, valid: Valid) -> Detections:
         found = look.detections
-        boxes = chip_to_lattice(grown(found.boxes, self.config.crop_factor), crop.window)
+        boxes = chip_to_lattice(grown(found.boxes, self.crop_factor), crop.window)
         count = len(boxes)
         moved = Detections(boxes, found.scores, found.class_ids, Frame.LATTICE, np.zeros(count, np.bool_),
                            np.full(count, tile.index, np.int64))  # fmt: skip
         moved = moved[valid(boxes[:, 0], boxes[:, 1])]
-        return crop_boxes(moved, crop, self.lattice.window, self.config.crop_factor)
+        return crop_boxes(moved, crop, self.lattice.window, self.crop_factor)
 
 
 def grown(boxes: FloatArray, factor: float) -> FloatArray:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.refine import SMALL_PX, Gain, Glance, Windows
+from pipeline.refine import SMALL_PX, Gain, Glance, Windows, inside, shown_whole
 from pipeline.types import FloatArray, IntArray
 
 NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
@@ -107,11 +107,15 @@ def promise_gain(glance: Glance, windows: Windows) -> FloatArray:
     A detection of score s counts (4 s (1 - s))²: one when it may as well be an object as not, next to nothing near 0
     or 1. Squared, because what a second look added to scores on held-out images falls off that fast on both sides; many
     boxes on one thing count each, as they are a sign of indecision too. A detection that was large in the global look
-    has little to gain from more pixels: its share falls as (16 px / size)².
+    has little to gain from more pixels: its share falls as (16 px / size)². What the crop would show cut, or too large
+    for it, does not count: it is left to the global look anyway.
     """
     scores = glance.detections.scores
     share = np.minimum(1.0, (SMALL_PX / np.maximum(_size_seen(glance), 1.0)) ** 2)
-    return _sum_inside((4 * scores * (1 - scores)) ** 2 * share, glance, windows) / windows.pixels
+    boxes = glance.detections.boxes
+    counted = inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, glance.tile, windows.factor)
+    gain: FloatArray = (counted * (4 * scores * (1 - scores)) ** 2 * share).sum(axis=1) / windows.pixels
+    return gain
 
 
 def _size_seen(glance: Glance) -> FloatArray:
@@ -122,9 +126,7 @@ def _size_seen(glance: Glance) -> FloatArray:
 
 def _sum_inside(values: FloatArray, glance: Glance, windows: Windows) -> FloatArray:
     """(N,) sum of the detections' ``values`` whose centres lie in each window."""
-    x, y = glance.detections.boxes[:, 0], glance.detections.boxes[:, 1]
-    left, top, right, low = (windows.boxes[:, k, None] for k in range(4))
-    total: FloatArray = (((x >= left) & (x < right) & (y >= top) & (y < low)) * values).sum(axis=1)
+    total: FloatArray = (inside(glance.detections.boxes, windows.boxes) * values).sum(axis=1)
     return total
 
 

@@ -172,9 +172,7 @@ class TileWorker:
             if isinstance(look, Look)
         ]
         crops = second.crops(views, pixels.visible)
-        again = [
-            _part(_shrunk(pixels.as_chip(crop.window), plan.refine.crop_factor), chips[crop.row]) for crop in crops
-        ]
+        again = [_part(_shrunk(pixels.as_chip(crop.window), second.crop_factor), chips[crop.row]) for crop in crops]
         more = yield from self._look(again, plan.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)

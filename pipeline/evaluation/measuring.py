@@ -19,7 +19,7 @@ from pipeline.detectors.base import Detector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
-from pipeline.evaluation.strategies import Strategy, exhaustive, fitted, oracle_gain, scores_of
+from pipeline.evaluation.strategies import Strategy, as_close_as_crops, fitted, oracle_gain, scores_of
 from pipeline.executors import LocalExecutor
 from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners, scene_to_lattice
 from pipeline.ledger import Account, account
@@ -70,7 +70,9 @@ def measure(
         for strategy in strategies:
             detector = detector_of(strategy)
             if strategy.omniscient and view.reachable is None:
-                view = replace(view, reachable=reachable(view, exhaustive(strategy.config, detector.card), detector))
+                view = replace(
+                    view, reachable=reachable(view, as_close_as_crops(strategy.config, detector.card), detector)
+                )
             if number == 0:
                 look(strategy, view, detector)
             tries = [look(strategy, view, detector) for _ in range(repeats)]
@@ -87,7 +89,7 @@ class View:
     """Scene pixels, classes of the data."""
     classes: tuple[str, ...]
     reachable: FloatArray | None = None
-    """(M,) the score that each annotation gets at full resolution; for omniscient strategies."""
+    """(M,) the score that each annotation gets as close as crops are shown; for omniscient strategies."""
 
 
 def reachable(view: View, whole: Strategy, detector: Detector) -> FloatArray:
@@ -105,8 +107,7 @@ def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
     gain = None
     if strategy.omniscient:
         assert view.reachable is not None, "measured before"
-        truth, crop_factor = by_model(on_lattice, classes, card), config.refine.crop_factor
-        gain = oracle_gain(truth, view.reachable, lattice.window, crop_factor)
+        gain = oracle_gain(by_model(on_lattice, classes, card), view.reachable, lattice.window)
     executor = LocalExecutor(lambda: detector, gain=gain)
     run = Run(config=config, card=card, executor=executor, aoi=None)
     results, found, seconds, cpu_seconds = _timed(screened, run)

@@ -5,8 +5,8 @@ Every strategy is the product's own path with other settings, so what is measure
 ==================  ===================================================================================================
 ``global``          one look at each tile, shrunk by ``tiling.global_factor``
 a selector          the same and a second look, chosen by it, at each budget; ``random`` once for each seed
-``oracle``          the second look chosen by who knows the truth, and what the detector finds of it at full
-                    resolution: what any choice of crops could reach
+``oracle``          the second look chosen by who knows the truth, and what the detector finds of it as close as
+                    crops are shown: what any choice of crops could reach
 ``exhaustive``      every pixel at lattice resolution, in tiles with 20 % overlap: the cheapest full cover of each image
                     by tiles of half to the whole of the network's size
 ``larger``          one look at each tile, shrunk less: as many pixels as the global look and the budget together;
@@ -26,11 +26,11 @@ import numpy as np
 from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry import near_inner_edge, rotated_iou_pairs
-from pipeline.refine import CROP_EDGE_PX, LARGEST_SHARE, Gain, Glance, Windows, too_close
+from pipeline.geometry import rotated_iou_pairs
+from pipeline.refine import Gain, Glance, Windows, inside, shown_whole, too_close
 from pipeline.selectors import of_each_tile
 from pipeline.tiling import plan_tiles
-from pipeline.types import BoolArray, Detections, FloatArray, IntArray, Lattice, ModelCard, Window
+from pipeline.types import Detections, FloatArray, IntArray, Lattice, ModelCard, Window
 
 EXHAUSTIVE_OVERLAP = 0.2
 """Of the tile's side, as slicing libraries have it by default."""
@@ -120,6 +120,15 @@ def exhaustive(shared: RunConfig, card: ModelCard) -> Strategy:
     return Strategy(kind="exhaustive", config=config)
 
 
+def as_close_as_crops(shared: RunConfig, card: ModelCard) -> Strategy:
+    """Everything at the resolution crops are shown at: what crops could find, wherever they were."""
+    factor = shared.refine.crop_factor(shared.tiling.global_factor)
+    if factor == 1:
+        return exhaustive(shared, card)
+    tiling, refine = replace(shared.tiling, global_factor=factor), replace(shared.refine, selector="none")
+    return Strategy(kind="larger", config=replace(shared, tiling=tiling, refine=refine))
+
+
 def fitted(strategy: Strategy, lattice: Lattice, card: ModelCard) -> RunConfig:
     """The strategy's settings for one image: of ``exhaustive`` the tile that covers it with the fewest pixels.
 
@@ -160,19 +169,19 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
     ]
 
 
-def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window, crop_factor: float = 1.0) -> Gain:
+def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> Gain:
     """Gain of a window for who knows the truth (frame LATTICE): what the scores of true objects rise by, per pixel.
 
-    ``reachable`` (M,) is the score that each object gets at full resolution, 0 for what is missed there too; see
-    :func:`scores_of`. An object counts in the window of a tile that shows it first; ignore regions are nothing to be
-    found.
+    ``reachable`` (M,) is the score that each object gets as close as crops show it, 0 for what is missed there too;
+    see :func:`scores_of`. An object counts in the window of a tile that shows it first; ignore regions are nothing to
+    be found.
     """
     wanted = np.flatnonzero(~truth.ignore)
     boxes, class_ids, best_score = truth.boxes[wanted], truth.class_ids[wanted], reachable[wanted]
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
         rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
-        shown = _shown(boxes, windows, lattice, CROP_EDGE_PX * crop_factor)
+        shown = inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, lattice, windows.factor)
         gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
         while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
             best = int(left.argmax())
@@ -182,18 +191,6 @@ def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window, crop
         return gains
 
     return of_each_tile(gain)
-
-
-def _shown(boxes: FloatArray, windows: Windows, lattice: Window, edge_px: float) -> BoolArray:
-    """(N, M) whether a crop of the window would keep a box of the object; the rule is that of ``refine.crop_boxes``."""
-    size = np.sqrt(boxes[:, 2] * boxes[:, 3])
-    shown = np.zeros((len(windows.boxes), len(boxes)), np.bool_)
-    for row, (x, y, x1, y1) in enumerate(windows.boxes.tolist()):
-        window = Window(x=x, y=y, width=x1 - x, height=y1 - y)
-        inside = (boxes[:, 0] >= x) & (boxes[:, 0] < x1) & (boxes[:, 1] >= y) & (boxes[:, 1] < y1)
-        whole = ~near_inner_edge(boxes, window, lattice, edge_px)
-        shown[row] = inside & whole & (size <= LARGEST_SHARE * min(window.width, window.height))
-    return shown
 
 
 def scores_of(boxes: FloatArray, class_ids: IntArray, seen: Detections) -> FloatArray:

@@ -47,7 +47,7 @@ FROZEN_KEYS = [
     "refine.selector",
     "refine.budget",
     "refine.scales",
-    "refine.crop_factor",
+    "refine.zoom",
     "refine.gate",
     "refine.candidate_score",
     "refine.match_iou",

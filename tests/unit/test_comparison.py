@@ -336,7 +336,7 @@ class TestMeasuring:
             classes=("plane",), truth={"grey.jpg": truth(boxes)}, images={"grey.jpg": folder / "grey.jpg"}
         )
         config = base(tile_px=512)
-        config = replace(config, refine=RefineConfig(scales=(0.5,)))
+        config = replace(config, refine=RefineConfig(zoom=2.0))
         strategies = make_strategies(kinds, (budget,), config, card)
         results = measure(strategies, data, lambda _: detector)
         return strategies, {name: one for _, name, one in results}

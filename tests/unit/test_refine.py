@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,7 +121,9 @@ def test_the_budget_holds_and_windows_keep_apart(selector: str, seed: int, budge
         glances.append(glance(random.gamma(0.3, size=(16, 16)), seen, tile))
     config = RefineConfig(selector=selector, budget=budget)  # type: ignore[arg-type]
     crops = choose_crops(glances, gain_of(config), config)
-    assert sum(crop.window.pixels for crop in crops) <= budget * 3 * 128 * 128 + 1e-6
+    factor = config.crop_factor(2.0)
+    shown = [(round(crop.window.width / factor), round(crop.window.height / factor)) for crop in crops]
+    assert sum(width * height for width, height in shown) <= budget * 3 * 128 * 128 + 1e-6
     assert crops == choose_crops(glances, gain_of(config), config)
     for crop in crops:
         assert glances[crop.row].tile.contains(crop.window)
@@ -149,7 +152,7 @@ def test_attention_leads_the_paper_s_score_to_the_spot() -> None:
 
 
 def test_uniform_spreads_the_first_crops_over_the_tile() -> None:
-    config = RefineConfig(selector="uniform", budget=1.0, scales=(0.5,))
+    config = RefineConfig(selector="uniform", budget=1.0, zoom=2.0)
     crops = choose_crops([glance()], gain_of(config), config)
     assert len(crops) == 4
     assert len({(crop.window.x > 200, crop.window.y > 150) for crop in crops}) == 4
@@ -159,7 +162,7 @@ def test_uniform_spreads_the_first_crops_over_the_tile() -> None:
 
 
 def test_uniform_starts_elsewhere_in_every_tile() -> None:
-    config = RefineConfig(selector="uniform", budget=0.25, scales=(0.5,))
+    config = RefineConfig(selector="uniform", budget=0.25, zoom=2.0)
     tiles = [Window(x=64 * n, y=0, width=256, height=256) for n in range(4)]
     places = set()
     for tile in tiles:
@@ -186,8 +189,19 @@ def test_no_budget_no_tiles_or_tiles_too_small_mean_no_crops() -> None:
 
 
 def test_a_budget_larger_than_all_windows_takes_what_there_is() -> None:
-    config = RefineConfig(selector="uniform", budget=16.0, scales=(1.0,))
+    config = RefineConfig(selector="uniform", budget=16.0, scales=(1.0,), zoom=2.0)
     assert len(choose_crops([glance()], gain_of(config), config)) == 4
+
+
+def test_ours_counts_what_a_crop_would_show_whole() -> None:
+    """The window in the middle holds both centres and would cut both; the one on the left shows the better whole."""
+    seen = found([[132.0, 80, 24, 10, 0], [186, 80, 24, 10, 0]], [0.5, 0.4])
+    config = RefineConfig(selector="ours", budget=0.25, zoom=2.0)
+    (crop,) = choose_crops([glance(detections=seen)], gain_of(config), config)
+    assert (crop.window.x, crop.window.x1) == (100, 164)
+    middle = replace(config, selector="density")
+    (crop,) = choose_crops([glance(detections=seen)], gain_of(middle), middle)
+    assert (crop.window.x, crop.window.x1) == (132, 196)
 
 
 def crop_at(x: int, y: int, side: int = 128) -> Crop:
@@ -299,9 +313,14 @@ def test_windows_without_a_valid_pixel_cost_nothing() -> None:
     assert crop.window != first.window
 
 
-@given(width=st.integers(256, 1500), height=st.integers(256, 1500), factor=st.sampled_from((1.5, 2.0, 2.2, 4.0)))
-def test_a_budget_that_pays_for_one_crop_buys_it(width: int, height: int, factor: float) -> None:
+@given(
+    width=st.integers(256, 1500),
+    height=st.integers(256, 1500),
+    factor=st.sampled_from((1.5, 2.0, 2.2, 4.0)),
+    zoom=st.sampled_from((1.1, 1.4, 2.0, 8.0)),
+)
+def test_a_budget_that_pays_for_one_crop_buys_it(width: int, height: int, factor: float, zoom: float) -> None:
     """Whatever the size of the tile rounds to."""
-    config = RefineConfig(selector="uniform", budget=0.25, scales=(0.5,))
+    config = RefineConfig(selector="uniform", budget=0.25, zoom=zoom)
     tile = Window(x=7, y=0, width=width, height=height)
     assert len(choose_crops([glance(tile=tile, factor=factor)], gain_of(config), config)) == 1

@@ -144,17 +144,17 @@ class Watched:
         return self.detector.detect(chips, score_threshold=score_threshold, attention=attention)
 
 
-@pytest.mark.parametrize("crop_factor", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("zoom", [4.0, 2.5, 2.0, 9.0])
 def test_shrunk_crops_show_more_ground_for_the_same_pixels_and_boxes_stay_where_they_are(
-    harbour: HarbourCase, crop_factor: float
+    harbour: HarbourCase, zoom: float
 ) -> None:
     """The oracle answers in pixels of what it is shown, so every box must come back to where the truth has it."""
     tiling = TilingConfig(tile_px=256, halo_px=64, global_factor=4.0, gsd="native")
     watched = Watched(harbour.load_oracle())
-    refine = RefineConfig(selector="uniform", scales=(0.5,), crop_factor=crop_factor, budget=4.0)
+    refine = RefineConfig(selector="random", zoom=zoom, budget=4.0)
     results = looked_at(harbour.path, watched, refine, tiling)
     assert results.crops
-    assert {crop.window.width for crop in results.crops} == {int(32 * crop_factor)}
+    assert {crop.window.width for crop in results.crops} == {int(32 * max(1.0, 4.0 / zoom))}
     assert {chip.pixels.shape[:2] for chip in watched.chips} == {(64, 64), (32, 32)}
     assert {(chip.pixels.shape[0], chip.share) for chip in watched.chips} == {(64, 1.0), (32, 0.25)}
     whole = ~results.detections.edge & (results.detections.stage > 0)
@@ -171,6 +171,6 @@ def test_crops_lie_on_valid_pixels(tmp_path: Path, harbour: HarbourCase) -> None
     path = tmp_path / "half.tif"
     write_geotiff(path, np.maximum(pixels, (pixels > 0).any(axis=2, keepdims=True).astype(np.uint8)), nodata=0)
     tiling = TilingConfig(tile_px=224, halo_px=0, global_factor=2.0, gsd="native")
-    results = looked_at(path, harbour.load_oracle(), RefineConfig(selector="uniform", budget=16.0), tiling)
+    results = looked_at(path, harbour.load_oracle(), RefineConfig(selector="uniform", budget=16.0, zoom=2.0), tiling)
     assert len(results.crops) == 3 * 8, "of the 8 columns of windows the first 5 hold no valid pixel"
     assert min(crop.window.x1 for crop in results.crops) > 300
