@@ -298,7 +298,8 @@ def _looks(config: RunConfig) -> str:
     first = "every pixel as it is" if factor == 1 else f"{factor:g} times shrunk"
     if not config.looks_twice:
         return first
-    return f"{first}, then crops of up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
+    closer = f"crops {min(factor, refine.zoom):g} times closer"
+    return f"{first}, then {closer}, up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
 
 
 def _same_cost(config: RunConfig) -> str | None:

@@ -1,8 +1,8 @@
 """The second look: where to look again, under a budget, and what the two looks say together. numpy only.
 
 After ViCrop-Det (arXiv 2604.26806): the decoder's cross-attention over a tile tells where the detector saw something
-(intensity) and how undecided it was (Spatial Attention Entropy, SAE); a few windows of the tile are looked at again
-at full resolution. What the paper reports is named as its own below; what it leaves open is marked "ours".
+(intensity) and how undecided it was (Spatial Attention Entropy, SAE); a few windows of the tile are looked at again,
+closer. What the paper reports is named as its own below; what it leaves open is marked "ours".
 
 Everything that is chosen here is chosen within one block, so the order in which blocks are worked off cannot change
 a result. (A block that had to be bisected, because a tile in it kills workers, shares its budget out in two halves.)

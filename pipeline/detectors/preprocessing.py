@@ -41,6 +41,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
 SIDE_STEP_PX = 32
+"""Sides of crops are multiples of it: the largest stride of any family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

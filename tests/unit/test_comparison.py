@@ -40,7 +40,7 @@ from pipeline.evaluation.oriented import (
 )
 from pipeline.evaluation.plot import plot_comparison
 from pipeline.evaluation.sizes import of_size, recall_by_seam_distance, root_areas
-from pipeline.evaluation.strategies import STRATEGIES, Strategy, fitted, make_strategies, oracle_gain
+from pipeline.evaluation.strategies import STRATEGIES, Strategy, as_close_as_crops, fitted, make_strategies, oracle_gain
 from pipeline.geometry import canonical_obb
 from pipeline.refine import Glance, Windows
 from pipeline.synth.oracle import OracleDetector, oracle_card
@@ -118,6 +118,17 @@ class TestStrategies:
     ) -> None:
         with pytest.raises(ConfigError, match=said):
             make_strategies(kinds, budgets, config, CARD)
+
+    @pytest.mark.parametrize(
+        ("zoom", "kind", "factor"), [(2.0, "exhaustive", 1.0), (9.0, "exhaustive", 1.0), (1.6, "larger", 1.25)]
+    )
+    def test_the_oracle_knows_what_is_found_as_close_as_crops_are_shown(
+        self, zoom: float, kind: str, factor: float
+    ) -> None:
+        shared = replace(base(tile_px=512), refine=RefineConfig(zoom=zoom))
+        close = as_close_as_crops(shared, CARD)
+        assert (close.kind, close.config.tiling.global_factor) == (kind, factor)
+        assert not close.config.looks_twice
 
     def test_the_oracle_counts_what_scores_rise_by(self) -> None:
         """Three objects, the last one seen with 0.2. Windows: over the first; over the first and the second, so taken

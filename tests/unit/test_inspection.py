@@ -108,7 +108,7 @@ def test_two_looks_are_told_with_what_one_could_do_for_as_much() -> None:
     """A budget of 0.25 on top of a picture 2 times shrunk pays for one shrunk 2 / sqrt(1.25) = 1.79 times."""
     twice = RunConfig(tiling=TilingConfig(global_factor=2.0))
     text = render_text(look(config=twice))
-    assert "2 times shrunk, then crops of up to 25 % as many pixels again, chosen by ours" in text
+    assert "2 times shrunk, then crops 1.4 times closer, up to 25 % as many pixels again, chosen by ours" in text
     assert "one look 1.79 times shrunk" in text
     once = RunConfig(tiling=TilingConfig(global_factor=2.0), refine=RefineConfig(selector="none"))
     assert "one look" not in render_text(look(config=once)) + render_text(look())
