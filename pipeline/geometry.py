@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipeline.types import BoolArray, FloatArray, Lattice, Window
+from pipeline.types import BoolArray, FloatArray, IntArray, Lattice, Window
 
 compiled = njit(cache=os.access(Path(__file__).parent, os.W_OK), nogil=True, error_model="numpy")
 """Machine code is kept in ``__pycache__`` (two seconds saved per process) where that folder can be written."""
@@ -121,12 +121,23 @@ def near_inner_edge(boxes: FloatArray, window: Window, bounds: Window, margin_px
     Boxes (N, 5), ``window`` and ``bounds`` share one frame. A side is inner when it is not a side of ``bounds``
     (the whole lattice): past an outer side there are no pixels, so nothing is cut there.
     """
+    one = np.array([[window.x, window.y, window.x1, window.y1]])
+    near: BoolArray = near_inner_edges(boxes, one, bounds, margin_px)[0]
+    return near
+
+
+def near_inner_edges(boxes: FloatArray, windows: IntArray, bounds: Window, margin_px: float) -> BoolArray:
+    """(N, M) the same for M boxes and each of N ``windows`` (x, y, x1, y1)."""
     x0, y0, x1, y1 = obb_to_aabb(boxes).T
-    left = (window.x > bounds.x) & (x0 < window.x + margin_px)
-    top = (window.y > bounds.y) & (y0 < window.y + margin_px)
-    right = (window.x1 < bounds.x1) & (x1 > window.x1 - margin_px)
-    bottom = (window.y1 < bounds.y1) & (y1 > window.y1 - margin_px)
-    return np.asarray(left | top | right | bottom, np.bool_)
+    left, top, right, bottom = (windows[:, k, None] for k in range(4))
+    near = (left > bounds.x) & (x0 < left + margin_px) | (right < bounds.x1) & (x1 > right - margin_px)
+    near |= (top > bounds.y) & (y0 < top + margin_px) | (bottom < bounds.y1) & (y1 > bottom - margin_px)
+    return np.asarray(near, np.bool_)
+
+
+def scaled(boxes: FloatArray, factor: float) -> FloatArray:
+    """Boxes (N, 5) of a picture that is made ``factor`` times larger: all lengths grow, angles stay."""
+    return boxes if factor == 1.0 else boxes * np.array([factor, factor, factor, factor, 1.0])
 
 
 def intersection_area_pairs(a: FloatArray, b: FloatArray) -> FloatArray:

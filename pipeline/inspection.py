@@ -298,7 +298,7 @@ def _looks(config: RunConfig) -> str:
     first = "every pixel as it is" if factor == 1 else f"{factor:g} times shrunk"
     if not config.looks_twice:
         return first
-    closer = f"crops {min(factor, refine.zoom):g} times closer"
+    closer = f"crops {factor / refine.crop_factor(factor):g} times closer"
     return f"{first}, then {closer}, up to {100 * refine.budget:g} % as many pixels again, chosen by {refine.selector}"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import obb_to_aabb, rotated_iou_pairs
+from pipeline.geometry import near_inner_edges, obb_to_aabb, rotated_iou_pairs
 from pipeline.types import STAGES, AttentionMap, BoolArray, Crop, Detections, FloatArray, Frame, IntArray, Window
 
 ROUNDING = 1e-6
@@ -86,14 +86,14 @@ Visible = Callable[[Window], bool]
 def candidate_windows(tile: Window, shares: Sequence[float], factor: float = 1.0) -> IntArray:
     """(N, 4) x, y, x1, y1: windows of the tile's own aspect, sliding by half their side, the last ones at its edge.
 
-    ``shares`` are of the tile's sides: several scales are the paper's idea, the stride is ours. Windows larger than
-    the tile, or shorter than SMALLEST_CROP_PX when shrunk by ``factor``, are left out.
+    ``shares`` are the sides as the network sees them, shrunk by ``factor``, over the tile's: several scales are the
+    paper's idea, the stride is ours. Windows larger than the tile, or seen shorter than SMALLEST_CROP_PX, are left out.
     """
     rows = []
     for share in shares:
         # Rounded down, so that as many windows as a budget pays for exactly are paid for.
-        seen = [int(side * share / factor + ROUNDING) for side in (tile.width, tile.height)]
-        if share > 1 or min(seen) < SMALLEST_CROP_PX:
+        seen = [int(side * share + ROUNDING) for side in (tile.width, tile.height)]
+        if share * factor > 1 or min(seen) < SMALLEST_CROP_PX:
             continue
         width, height = (round(side * factor) for side in seen)
         lefts, tops = _starts(tile.width, width), _starts(tile.height, height)
@@ -130,9 +130,8 @@ def measure(glance: Glance, boxes: IntArray, factor: float = 1.0) -> Windows:
     cells = np.rint((boxes - origin) * scale).astype(np.int64)
     cells[:, 2:] = np.maximum(cells[:, 2:], cells[:, :2] + 1)
     mass = _sums(density, cells)
-    return Windows(
-        boxes=boxes, factor=factor, intensity=mass / _cells(cells), entropy=_entropy(density, cells)
-    )  # fmt: skip
+    entropy = _entropy(density, cells)
+    return Windows(boxes=boxes, factor=factor, intensity=mass / _cells(cells), entropy=entropy)
 
 
 def _density(attention: AttentionMap) -> FloatArray:
@@ -201,7 +200,7 @@ def choose_crops(
 def _windows(glance: Glance, config: RefineConfig) -> Windows:
     """The windows that may become crops of one tile: ``scales`` of the picture, as the zoom shows it."""
     factor = config.crop_factor(glance.factor)
-    shares = [scale * factor / glance.factor for scale in config.scales]
+    shares = [scale / glance.factor for scale in config.scales]
     return measure(glance, candidate_windows(glance.tile, shares, factor), factor)
 
 
@@ -246,13 +245,10 @@ def shown_whole(boxes: FloatArray, windows: IntArray, outer: Window, factor: flo
     No corner comes near a side of the window, but for sides that are sides of ``outer`` (past those nothing is cut),
     and the box is not too large for it. Boxes (M, 5), windows and ``outer`` share one frame.
     """
-    x0, y0, x1, y1 = obb_to_aabb(boxes).T
-    left, top, right, low = (windows[:, k, None] for k in range(4))
-    margin = CROP_EDGE_PX * factor
-    cut = (left > outer.x) & (x0 < left + margin) | (right < outer.x1) & (x1 > right - margin)
-    cut |= (top > outer.y) & (y0 < top + margin) | (low < outer.y1) & (y1 > low - margin)
+    shorter_side = (windows[:, 2:] - windows[:, :2]).min(axis=1, keepdims=True)
     size = np.sqrt(boxes[:, 2] * boxes[:, 3])
-    whole: BoolArray = ~cut & (size <= LARGEST_SHARE * np.minimum(right - left, low - top))
+    cut = near_inner_edges(boxes, windows, outer, CROP_EDGE_PX * factor)
+    whole: BoolArray = ~cut & (size <= LARGEST_SHARE * shorter_side)
     return whole
 
 

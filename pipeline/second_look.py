@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import chip_to_lattice
+from pipeline.geometry import chip_to_lattice, scaled
 from pipeline.refine import Gain, Glance, Visible, choose_crops, crop_boxes, fuse
 from pipeline.selectors import BLIND, NEEDS_ATTENTION, gain_of
-from pipeline.types import BoolArray, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
+from pipeline.types import BoolArray, Chip, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
 
 NO_ATTENTION = "this detector gives no attention map: the crops of the second look went by the density of detections"
 
@@ -27,6 +27,8 @@ class TileView:
     """One tile after the global look."""
 
     tile: Tile
+    picture: Chip
+    """What the look was at."""
     look: Look
     seen: Detections
     """Its detections in frame LATTICE, from the lowest score that was asked for."""
@@ -90,14 +92,9 @@ class SecondLook:
 
     def _of_crop(self, tile: Tile, crop: Crop, look: Look, valid: Valid) -> Detections:
         found = look.detections
-        boxes = chip_to_lattice(grown(found.boxes, self.crop_factor), crop.window)
+        boxes = chip_to_lattice(scaled(found.boxes, self.crop_factor), crop.window)
         count = len(boxes)
         moved = Detections(boxes, found.scores, found.class_ids, Frame.LATTICE, np.zeros(count, np.bool_),
                            np.full(count, tile.index, np.int64))  # fmt: skip
         moved = moved[valid(boxes[:, 0], boxes[:, 1])]
         return crop_boxes(moved, crop, self.lattice.window, self.crop_factor)
-
-
-def grown(boxes: FloatArray, factor: float) -> FloatArray:
-    """Boxes (N, 5) of a chip that was shrunk by ``factor``, in pixels of the chip as it was."""
-    return boxes if factor == 1.0 else boxes * np.array([factor, factor, factor, factor, 1.0])

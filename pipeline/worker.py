@@ -18,11 +18,11 @@ from pipeline.config import RasterConfig, RefineConfig
 from pipeline.detectors.base import Detector
 from pipeline.detectors.memory import memory_errors
 from pipeline.errors import PipelineError
-from pipeline.geometry import chip_to_lattice, near_inner_edge
+from pipeline.geometry import chip_to_lattice, near_inner_edge, scaled
 from pipeline.raster import SceneReader, decode_window
 from pipeline.refine import Gain
 from pipeline.resampling import resample, source_window
-from pipeline.second_look import NO_ATTENTION, SecondLook, TileView, grown
+from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (
     AttentionMap,
@@ -167,12 +167,14 @@ class TileWorker:
         attention = second.attention or plan.export_attention
         looks = yield from self._look(chips, plan.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, look=look, seen=to_lattice(look.detections, tile, plan, pixels))
-            for tile, look in zip(tiles, looks, strict=True)
+            TileView(tile=tile, picture=chip, look=look, seen=to_lattice(look.detections, tile, plan, pixels))
+            for tile, chip, look in zip(tiles, chips, looks, strict=True)
             if isinstance(look, Look)
         ]
         crops = second.crops(views, pixels.visible)
-        again = [_part(_shrunk(pixels.as_chip(crop.window), second.crop_factor), chips[crop.row]) for crop in crops]
+        again = [
+            _part(_shrunk(pixels.as_chip(crop.window), second.crop_factor), views[crop.row].picture) for crop in crops
+        ]
         more = yield from self._look(again, plan.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)
@@ -260,7 +262,7 @@ def to_lattice(detections: Detections, tile: Tile, plan: ScenePlan, pixels: Bloc
 
     Near is within EDGE_MARGIN_PX as the network saw it.
     """
-    boxes = chip_to_lattice(grown(detections.boxes, plan.global_factor), tile.window)
+    boxes = chip_to_lattice(scaled(detections.boxes, plan.global_factor), tile.window)
     edge = near_inner_edge(boxes, tile.window, plan.lattice.window, EDGE_MARGIN_PX * plan.global_factor)
     count = len(boxes)
     moved = Detections(

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
 from pipeline.evaluation.dota import read_dota_folder
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
+from pipeline.geometry import scaled
 from pipeline.raster import SceneReader, measure_stretch, write_scene
 from pipeline.raster_scene import open_scene
 from pipeline.types import Lattice, Window
@@ -93,8 +94,7 @@ def shrunk(data: EvaluationData, factor: float, folder: Path) -> EvaluationData:
     for name, target in images.items():
         if not target.exists():
             _write_shrunk(data.images[name], factor, target)
-    scale = np.array([1 / factor] * 4 + [1.0])
-    truth = {name: replace(one, boxes=one.boxes * scale) for name, one in data.truth.items()}
+    truth = {name: replace(one, boxes=scaled(one.boxes, 1 / factor)) for name, one in data.truth.items()}
     return replace(data, images=images, truth=truth)
 
 

@@ -102,8 +102,7 @@ def make_strategies(
         else:
             made.append(_alone(kind, shared, card))
         if kind == "larger":
-            unshrunk = replace(shared, tiling=replace(shared.tiling, global_factor=1.0))
-            made.append(Strategy(kind=kind, budget=factor**2 - 1, config=unshrunk))
+            made.append(Strategy(kind=kind, budget=factor**2 - 1, config=_one_look(shared, 1.0)))
     return made
 
 
@@ -125,8 +124,13 @@ def as_close_as_crops(shared: RunConfig, card: ModelCard) -> Strategy:
     factor = shared.refine.crop_factor(shared.tiling.global_factor)
     if factor == 1:
         return exhaustive(shared, card)
+    return Strategy(kind="larger", config=_one_look(shared, factor))
+
+
+def _one_look(shared: RunConfig, factor: float) -> RunConfig:
+    """One look at each tile, shrunk by ``factor``."""
     tiling, refine = replace(shared.tiling, global_factor=factor), replace(shared.refine, selector="none")
-    return Strategy(kind="larger", config=replace(shared, tiling=tiling, refine=refine))
+    return replace(shared, tiling=tiling, refine=refine)
 
 
 def fitted(strategy: Strategy, lattice: Lattice, card: ModelCard) -> RunConfig:
@@ -155,11 +159,7 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
         factor = shared.tiling.global_factor / (1 + budget) ** 0.5
         if factor <= 1:
             return []
-        return [
-            Strategy(
-                kind=kind, budget=budget, config=replace(shared, tiling=replace(shared.tiling, global_factor=factor))
-            )
-        ]
+        return [Strategy(kind=kind, budget=budget, config=_one_look(shared, factor))]
     # The oracle's own gain takes the selector's place, but there must be a second look.
     selector = cast("Selector", "density" if kind == "oracle" else kind)
     refine = replace(shared.refine, selector=selector, budget=budget)

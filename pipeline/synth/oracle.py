@@ -17,7 +17,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from pipeline.geometry import canonical_obb, chip_to_lattice, half_extents, lattice_to_chip, obb_to_corners
+from pipeline.geometry import canonical_obb, chip_to_lattice, half_extents, lattice_to_chip, obb_to_corners, scaled
 from pipeline.synth.noise import uniform
 from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, IntArray, Look, ModelCard, Window
 
@@ -89,9 +89,7 @@ class OracleDetector:
         seen = self.view(chip.window)
         seen = seen[seen.scores >= score_threshold]
         boxes = lattice_to_chip(seen.boxes, chip.window)
-        shrink = chip.pixels.shape[1] / chip.window.width
-        if shrink != 1.0:
-            boxes = boxes * np.array([shrink, shrink, shrink, shrink, 1.0])
+        boxes = scaled(boxes, chip.pixels.shape[1] / chip.window.width)
         return Detections(boxes, seen.scores, seen.class_ids, Frame.CHIP)
 
     def view(self, window: Window) -> Detections:

@@ -15,10 +15,10 @@ from pipeline.detectors.base import Detector
 from pipeline.ledger import Account, account
 from pipeline.preparation import prepare, screen
 from pipeline.second_look import NO_ATTENTION
-from pipeline.types import Chip, Look, ModelCard
+from pipeline.types import Chip
 from pipeline.worker import TileWorker, read_block
 from tests.checkpoints import save_checkpoint
-from tests.faults import TorchOutOfMemory
+from tests.faults import TorchOutOfMemory, Wrapped
 from tests.harbours import HarbourCase, small_harbour
 from tests.scenes import picture, write_geotiff
 
@@ -74,20 +74,12 @@ def looked_at(path: Path, detector: Detector, refine: RefineConfig, tiling: Tili
     return account(screened.tiles, outcomes)
 
 
-@dataclass(frozen=True)
-class Blindfolded:
+class Blindfolded(Wrapped):
     """A detector that stumbles over every chip smaller than a tile."""
 
-    detector: Detector
-
-    @property
-    def card(self) -> ModelCard:
-        return self.detector.card
-
-    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+    def before(self, chips: Sequence[Chip]) -> None:
         if any(chip.window.width < 200 for chip in chips):
             raise ValueError("too small to see anything")
-        return self.detector.detect(chips, score_threshold=score_threshold, attention=attention)
 
 
 @pytest.mark.parametrize("selector", ["sae", "intensity", "entropy"])
@@ -128,20 +120,14 @@ def test_there_is_no_second_look(harbour: HarbourCase, refine: RefineConfig, til
     assert not results.detections.stage.any()
 
 
-@dataclass(frozen=True)
-class Watched:
+@dataclass
+class Watched(Wrapped):
     """A detector that remembers the chips it was shown."""
 
-    detector: Detector
     chips: list[Chip] = field(default_factory=list)
 
-    @property
-    def card(self) -> ModelCard:
-        return self.detector.card
-
-    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+    def before(self, chips: Sequence[Chip]) -> None:
         self.chips.extend(chips)
-        return self.detector.detect(chips, score_threshold=score_threshold, attention=attention)
 
 
 @pytest.mark.parametrize("zoom", [4.0, 2.5, 2.0, 9.0])
