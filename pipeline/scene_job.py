@@ -21,7 +21,7 @@ from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
 from pipeline.heatmap import HeatMap
-from pipeline.journal import Journal, TileFailures
+from pipeline.journal import Journal, TileFailures, tidying
 from pipeline.lease import Lease
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
@@ -175,8 +175,7 @@ def _detect(
         "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
         blocks=len(screened.blocks), tiles_skipped=skipped, mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
-        extra = Path(folder)
+    with _scratch(run) as extra:
         results = _map(screened, run, resume, extra)
         clock.lap("detect")
         for note in results.notes:
@@ -186,9 +185,22 @@ def _detect(
         lease.check()
         report = _publish(uri, screened, results, detections, run, clock, extra, request)
     if run.config.clean:
-        count = resume.work.clean(screened.blocks)
-        run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
+        what, folder = f"{prepared.scene.scene_id}: parts of other settings", resume.work.folder
+        with tidying(run.say, f"{what} stay in {folder}; nothing uses them, and they may be removed by hand"):
+            count = resume.work.clean(screened.blocks)
+            run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
     return report
+
+
+@contextlib.contextmanager
+def _scratch(run: Run) -> Iterator[Path]:
+    """A local folder for files of one scene's result; gone afterwards, or it is said that it stays."""
+    folder = Path(tempfile.mkdtemp(prefix="kestrel-"))
+    try:
+        yield folder
+    finally:
+        with tidying(run.say, f"the temporary folder {folder} stays; remove it by hand"):
+            shutil.rmtree(folder)
 
 
 def detections_of(
