@@ -245,7 +245,7 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
 
     The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
     """
-    prepared, tiles_kept = screened.prepared, 0
+    prepared, tiles_kept, peak_rss_bytes = screened.prepared, 0, 0
     with contextlib.ExitStack() as stack:
         name = prepared.scene.scene_id
         progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
@@ -256,13 +256,14 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
 
         def told() -> Iterator[BlockOutcome]:
-            nonlocal tiles_kept
+            nonlocal tiles_kept, peak_rss_bytes
             for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
                 if heat_map is not None:
                     for window, attention in outcome.attention:
                         heat_map.add(window, attention)
                 if fresh:
                     run.executor.metrics.block(outcome)
+                    peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
                 failures.tell(outcome)
                 found = sum(len(done.detections) for done in outcome.done)
                 progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
@@ -270,7 +271,7 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
                 yield outcome
 
         results = account(screened.tiles, told())
-    return replace(results, tiles_kept=tiles_kept)
+    return replace(results, tiles_kept=tiles_kept, peak_rss_bytes=peak_rss_bytes)
 
 
 def merge_run(detections: Detections, run: Run) -> Detections:
@@ -365,12 +366,13 @@ def _publish(
         exit_code = EXIT_TILES_FAILED if over else EXIT_OK
         ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}
         settings = result_settings(config)
-        record = run_record(screened, results, run.card, identity, ended, clock.seconds)
+        numbers = run.executor.metrics.scene
+        record = run_record(screened, results, run.card, identity, ended, clock.seconds, numbers)
         addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
         record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
         record["request"] = request
-        record["metrics"] = run.executor.metrics.scene.record()
+        record["metrics"] = numbers.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id, whole=not over)
     return SceneReport(

@@ -143,6 +143,29 @@ def test_the_same_run_again_does_nothing(job: Job) -> None:
 
 
 @one_look
+def test_the_record_tells_what_this_job_did_from_what_the_result_took(job: Job) -> None:
+    """Seconds stand twice in a record and are the same; those of earlier jobs have a key of their own."""
+
+    def seconds() -> tuple[dict[str, float], dict[str, float]]:
+        record = job.record()
+        of_metrics = {stage: record["metrics"]["stage_seconds"][stage]["sum"] for stage in ("read", "detect")}
+        assert record["worker_seconds"] == of_metrics
+        return record["worker_seconds"], record["worker_seconds_all_jobs"]
+
+    assert job.run(blocks=2)[0] is None
+    job.run()
+    this, every = seconds()
+    assert 0 < this["detect"] < every["detect"]
+    job.run(start_from="merge", merge=MergeConfig(iou_threshold=0.1))
+    assert seconds() == ({"read": 0.0, "detect": 0.0}, pytest.approx(every, abs=0.002))
+    assert job.record()["peak_rss_mb"]["worker"] == 0, "no worker, no memory of one"
+    job.run(force=True)
+    this, every = seconds()
+    assert this == pytest.approx(every, abs=0.002)
+    assert job.record()["peak_rss_mb"]["worker"] > 0
+
+
+@one_look
 def test_a_result_that_lost_a_file_is_made_again_from_the_parts(job: Job) -> None:
     job.run()
     before = job.bytes()
