@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,22 +66,23 @@ class RayExecutor:
         self._load = load
         self._config = config
         self._journal = journal
-        self._owns_cluster = False
+        self._begun = ExitStack()
 
     def __enter__(self) -> RayExecutor:
-        if not ray.is_initialized():
-            self._owns_cluster = True
-            cluster_nodes.connect(self._config)
-        self.metrics = Metrics(RayExporter())
-        self._device = cluster_nodes.device_of(self._config)
-        wanted = cluster_nodes.wanted_workers(self._config, self._device)
-        self._pool = Pool(self._load, self._config, self._device, wanted, self._journal, self.metrics)
+        with ExitStack() as begun:  # nobody calls __exit__ when this raises
+            if not ray.is_initialized():
+                begun.callback(ray.shutdown)
+                cluster_nodes.connect(self._config)
+            self.metrics = Metrics(RayExporter())
+            self._device = cluster_nodes.device_of(self._config)
+            wanted = cluster_nodes.wanted_workers(self._config, self._device)
+            self._pool = Pool(self._load, self._config, self._device, wanted, self._journal, self.metrics)
+            begun.callback(self._pool.close)
+            self._begun = begun.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pool.close()
-        if self._owns_cluster:
-            ray.shutdown()
+        self._begun.close()
 
     def record(self) -> dict[str, Any]:
         """See :class:`pipeline.executors.Executor`."""

@@ -52,6 +52,19 @@ class Journal:
         self.emit("note", message)
 
 
+@contextmanager
+def tidying(say: Callable[[str], None], left: str) -> Iterator[None]:
+    """Inside, what has served is removed: an OSError there (a StorageError is one) is said, and raised no further.
+
+    Whatever the work came to by then, a result that is published or an error on its way, stays as it is. ``left`` tells
+    what lies where now and what becomes of it; the reason is added.
+    """
+    try:
+        yield
+    except OSError as error:
+        say(f"{left} ({error.strerror or error})")
+
+
 def _fit(fact: Any) -> Any:
     """The same without secrets, and with null for numbers that are not finite."""
     if isinstance(fact, str):

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from pipeline.errors import SceneBusy, StorageError
+from pipeline.journal import tidying
 from pipeline.storage_files import create_file, here, join, read_file, remove_file, write_file
 
 RENEWALS = 3
@@ -31,7 +32,10 @@ def lease_uri(out_uri: str, scene_id: str) -> str:
 
 
 class Lease:
-    """A context manager: inside it this process alone works on the scene. Enter raises SceneBusy or StorageError."""
+    """A context manager: inside it this process alone works on the scene. Enter raises SceneBusy or StorageError.
+
+    Leaving it raises nothing: a lease that cannot be given back expires, which is said.
+    """
 
     def __init__(self, out_uri: str, scene_id: str, lasts_s: float, say: Callable[[str], None]) -> None:
         """``lasts_s``: seconds without renewal after which others may take the lease over."""
@@ -53,8 +57,13 @@ class Lease:
     ) -> None:
         self._done.set()
         self._thread.join()
-        if self._lost is None and self._mine():
-            remove_file(self._uri)
+        left = (
+            f"{self._scene_id}: its lease {self._uri} could not be given back; the next job watches it for "
+            f"{self._lasts_s:g} s and takes it over"
+        )
+        with tidying(self._say, left):
+            if self._lost is None and self._mine():
+                remove_file(self._uri)
 
     def check(self) -> None:
         """Raise SceneBusy when another job has taken over: what this one made must not be published."""

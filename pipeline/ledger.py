@@ -21,11 +21,11 @@ class Account:
     tiles_done: int
     notes: tuple[str, ...]
     read_s: float
-    """Summed over workers."""
+    """Summed over workers, those of earlier jobs included."""
     detect_s: float
-    """Summed over workers."""
+    """Summed over workers, those of earlier jobs included."""
     peak_rss_bytes: int
-    """Largest worker process."""
+    """Largest worker process of this job."""
     crops: tuple[Crop, ...] = ()
     """What the second look took, by place."""
     tiles_refined: int = 0

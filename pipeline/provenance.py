@@ -15,6 +15,7 @@ from typing import Any
 
 import pipeline
 from pipeline.ledger import Account
+from pipeline.metrics import Numbers
 from pipeline.names import public_uri
 from pipeline.preparation import ScreenedScene
 from pipeline.results import Identity
@@ -30,8 +31,13 @@ def run_record(
     identity: Identity,
     ended: Mapping[str, Any],
     seconds: Mapping[str, float],
+    numbers: Numbers,
 ) -> dict[str, Any]:
-    """The record of one scene, ready for JSON. Holds no credentials: URIs are given without query and user."""
+    """The record of one scene, ready for JSON. Holds no credentials: URIs are given without query and user.
+
+    ``seconds`` and ``numbers`` are of the job that publishes, and so are all times and the memory; counts are of the
+    result, whichever job did the block. ``worker_seconds_all_jobs`` is what the blocks of the result took altogether.
+    """
     prepared = screened.prepared
     scene, lattice = prepared.scene, prepared.lattice
     mpx = sum(tile.core.pixels for tile in screened.tiles) * lattice.scale_x * lattice.scale_y / 1e6
@@ -58,7 +64,8 @@ def run_record(
         "network_mpx": round(results.network_px / 1e6, 3),
         "boxes_before_merge": len(results.detections),
         "seconds": dict(seconds),
-        "worker_seconds": {"read": round(results.read_s, 3), "detect": round(results.detect_s, 3)},
+        "worker_seconds": {stage: round(numbers.seconds[stage].sum_s, 3) for stage in ("read", "detect")},
+        "worker_seconds_all_jobs": {"read": round(results.read_s, 3), "detect": round(results.detect_s, 3)},
         "mpx": round(mpx, 3),
         "mpx_per_s": {stage: round(mpx / s, 2) for stage, s in seconds.items() if s > 0},
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.peak_rss_bytes / 1e6)},

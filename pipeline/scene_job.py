@@ -21,7 +21,7 @@ from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
 from pipeline.heatmap import HeatMap
-from pipeline.journal import Journal, TileFailures
+from pipeline.journal import Journal, TileFailures, tidying
 from pipeline.lease import Lease
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
@@ -175,8 +175,7 @@ def _detect(
         "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
         blocks=len(screened.blocks), tiles_skipped=skipped, mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
-        extra = Path(folder)
+    with _scratch(run) as extra:
         results = _map(screened, run, resume, extra)
         clock.lap("detect")
         for note in results.notes:
@@ -186,9 +185,22 @@ def _detect(
         lease.check()
         report = _publish(uri, screened, results, detections, run, clock, extra, request)
     if run.config.clean:
-        count = resume.work.clean(screened.blocks)
-        run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
+        what, folder = f"{prepared.scene.scene_id}: parts of other settings", resume.work.folder
+        with tidying(run.say, f"{what} stay in {folder}; nothing uses them, and they may be removed by hand"):
+            count = resume.work.clean(screened.blocks)
+            run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
     return report
+
+
+@contextlib.contextmanager
+def _scratch(run: Run) -> Iterator[Path]:
+    """A local folder for files of one scene's result; gone afterwards, or it is said that it stays."""
+    folder = Path(tempfile.mkdtemp(prefix="kestrel-"))
+    try:
+        yield folder
+    finally:
+        with tidying(run.say, f"the temporary folder {folder} stays; remove it by hand"):
+            shutil.rmtree(folder)
 
 
 def detections_of(
@@ -233,7 +245,7 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
 
     The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
     """
-    prepared, tiles_kept = screened.prepared, 0
+    prepared, tiles_kept, peak_rss_bytes = screened.prepared, 0, 0
     with contextlib.ExitStack() as stack:
         name = prepared.scene.scene_id
         progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
@@ -244,13 +256,14 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
             heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
 
         def told() -> Iterator[BlockOutcome]:
-            nonlocal tiles_kept
+            nonlocal tiles_kept, peak_rss_bytes
             for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
                 if heat_map is not None:
                     for window, attention in outcome.attention:
                         heat_map.add(window, attention)
                 if fresh:
                     run.executor.metrics.block(outcome)
+                    peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
                 failures.tell(outcome)
                 found = sum(len(done.detections) for done in outcome.done)
                 progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
@@ -258,7 +271,7 @@ def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Acco
                 yield outcome
 
         results = account(screened.tiles, told())
-    return replace(results, tiles_kept=tiles_kept)
+    return replace(results, tiles_kept=tiles_kept, peak_rss_bytes=peak_rss_bytes)
 
 
 def merge_run(detections: Detections, run: Run) -> Detections:
@@ -353,12 +366,13 @@ def _publish(
         exit_code = EXIT_TILES_FAILED if over else EXIT_OK
         ended = {"status": status, "exit_code": exit_code, "detections": 0 if over else len(detections)}
         settings = result_settings(config)
-        record = run_record(screened, results, run.card, identity, ended, clock.seconds)
+        numbers = run.executor.metrics.scene
+        record = run_record(screened, results, run.card, identity, ended, clock.seconds, numbers)
         addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
         record["config"] = {"hash": config_hash(config), **settings, **addresses}
         record["work"] = run.executor.record()
         record["request"] = request
-        record["metrics"] = run.executor.metrics.scene.record()
+        record["metrics"] = numbers.record()
         write_json(record, folder / "run.json")
         where = storage.publish_folder(folder, config.out, scene.scene_id, whole=not over)
     return SceneReport(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -168,6 +169,8 @@ class Trainer:
         if not path.exists():
             return False
         tensors = load_file(path, device=str(self._device))
+        with safe_open(path, framework="pt") as stored:
+            self.step = int(stored.metadata()["step"])  # the optimiser's are of single parameters, and may be behind
         self.network.load_state_dict(_strip(tensors, "network."))
         self.average.load_state_dict(_strip(tensors, "average."))
         state: dict[int, dict[str, Tensor]] = {}
@@ -176,7 +179,6 @@ class Trainer:
             state.setdefault(int(number), {})[key] = value
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.step = int(next(iter(state.values()))["step"]) if state else 0
         return True
 
 

@@ -200,6 +200,30 @@ def test_no_room_at_all_ends_in_a_sentence(case: Case, ray_cluster: None) -> Non
         list(executor.map(screened.plan, screened.blocks))
 
 
+@pytest.mark.parametrize("theirs", [False, True], ids=["its own cluster", "a cluster that was there"])
+def test_a_pool_that_cannot_start_ends_the_cluster_it_started_and_no_other(
+    theirs: bool, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody leaves what nobody entered: what was begun for the pool ends with the error, here of a missing GPU."""
+    import ray
+
+    from pipeline.cluster import RayExecutor
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ray.shutdown()
+    if theirs:
+        ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="ERROR")
+    try:
+        with (
+            pytest.raises(ClusterError, match="the cluster has no GPU"),
+            RayExecutor(case.load, ClusterConfig(device="cuda", workers=1), SILENT),
+        ):
+            pass
+        assert ray.is_initialized() is theirs
+    finally:
+        ray.shutdown()
+
+
 @pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_node_removed_while_blocks_are_in_flight_on_it(case: Case, expected: dict[str, bytes], tmp_path: Path) -> None:
     """Two nodes, one taken away mid-work: at least one block is recomputed, and the bytes are the same."""

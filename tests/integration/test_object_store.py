@@ -22,9 +22,10 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from pipeline import storage
-from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig
+from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig, WorkConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.executors import LocalExecutor
+from pipeline.journal import Journal
 from pipeline.preparation import prepare, screen
 from pipeline.raster import SceneReader, decode_window, measure_stretch, open_scene, read_thumbnail
 from pipeline.raster_remote import remote_options
@@ -446,3 +447,31 @@ def test_results_through_a_storm_are_the_local_ones_byte_for_byte(
     for name in SAME_BYTES:
         assert written[f"out/harbour/{name}"] == (tmp_path / "harbour" / name).read_bytes(), name
     assert json.loads(read_text(f"s3://{bucket}/out/harbour/{MANIFEST}"))["files"].keys() >= set(SAME_BYTES)
+
+
+def test_a_store_that_fails_once_the_scene_is_published_leaves_it_published(
+    proxy: FaultProxy, server: str, bucket: str, harbour: HarbourCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be removed: parts of other settings and the lease stay, both are said, and the result stands."""
+    monkeypatch.setattr("pipeline.retrying.PATIENCE", Patience(pauses_s=()))
+    first = replace(run_config(str(harbour.path), f"s3://{bucket}/out"), work=WorkConfig(lease_s=2.0))
+    then = replace(first, tiling=replace(first.tiling, tile_px=240), clean=True)
+    said: list[str] = []
+
+    def run(config: RunConfig) -> RunReport:
+        return detect(config, harbour.card, LocalExecutor(harbour.load_oracle), Journal(said.append))
+
+    assert run(first).exit_code == 0
+    stale = {key for key in kept(server, bucket) if "/_work/" in key}
+    proxy.faults = Faults.storm(methods=frozenset({"DELETE"}), path=r"/_work/|\.lease$")
+    report = run(then)
+    assert (report.exit_code, report.scenes[0].status) == (0, "PUBLISHED")
+    assert stale | {"out/.harbour.lease", f"out/harbour/{MANIFEST}"} <= kept(server, bucket).keys()
+    (parts,) = [line for line in said if "parts of other settings" in line]
+    (lease,) = [line for line in said if "its lease" in line]
+    assert f"s3://{bucket}/out/harbour/_work" in parts
+    assert f"s3://{bucket}/out/.harbour.lease" in lease
+    proxy.faults = Faults()
+    again = run(then)
+    assert (again.exit_code, again.scenes[0].status) == (0, "PUBLISHED"), "a lease that stayed is taken over"
+    assert "nothing to do" in again.scenes[0].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.errors import SceneUnreadable
 from pipeline.executors import LocalExecutor
 from pipeline.journal import Journal
 from pipeline.lease import Lease, lease_uri
@@ -138,6 +140,29 @@ def test_the_same_run_again_does_nothing(job: Job) -> None:
     assert "nothing to do" in job.said[-1]
     report, blocks = job.run(force=True)
     assert len(blocks) == job.record()["blocks"]
+
+
+@one_look
+def test_the_record_tells_what_this_job_did_from_what_the_result_took(job: Job) -> None:
+    """Seconds stand twice in a record and are the same; those of earlier jobs have a key of their own."""
+
+    def seconds() -> tuple[dict[str, float], dict[str, float]]:
+        record = job.record()
+        of_metrics = {stage: record["metrics"]["stage_seconds"][stage]["sum"] for stage in ("read", "detect")}
+        assert record["worker_seconds"] == of_metrics
+        return record["worker_seconds"], record["worker_seconds_all_jobs"]
+
+    assert job.run(blocks=2)[0] is None
+    job.run()
+    this, every = seconds()
+    assert 0 < this["detect"] < every["detect"]
+    job.run(start_from="merge", merge=MergeConfig(iou_threshold=0.1))
+    assert seconds() == ({"read": 0.0, "detect": 0.0}, pytest.approx(every, abs=0.002))
+    assert job.record()["peak_rss_mb"]["worker"] == 0, "no worker, no memory of one"
+    job.run(force=True)
+    this, every = seconds()
+    assert this == pytest.approx(every, abs=0.002)
+    assert job.record()["peak_rss_mb"]["worker"] > 0
 
 
 @one_look
@@ -272,6 +297,56 @@ def test_a_lease_of_another_machine_that_is_not_renewed_is_taken_over(job: Job) 
     assert report is not None
     assert report.exit_code == 0
     assert time.monotonic() - started > 1.0
+
+
+@one_look
+def test_scratch_that_cannot_be_removed_is_said_and_the_scene_stays_published(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a job's temporary files turns busy, as on network file systems."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    busy: list[Path] = []
+
+    @dataclass
+    class Busy(Mortal):
+        def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+            (folder,) = (tmp_path / "scratch").iterdir()
+            command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+            if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+                pytest.skip("mounting a tmpfs is not permitted here: a busy folder cannot be made")
+            busy.append(folder)
+            yield from super().map(plan, blocks)
+
+    try:
+        report = detect(job.config, model_card(BUILTIN), Busy(), Journal(job.said.append))
+    finally:
+        for folder in busy:
+            subprocess.run(["umount", str(folder)], check=True)
+    assert (report.exit_code, report.scenes[0].status) == (0, "PUBLISHED")
+    assert any(str(busy[0]) in line for line in job.said)
+
+
+@pytest.mark.parametrize("inside", [None, SceneUnreadable("it is damaged")], ids=["all well", "an error"])
+def test_a_lease_that_cannot_be_given_back_changes_nothing_that_happened_inside(
+    inside: SceneUnreadable | None, tmp_path: Path
+) -> None:
+    """Its place turns into a folder, so that it can be neither read nor removed."""
+    path = Path(lease_uri(str(tmp_path), "harbour"))
+    said: list[str] = []
+
+    def work() -> None:
+        with Lease(str(tmp_path), "harbour", 30.0, said.append):
+            path.unlink()
+            path.mkdir()
+            if inside is not None:
+                raise inside
+
+    with pytest.raises(SceneUnreadable, match="it is damaged") if inside else contextlib.nullcontext():
+        work()
+    assert len(said) == 1
+    assert str(path) in said[0]
+    assert "Is a directory" in said[0]
 
 
 @one_look

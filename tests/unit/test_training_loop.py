@@ -51,6 +51,20 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(begun + losses(second, 3), whole, rtol=1e-5)
 
 
+def test_a_run_goes_on_from_its_own_step_and_not_from_that_of_some_parameter(tmp_path: Path) -> None:
+    """The optimiser counts for each parameter how often that one was learnt; of one that stood still it counts less."""
+    run = trainer(tmp_path, 6)
+    run.network.train()
+    run.learn(run._batch(run.step))
+    for parameter in run.network.parameters():
+        parameter.requires_grad_(parameter.ndim <= 1)
+    run.learn(run._batch(run.step))
+    run.save()
+    again = trainer(tmp_path, 6)
+    assert again.resume()
+    assert again.step == run.step == 2
+
+
 def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
     assert not trainer(tmp_path, 1).resume()
 

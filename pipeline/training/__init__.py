@@ -1,0 +1,1 @@
+"""Learning: annotated scenes → the weights of an oriented detector."""
