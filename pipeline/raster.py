@@ -294,7 +294,7 @@ def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple
     return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
-def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> BoolArray:
+def read_coverage(scene: Scene, lattice: Lattice, config: RasterConfig, max_side_px: int = 2048) -> BoolArray:
     """(h, w) cells that span the lattice exactly: True when a valid pixel may lie in the cell.
 
     Judged on the coarsest overview that still has a pixel per cell, grown by one overview pixel, because an
@@ -309,7 +309,7 @@ def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> Bo
     decimation = min(scene.width / shape[1], scene.height / shape[0])
     levels = [level for level, factor in enumerate(scene.overviews) if factor <= decimation]
     level = levels[-1] if levels else None
-    with contextlib.closing(Pixels(scene, RasterConfig(), level)) as source:
+    with contextlib.closing(Pixels(scene, config, level)) as source:
         margin = 0 if level is None else 1
         extent_x = lattice.width * lattice.scale_x * source.width / scene.width
         extent_y = lattice.height * lattice.scale_y * source.height / scene.height

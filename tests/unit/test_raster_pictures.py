@@ -40,7 +40,7 @@ def test_coverage_is_exact_without_overviews(kind: str, side: int, tmp_path: Pat
     path = KINDS[kind](tmp_path)
     scene = open_scene(str(path), CONFIG)
     lattice = resampled(scene, 1.3, 1.3)
-    cover = read_coverage(scene, lattice, side)
+    cover = read_coverage(scene, lattice, CONFIG, side)
     _, valid = reference(path, scene)
     assert max(cover.shape) <= side
     height, width = lattice.height * 1.3 / cover.shape[0], lattice.width * 1.3 / cover.shape[1]
@@ -57,9 +57,9 @@ def test_coverage_of_a_wide_scene_is_pieced_together(
 ) -> None:
     """Part of a row at a time, where a row holds too many pixels: the same answer."""
     scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
-    whole = read_coverage(scene, native(scene), 25)
+    whole = read_coverage(scene, native(scene), CONFIG, 25)
     monkeypatch.setattr("pipeline.raster.COVER_PX", 1)
-    assert (read_coverage(scene, native(scene), 25) == whole).all()
+    assert (read_coverage(scene, native(scene), CONFIG, 25) == whole).all()
 
 
 def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
     path = write_geotiff(tmp_path / "islands.tif", picture(800, 1000), mask=valid, overviews=(2, 4))
     scene = open_scene(str(path), CONFIG)
     assert scene.overviews == (2, 4)
-    cover = read_coverage(scene, native(scene), 250)
+    cover = read_coverage(scene, native(scene), CONFIG, 250)
     assert cover.shape == (200, 250)
     for y, x in np.argwhere(valid):
         assert cover[y // 4, x // 4]
@@ -80,8 +80,8 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
 def test_scenes_without_holes_are_covered_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
     monkeypatch.setattr("pipeline.raster.Pixels", None)
-    assert read_coverage(scene, native(scene), 100).shape == (71, 100)
-    assert read_coverage(scene, native(scene), 100).all()
+    assert read_coverage(scene, native(scene), CONFIG, 100).shape == (71, 100)
+    assert read_coverage(scene, native(scene), CONFIG, 100).all()
 
 
 def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_thumbnails_are_small_pictures_of_the_whole(kind: str, tmp_path: Path) -
 def test_coverage_of_the_real_world_mask(kestrel_data: Path) -> None:
     """36000 x 18000 pixels judged on an overview: about a third is land (the file's nodata is sea)."""
     scene = open_scene(str(kestrel_data / "large_geotiff" / "cog_world.tif"), CONFIG)
-    cover = read_coverage(scene, native(scene), 900)
+    cover = read_coverage(scene, native(scene), CONFIG, 900)
     assert cover.shape == (450, 900)
     assert 0.3 < cover.mean() < 0.5
 
