@@ -330,10 +330,10 @@ class Pixels:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
+            self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
             if any(map(is_remote, self.scene.uris)):
-                self.close()
                 raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
             raise SceneUnreadable(
                 f"{names} is damaged: {where} cannot be decoded; copy or download it again"

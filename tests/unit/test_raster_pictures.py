@@ -177,6 +177,37 @@ def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> 
         measure_stretch(scene, RasterConfig())
 
 
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_one_damaged_block_costs_a_giant_scene_neither_stretch_nor_picture(
+    interleave: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a scene is too large to be decoded as a whole: every window over the damage is left out, not just the
+    first that meets it, and the others are as they were; damage to more than a quarter of them is the scene's end."""
+    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    path = write_geotiff(tmp_path / "a.tif", picture(2048, 2048, dtype="uint16"), block_px=512, interleave=interleave)
+    scene = open_scene(str(path), CONFIG)
+    sample, _, source = _decimated(scene, CONFIG, 1000)
+    stretch = measure_stretch(scene, CONFIG)
+    sound, _ = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert source == "64 windows of 256 px"
+    damage_block(path, column=1, row=2)
+    left, valid, source = _decimated(scene, CONFIG, 1000)
+    assert source == "60 windows of 256 px"
+    assert valid.mean() == 60 / 64
+    assert np.array_equal(left[valid], sample[valid])
+    assert measure_stretch(scene, CONFIG).high == pytest.approx(stretch.high, rel=0.01)
+    picture_, shown = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert not shown[2 * 64 + 16 : 3 * 64 - 16, 64 + 16 : 2 * 64 - 16].any()
+    assert shown.mean() > 0.9
+    assert np.array_equal(picture_[shown], sound[shown])
+    for column in range(3):
+        damage_block(path, column, row=0)
+    assert measure_stretch(scene, CONFIG).source == "48 windows of 256 px"
+    damage_block(path, column=3, row=0)
+    with pytest.raises(SceneUnreadable, match="damaged in most places"):
+        measure_stretch(scene, CONFIG)
+
+
 def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
