@@ -102,7 +102,7 @@ def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> Scree
     stretch: Stretch = measure_stretch(scene, config.raster)
     tiles, skipped = prepared.tiles, 0
     if config.tiling.skip_empty:
-        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice), lattice)
+        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice, config.raster), lattice)
         skipped = len(empty)
     threshold = config.detector.score_threshold
     plan = ScenePlan(

@@ -226,9 +226,14 @@ def _shrunk_whole(
     pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
-    if sum(map(fill, parts)) < READABLE * valid.size:
-        raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
+    _check_readable(scene, sum(map(fill, parts)), valid.size)
     return pixels, valid
+
+
+def _check_readable(scene: Scene, read: int, tried: int) -> None:
+    """Raise SceneUnreadable when less than READABLE of what was tried could be read."""
+    if read < READABLE * tried:
+        raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
 
 
 def _scaled(window: Window, across: float, down: float) -> Window:
@@ -245,16 +250,26 @@ def _quarters(window: Window) -> list[Window]:
 
 
 def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArray, str]:
-    """Windows spread evenly over a scene too large to be decoded for a few percentiles."""
+    """Windows spread evenly over a scene too large to be decoded for a few percentiles; damaged ones are left out.
+
+    Raises SceneUnreadable when less than READABLE of them can be read.
+    """
     count, side = 8, 256
+    lefts = [(scene.width - side) * i // (count - 1) for i in range(count)] if scene.width > side else [0]
+    tops = [(scene.height - side) * i // (count - 1) for i in range(count)] if scene.height > side else [0]
+    width, height = min(side, scene.width), min(side, scene.height)
+    windows = [Window(x=x, y=y, width=width, height=height) for y in tops for x in lefts]
+    pixels = np.zeros((len(windows), height, width, len(scene.bands)), scene.dtype)
+    valid = np.zeros((len(windows), height, width), np.bool_)
+    read = 0
     with contextlib.closing(Pixels(scene, config)) as source:
-        lefts = [(scene.width - side) * i // (count - 1) for i in range(count)] if scene.width > side else [0]
-        tops = [(scene.height - side) * i // (count - 1) for i in range(count)] if scene.height > side else [0]
-        size = {"width": min(side, scene.width), "height": min(side, scene.height)}
-        windows = [Window(x=x, y=y, **size) for y in tops for x in lefts]
-        pixels = [source.read(window) for window in windows]
-        valid = [source.valid(window, part) for window, part in zip(windows, pixels, strict=True)]
-    return np.concatenate(pixels), np.concatenate(valid), f"{len(windows)} windows of {size['width']} px"
+        for place, window in enumerate(windows):
+            with contextlib.suppress(SceneUnreadable):  # its tiles are told of as failures
+                source.read(window, out=pixels[place])
+                valid[place] = source.valid(window, pixels[place])
+                read += 1
+    _check_readable(scene, read, len(windows))
+    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, width), f"{read} windows of {width} px"
 
 
 def read_thumbnail(
@@ -294,7 +309,7 @@ def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple
     return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
-def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> BoolArray:
+def read_coverage(scene: Scene, lattice: Lattice, config: RasterConfig, max_side_px: int = 2048) -> BoolArray:
     """(h, w) cells that span the lattice exactly: True when a valid pixel may lie in the cell.
 
     Judged on the coarsest overview that still has a pixel per cell, grown by one overview pixel, because an
@@ -309,7 +324,7 @@ def read_coverage(scene: Scene, lattice: Lattice, max_side_px: int = 2048) -> Bo
     decimation = min(scene.width / shape[1], scene.height / shape[0])
     levels = [level for level, factor in enumerate(scene.overviews) if factor <= decimation]
     level = levels[-1] if levels else None
-    with contextlib.closing(Pixels(scene, RasterConfig(), level)) as source:
+    with contextlib.closing(Pixels(scene, config, level)) as source:
         margin = 0 if level is None else 1
         extent_x = lattice.width * lattice.scale_x * source.width / scene.width
         extent_y = lattice.height * lattice.scale_y * source.height / scene.height

@@ -57,47 +57,68 @@ def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
 
 
 class _Ear(logging.Filter):
-    """Hears the errors that GDAL signals, and keeps its words out of the logs: they may hold a signed address.
+    """Hears what GDAL signals in calls of ours, and keeps it out of the logs: it may hold a signed address.
 
     GDAL can signal an error inside a call that succeeds. Pixels from such a call are not to be trusted: a piece of a
-    file's index that did not come reads as a hole in the scene.
+    file's index that did not come reads as a hole in the scene. What others make GDAL say is logged as they want it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._local = threading.local()
+        self._listeners: dict[int, tuple[int, list[str], set[str]]] = {}  # thread, words heard, the loggers it hears
+        self._lock, self._levels = threading.Lock(), dict.fromkeys(KEEN, logging.NOTSET)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        known = {ERRORS_LOG} | ({WARNINGS_LOG} if getattr(self._local, "warnings", False) else set())
-        if hasattr(self._local, "heard") and record.name in known and record.levelno >= KEEN[record.name]:
-            self._local.heard.append(record.getMessage())
-        return False
+        here = self._here()
+        for _, heard, loggers in here:
+            if record.name in loggers and record.levelno >= KEEN[record.name]:
+                heard.append(record.getMessage())
+        theirs = self._levels[record.name] or logging.getLogger("rasterio").getEffectiveLevel()
+        return not here and record.levelno >= theirs
 
     def forget(self) -> None:
         """What was heard so far has been dealt with."""
-        if hasattr(self._local, "heard"):
-            self._local.heard.clear()
+        for _, heard, _ in self._here():
+            heard.clear()
 
     @contextlib.contextmanager
     def listening(self, *, warnings: bool = False) -> Iterator[list[str]]:
-        """What GDAL signals in this thread from now on: errors, and ``warnings`` when asked for."""
-        self._local.heard, self._local.warnings = [], warnings
-        yield self._local.heard
+        """What GDAL signals in this thread in the block, blocks within it too: errors, and ``warnings`` when asked."""
+        mine = (threading.get_ident(), list[str](), set(KEEN) if warnings else {ERRORS_LOG})
+        self._listeners[id(mine)] = mine
+        self._tune()
+        try:
+            yield mine[1]
+        finally:
+            del self._listeners[id(mine)]
+            self._tune()
+
+    def _here(self) -> list[tuple[int, list[str], set[str]]]:
+        return [one for one in list(self._listeners.values()) if one[0] == threading.get_ident()]
+
+    def _tune(self) -> None:
+        """Have rasterio hand on what matters while anybody listens, and put its loggers back afterwards."""
+        with self._lock:
+            for logger in map(logging.getLogger, KEEN):
+                if self in logger.filters and not self._listeners:
+                    logger.removeFilter(self)
+                    logger.setLevel(self._levels[logger.name])
+                elif self not in logger.filters and self._listeners:
+                    self._levels[logger.name] = logger.level
+                    logger.addFilter(self)
+                    logger.setLevel(min(KEEN[logger.name], logger.getEffectiveLevel()))
 
 
 ERRORS_LOG, WARNINGS_LOG = "rasterio._err", "rasterio._env"
 KEEN = {ERRORS_LOG: logging.INFO, WARNINGS_LOG: logging.WARNING}
 """rasterio's loggers that hand on what GDAL says, and the lowest level that matters."""
 EAR = _Ear()
-for _name, _level in KEEN.items():
-    logging.getLogger(_name).addFilter(EAR)
-    logging.getLogger(_name).setLevel(_level)
 
 
 @contextlib.contextmanager
 def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None]:
-    """GDAL's options for the calls inside; ours to the caller, and gone afterwards. Pixel scenes are no warning."""
-    with rasterio.Env(**gdal_options(config, any(map(is_remote, uris)))), warnings.catch_warnings():
+    """GDAL's options for calls of ours, gone afterwards; what it says goes to no log. Pixel scenes are no warning."""
+    with EAR.listening(), rasterio.Env(**gdal_options(config, any(map(is_remote, uris)))), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
@@ -306,7 +327,6 @@ class Pixels:
     def _read(self, window: Window, action: Callable[[], _T]) -> _T:
         """What ``action`` reads of ``window``; where it fails remotely, once more from files opened anew."""
         assert self._owner == (os.getpid(), threading.get_ident()), "a SceneReader belongs to one thread"
-
         opened = False
 
         def attempt() -> _T:
@@ -330,10 +350,10 @@ class Pixels:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
+            self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
             if any(map(is_remote, self.scene.uris)):
-                self.close()
                 raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
             raise SceneUnreadable(
                 f"{names} is damaged: {where} cannot be decoded; copy or download it again"

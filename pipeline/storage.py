@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -233,9 +234,11 @@ def read_text(uri: str) -> str:
 def remote(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     try:
-        _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
-        options = _CLIENTS.get(uri.split("://", 1)[0], {})
-        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
+        # Together: a client that is being made while the environment changes must not outlive the look that saw it.
+        with _CLIENTS_LOCK:
+            _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
+            options = _CLIENTS.get(uri.split("://", 1)[0], {})
+            fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]
         raise ConfigError(
@@ -244,15 +247,18 @@ def remote(uri: str) -> tuple[Any, str]:
     return fs, root.rstrip("/")
 
 
-_made_in: dict[str, int] = {}
+_CLIENTS_LOCK = threading.Lock()
+"""Held by who looks at ``_made_in`` and at fsspec's file systems: eight threads read and write parts at once."""
+_made_in: dict[str, dict[str, str | None]] = {}
+"""Scheme → the environment its file systems were made in."""
 
 
 def _forget_other_environments(scheme: str) -> None:
     """fsspec keeps file systems with the endpoint and the keys they were made with: drop those of another environment.
 
-    Only the environment names endpoints and keys, and what changes there must count.
+    Only the environment names endpoints and keys, and what changes there must count. Call it under _CLIENTS_LOCK.
     """
-    environment = hash(frozenset(os.environ.items()))
+    environment = {name: os.environ.get(name) for name in os.environ}  # a thread may take one away meanwhile
     if _made_in.setdefault(scheme, environment) != environment:
         fsspec.get_filesystem_class(scheme).clear_instance_cache()
         _made_in[scheme] = environment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import RasterConfig
+from pipeline.config import ADMISSION, RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
 from pipeline.evaluation.dota import read_dota_folder
@@ -82,24 +82,26 @@ def judged_by(data: EvaluationData, classes: Sequence[str]) -> EvaluationData:
     return replace(data, classes=kept, truth=truth, notes=(*data.notes, *notes))
 
 
-def shrunk(data: EvaluationData, factor: float, folder: Path) -> EvaluationData:
+def shrunk(data: EvaluationData, factor: float, folder: Path, raster: RasterConfig) -> EvaluationData:
     """``data`` with images ``factor`` times smaller, written to ``folder`` through the project's resampler.
 
-    For pixel scenes that are to be judged on a coarser lattice. Raises ConfigError for georeferenced scenes, whose
-    lattice ``tiling.gsd`` sets, SceneError for images that cannot be read.
+    For pixel scenes that are to be judged on a coarser lattice. Of ``raster`` only what lets images in counts here.
+    Raises ConfigError for georeferenced scenes, whose lattice ``tiling.gsd`` sets, SceneError for images that cannot be
+    read.
     """
     images = {name: folder / f"{Path(name).stem}.tif" for name in data.images}
     if len(set(images.values())) < len(images):
         raise ConfigError("two images have names that differ in their suffix only; shrunk copies would be one file")
     for name, target in images.items():
         if not target.exists():
-            _write_shrunk(data.images[name], factor, target)
+            _write_shrunk(data.images[name], factor, target, raster)
     truth = {name: replace(one, boxes=scaled(one.boxes, 1 / factor)) for name, one in data.truth.items()}
     return replace(data, images=images, truth=truth)
 
 
-def _write_shrunk(source: Path, factor: float, target: Path) -> None:
-    config = RasterConfig()
+def _write_shrunk(source: Path, factor: float, target: Path, raster: RasterConfig) -> None:
+    # Bands, stretch and nodata are for whoever reads the copy: it must not go through them twice.
+    config = RasterConfig(allow_vrt=raster.allow_vrt, **{key: getattr(raster, key) for key in ADMISSION})
     scene = open_scene(str(source), config)
     if scene.georeferenced:
         raise ConfigError(f"{source} is georeferenced; choose its lattice with --gsd instead of --shrink")

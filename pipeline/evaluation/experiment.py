@@ -81,7 +81,7 @@ def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str
         data = first_images(data, experiment.first)
     with tempfile.TemporaryDirectory() as folder:
         if experiment.shrink != 1:
-            data = shrunk(data, experiment.shrink, Path(folder))
+            data = shrunk(data, experiment.shrink, Path(folder), base.raster)
         measured = _measured(strategies, data, base, experiment.repeats, say)
     say("judging")
     judging = Judging(

@@ -185,7 +185,7 @@ class TestShrinking:
         written(tmp_path, content)
         (tmp_path / "images").mkdir()
         Image.fromarray(grey).save(tmp_path / "images" / "a.jpg", quality=98)
-        small = shrunk(read_data(tmp_path, "val"), 2, tmp_path)
+        small = shrunk(read_data(tmp_path, "val"), 2, tmp_path, RasterConfig())
         scene = open_scene(str(small.images["a.jpg"]), RasterConfig())
         assert (scene.width, scene.height, scene.georeferenced) == (60, 45, False)
         pixels, _ = read_thumbnail(scene, GREY, RasterConfig(), 60)
@@ -199,13 +199,27 @@ class TestShrinking:
         (tmp_path / "images").mkdir()
         write_geotiff(tmp_path / "images" / "a.tif", picture(64, 64))
         with pytest.raises(ConfigError, match="is georeferenced; choose its lattice with --gsd"):
-            shrunk(read_data(tmp_path, "val"), 2, tmp_path)
+            shrunk(read_data(tmp_path, "val"), 2, tmp_path, RasterConfig())
+
+    def test_an_image_that_a_setting_lets_in_is_shrunk_too(self, tmp_path: Path) -> None:
+        """What is read of it stays as ever: the other settings are for whoever reads the copies."""
+        written(tmp_path, document([], images=[{"id": 1, "file_name": "a.tif"}]))
+        (tmp_path / "images").mkdir()
+        pixels = np.repeat(np.arange(1, 6, dtype=np.uint8) * 40, 64 * 64).reshape(5, 64, 64).transpose(1, 2, 0)
+        write_geotiff(tmp_path / "images" / "a.tif", pixels, crs=None, transform=None)
+        data = read_data(tmp_path, "val")
+        with pytest.raises(SceneError, match="max_bands"):
+            shrunk(data, 2, tmp_path, RasterConfig(max_bands=4))
+        settings = RasterConfig(max_bands=5, bands=(3, 2, 1), stretch="fixed", stretch_range=(0, 120), nodata=40)
+        scene = open_scene(str(shrunk(data, 2, tmp_path, settings).images["a.tif"]), RasterConfig())
+        small, _ = read_thumbnail(scene, GREY, RasterConfig(), 32)
+        assert (small == [40, 80, 120]).all()
 
     def test_a_damaged_image_is_a_scene_error(self, tmp_path: Path) -> None:
         written(tmp_path, document([annotation()]), images=True)
         (tmp_path / "images" / "b.png").write_bytes(b"no picture")
         with pytest.raises(SceneError, match=r"b\.png"):
-            shrunk(read_data(tmp_path, "val"), 2, tmp_path)
+            shrunk(read_data(tmp_path, "val"), 2, tmp_path, RasterConfig())
 
 
 class TestSubmission:

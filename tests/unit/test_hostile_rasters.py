@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import SceneError, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.georeference import Georeference
 from pipeline.preparation import prepare
-from pipeline.raster import measure_stretch, read_thumbnail
+from pipeline.raster import measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster_scene import open_scene
 from tests.fuzz.templates import CARD
+from tests.reading import native
 from tests.scenes import ground_control_points, picture, write_geotiff
 from tests.witness import witness
 
@@ -166,6 +168,50 @@ def test_more_pixels_or_bands_than_allowed_are_refused_by_the_name_of_the_limit(
     many = promising(tmp_path / "many.tif", 64, 64, bands=40, blockxsize=64, blockysize=64)
     with pytest.raises(SceneUnreadable, match=r"40 bands; raster\.max_bands allows 39"):
         open_scene(str(many), RasterConfig(max_bands=39))
+
+
+def with_many_bands(folder: Path) -> Path:
+    return promising(folder / "s.tif", 64, 64, bands=1100, blockxsize=64, blockysize=64, nodata=0)
+
+
+def with_large_blocks(folder: Path) -> Path:
+    """16 bands side by side in every block: 576 MB."""
+    return promising(folder / "s.tif", 6000, 6000, bands=16, blockxsize=6000, blockysize=6000, interleave="pixel",
+                     nodata=0)  # fmt: skip
+
+
+def with_many_pixels(folder: Path) -> Path:
+    """560 gigapixels, and an overview, on which their coverage is judged."""
+    promising(folder / "s.tif.ovr", 3000, 2625, nodata=0)
+    return promising(folder / "s.tif", 800_000, 700_000, blockxsize=8192, blockysize=8192, nodata=0)
+
+
+def with_overviews_elsewhere(folder: Path) -> Path:
+    overview = promising(folder / "overview.tif", 128, 128, nodata=0)
+    path = promising(folder / "s.tif", 4096, 4096, nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(overview))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("made", "refusal", "allowed"),
+    [
+        (with_many_bands, "max_bands", RasterConfig(max_bands=2000)),
+        (with_large_blocks, "max_block_mb", RasterConfig(max_block_mb=600)),
+        (with_many_pixels, "max_gigapixels", RasterConfig(max_gigapixels=600)),
+        (with_overviews_elsewhere, "allow_vrt", RasterConfig(allow_vrt=True)),
+    ],
+)
+def test_a_scene_that_a_setting_lets_in_is_covered_too(
+    made: Callable[[Path], Path], refusal: str, allowed: RasterConfig, tmp_path: Path
+) -> None:
+    """Which of its cells hold valid pixels is read under the settings that let it in. Here none does: it is sparse."""
+    path = str(made(tmp_path))
+    with pytest.raises(SceneUnreadable, match=refusal):
+        open_scene(path, CONFIG)
+    scene = open_scene(path, allowed)
+    assert not read_coverage(scene, native(scene), allowed, 64).any()
 
 
 def test_a_header_of_all_bits_is_refused_by_the_defaults(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_nodata_value_the_type_cannot_hold_hides_nothing(nodata: float, tmp_pa
     scene = open_scene(str(path), config)
     [(_, valid)] = read(scene, native(scene), native(scene).window, config=config)
     assert valid.all()
-    assert read_coverage(scene, native(scene)).all()
+    assert read_coverage(scene, native(scene), CONFIG).all()
 
 
 def test_an_all_nodata_scene_is_read_as_nothing(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_all_nodata_scene_is_read_as_nothing(tmp_path: Path) -> None:
     [(pixels, valid)] = read(scene, resampled(scene, 1.5, 1.5), Window(x=0, y=0, width=90, height=80))
     assert not pixels.any()
     assert not valid.any()
-    assert not read_coverage(scene, native(scene)).any()
+    assert not read_coverage(scene, native(scene), CONFIG).any()
     assert not read_thumbnail(scene, stretch, CONFIG, 64)[1].any()
 
 

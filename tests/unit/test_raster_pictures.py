@@ -40,7 +40,7 @@ def test_coverage_is_exact_without_overviews(kind: str, side: int, tmp_path: Pat
     path = KINDS[kind](tmp_path)
     scene = open_scene(str(path), CONFIG)
     lattice = resampled(scene, 1.3, 1.3)
-    cover = read_coverage(scene, lattice, side)
+    cover = read_coverage(scene, lattice, CONFIG, side)
     _, valid = reference(path, scene)
     assert max(cover.shape) <= side
     height, width = lattice.height * 1.3 / cover.shape[0], lattice.width * 1.3 / cover.shape[1]
@@ -57,9 +57,9 @@ def test_coverage_of_a_wide_scene_is_pieced_together(
 ) -> None:
     """Part of a row at a time, where a row holds too many pixels: the same answer."""
     scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
-    whole = read_coverage(scene, native(scene), 25)
+    whole = read_coverage(scene, native(scene), CONFIG, 25)
     monkeypatch.setattr("pipeline.raster.COVER_PX", 1)
-    assert (read_coverage(scene, native(scene), 25) == whole).all()
+    assert (read_coverage(scene, native(scene), CONFIG, 25) == whole).all()
 
 
 def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
     path = write_geotiff(tmp_path / "islands.tif", picture(800, 1000), mask=valid, overviews=(2, 4))
     scene = open_scene(str(path), CONFIG)
     assert scene.overviews == (2, 4)
-    cover = read_coverage(scene, native(scene), 250)
+    cover = read_coverage(scene, native(scene), CONFIG, 250)
     assert cover.shape == (200, 250)
     for y, x in np.argwhere(valid):
         assert cover[y // 4, x // 4]
@@ -80,8 +80,8 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
 def test_scenes_without_holes_are_covered_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
     monkeypatch.setattr("pipeline.raster.Pixels", None)
-    assert read_coverage(scene, native(scene), 100).shape == (71, 100)
-    assert read_coverage(scene, native(scene), 100).all()
+    assert read_coverage(scene, native(scene), CONFIG, 100).shape == (71, 100)
+    assert read_coverage(scene, native(scene), CONFIG, 100).all()
 
 
 def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_thumbnails_are_small_pictures_of_the_whole(kind: str, tmp_path: Path) -
 def test_coverage_of_the_real_world_mask(kestrel_data: Path) -> None:
     """36000 x 18000 pixels judged on an overview: about a third is land (the file's nodata is sea)."""
     scene = open_scene(str(kestrel_data / "large_geotiff" / "cog_world.tif"), CONFIG)
-    cover = read_coverage(scene, native(scene), 900)
+    cover = read_coverage(scene, native(scene), CONFIG, 900)
     assert cover.shape == (450, 900)
     assert 0.3 < cover.mean() < 0.5
 
@@ -175,6 +175,37 @@ def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(SceneUnreadable):
         measure_stretch(scene, RasterConfig())
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_one_damaged_block_costs_a_giant_scene_neither_stretch_nor_picture(
+    interleave: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a scene is too large to be decoded as a whole: every window over the damage is left out, not just the
+    first that meets it, and the others are as they were; damage to more than a quarter of them is the scene's end."""
+    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    path = write_geotiff(tmp_path / "a.tif", picture(2048, 2048, dtype="uint16"), block_px=512, interleave=interleave)
+    scene = open_scene(str(path), CONFIG)
+    sample, _, source = _decimated(scene, CONFIG, 1000)
+    stretch = measure_stretch(scene, CONFIG)
+    sound, _ = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert source == "64 windows of 256 px"
+    damage_block(path, column=1, row=2)
+    left, valid, source = _decimated(scene, CONFIG, 1000)
+    assert source == "60 windows of 256 px"
+    assert valid.mean() == 60 / 64
+    assert np.array_equal(left[valid], sample[valid])
+    assert measure_stretch(scene, CONFIG).high == pytest.approx(stretch.high, rel=0.01)
+    picture_, shown = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert not shown[2 * 64 + 16 : 3 * 64 - 16, 64 + 16 : 2 * 64 - 16].any()
+    assert shown.mean() > 0.9
+    assert np.array_equal(picture_[shown], sound[shown])
+    for column in range(3):
+        damage_block(path, column, row=0)
+    assert measure_stretch(scene, CONFIG).source == "48 windows of 256 px"
+    damage_block(path, column=3, row=0)
+    with pytest.raises(SceneUnreadable, match="damaged in most places"):
+        measure_stretch(scene, CONFIG)
 
 
 def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import fsspec
@@ -24,6 +26,7 @@ from pipeline.storage import (
     is_local,
     publish_folder,
     read_text,
+    remote,
     staging_folder,
 )
 
@@ -90,7 +93,7 @@ def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["scene"]
 
 
-def test_the_manifest_names_every_file_with_its_checksum(tmp_path: Path) -> None:
+def test_the_manifest_variablesevery_file_with_its_checksum(tmp_path: Path) -> None:
     publish(str(tmp_path), {"a.txt": "new", "sub/b.txt": ""})
     manifest = json.loads((tmp_path / "scene" / MANIFEST).read_text())
     assert manifest["files"]["a.txt"] == {"bytes": 3, "sha256": hashlib.sha256(b"new").hexdigest()}
@@ -200,7 +203,7 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_an_unknown_kind_of_address_names_the_extras() -> None:
+def test_an_unknown_kind_of_address_variablesthe_extras() -> None:
     with pytest.raises(ConfigError, match="extras"):
         check_writable("nosuch://out")
 
@@ -319,3 +322,64 @@ def test_exists_and_read_text(memory: fsspec.AbstractFileSystem, tmp_path: Path)
         assert (exists(f"{root}/a.txt"), exists(f"{root}/b.txt")) == (True, False)
         with pytest.raises(StorageError, match="cannot read"):
             read_text(f"{root}/b.txt")
+
+
+class SlowStore(fsspec.AbstractFileSystem):
+    """A store whose client takes a while to make, and keeps the key it found in the environment."""
+
+    protocol = "slowstore"
+    began, go = threading.Event(), threading.Event()
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.key = os.environ["SLOW_KEY"]
+        self.began.set()
+        assert self.go.wait(60)
+
+
+def test_a_client_is_never_of_another_environment_however_threads_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key changes while one thread makes its client, and another is the first to see that: either gets new ones."""
+    fsspec.register_implementation("slowstore", SlowStore, clobber=True)
+    monkeypatch.setenv("SLOW_KEY", "old")
+    changed = threading.Event()
+
+    def ask_twice() -> list[str]:
+        first, _ = remote("slowstore://out")
+        assert changed.wait(60)
+        second, _ = remote("slowstore://out")
+        return [first.key, second.key]
+
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(ask_twice)
+        assert SlowStore.began.wait(60)
+        monkeypatch.setenv("SLOW_KEY", "new")
+        late = pool.submit(lambda: remote("slowstore://out")[0].key)
+        wait([late], timeout=0.5)  # without a lock it looks at the environment now
+        SlowStore.go.set()
+        assert late.result(60) == "new"
+        changed.set()
+        assert early.result(60) == ["old", "new"]
+    assert remote("slowstore://out")[0] is remote("slowstore://out")[0], "in one environment a client is made once"
+
+
+def test_a_client_is_found_while_another_thread_changes_the_environment() -> None:
+    """Variables come and go under the look at them."""
+    stop, variables = threading.Event(), [f"KESTREL_TEST_{number}" for number in range(20)]
+
+    def toggle() -> None:
+        while not stop.is_set():
+            os.environ.update(dict.fromkeys(variables, "1"))
+            for name in variables:
+                del os.environ[name]
+
+    pace = sys.getswitchinterval()
+    with ThreadPoolExecutor(1) as pool:
+        toggling = pool.submit(toggle)
+        try:
+            sys.setswitchinterval(1e-6)
+            for _ in range(3000):
+                assert remote("memory://out")[1] == "/out"
+        finally:
+            sys.setswitchinterval(pace)
+            stop.set()
+        toggling.result(60)
