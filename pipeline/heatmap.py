@@ -19,9 +19,9 @@ from rasterio.errors import RasterioError
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterioWindow
 
-from pipeline.cells import shares
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
+from pipeline.pixels.cells import shares
 from pipeline.raster_files import gdal_environment
 from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
 

@@ -18,11 +18,11 @@ from rasterio.enums import Resampling
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
+from pipeline.pixels.resampling import is_identity, resample, source_window
+from pipeline.pixels.stretch import fixed_stretch, is_identity_stretch, stretch_from_sample, to_bytes
 from pipeline.raster_files import Pixels, nodata_value
 from pipeline.raster_scene import open_scene
 from pipeline.raster_writer import stored_blocks, write_scene
-from pipeline.resampling import is_identity, resample, source_window
-from pipeline.stretch import fixed_stretch, is_identity_stretch, stretch_from_sample, to_bytes
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
 
 __all__ = ["SceneReader", "decode_window", "measure_stretch", "open_scene", "read_coverage", "read_thumbnail",

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import near_inner_edges, obb_to_aabb, rotated_iou_pairs
+from pipeline.geometry.frames import near_inner_edges
+from pipeline.geometry.obb import obb_to_aabb
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.types import STAGES, AttentionMap, BoolArray, Crop, Detections, FloatArray, Frame, IntArray, Window
 
 ROUNDING = 1e-6

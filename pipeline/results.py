@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.exports import write_geojson, write_gpkg
-from pipeline.geometry import aabb_to_obb, corners_to_obb, lattice_to_scene, obb_to_corners
+from pipeline.geometry.frames import lattice_to_scene
+from pipeline.geometry.obb import aabb_to_obb, corners_to_obb, obb_to_corners
 from pipeline.georeference import GroundMeasures
 from pipeline.preparation import ScreenedScene
 from pipeline.preview import draw_preview

@@ -20,13 +20,13 @@ from pipeline.areas import read_aoi
 from pipeline.config import RunConfig, config_hash, result_settings
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
 from pipeline.executors import Executor
+from pipeline.geometry.nms import merge
+from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.heatmap import HeatMap
 from pipeline.journal import Journal, TileFailures, tidying
 from pipeline.lease import Lease
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
-from pipeline.nms import merge
-from pipeline.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
 from pipeline.progress import Progress
 from pipeline.provenance import run_record

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, PipelineError, StorageError
-from pipeline.geometry import obb_to_corners
+from pipeline.geometry.obb import obb_to_corners
 from pipeline.georeference import Georeference
 from pipeline.raster_scene import open_scene
 from pipeline.raster_writer import Layout, write_scene

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import chip_to_lattice, scaled
+from pipeline.geometry.frames import chip_to_lattice
+from pipeline.geometry.obb import scaled
 from pipeline.refine import Gain, Glance, Visible, choose_crops, crop_boxes, fuse
 from pipeline.selectors import BLIND, NEEDS_ATTENTION, gain_of
 from pipeline.types import BoolArray, Chip, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile

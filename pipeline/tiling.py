@@ -27,7 +27,7 @@ import shapely
 
 from pipeline.config import TilingConfig
 from pipeline.errors import ConfigError
-from pipeline.resampling import source_window
+from pipeline.pixels.resampling import source_window
 from pipeline.types import Block, BoolArray, IntArray, Lattice, ModelCard, Scene, Tile, Window
 
 SAME_GSD = 1e-3

@@ -18,10 +18,11 @@ from pipeline.config import RasterConfig, RefineConfig
 from pipeline.detectors.base import Detector
 from pipeline.detectors.memory import memory_errors
 from pipeline.errors import PipelineError
-from pipeline.geometry import chip_to_lattice, near_inner_edge, scaled
+from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
+from pipeline.geometry.obb import scaled
+from pipeline.pixels.resampling import resample, source_window
 from pipeline.raster import SceneReader, decode_window
 from pipeline.refine import Gain
-from pipeline.resampling import resample, source_window
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.tiling import EDGE_MARGIN_PX
 from pipeline.types import (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from pipeline.geometry import canonical_obb
+from pipeline.geometry.obb import canonical_obb
 from pipeline.types import Detections, FloatArray, Frame, Window
 
 

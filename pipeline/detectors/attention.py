@@ -6,8 +6,8 @@ and out; no kernel is replaced and no answer changes, and the hooks are gone as 
 Samples of deformable attention deposit their weights bilinearly on the grid of their level: the transpose of how the
 library reads it (Deformable DETR, arXiv 2010.04159, eq. 3; ``align_corners=False``, nothing outside). Dense attention
 is weights over the last feature map already. Levels are brought to one grid of the chip by area
-(:mod:`pipeline.cells`) and added up: mean over layers and heads as in ViCrop-Det (arXiv 2604.26806), over queries as
-``query_weights`` says.
+(:mod:`pipeline.pixels.cells`) and added up: mean over layers and heads as in ViCrop-Det (arXiv 2604.26806), over
+queries as ``query_weights`` says.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.cells import shares
 from pipeline.detectors.base import Detector
 from pipeline.detectors.cross_attention import DEFORMABLE, DENSE, Samples, dense_weights, samples_of
 from pipeline.errors import ModelError
+from pipeline.pixels.cells import shares
 from pipeline.types import AttentionMap, Chip, FloatArray
 
 CELL_PX = 8

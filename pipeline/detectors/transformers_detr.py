@@ -34,7 +34,7 @@ from pipeline.detectors.checkpoint import (
 from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
 from pipeline.detectors.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
-from pipeline.geometry import canonical_obb
+from pipeline.geometry.obb import canonical_obb
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
 _CLASSES = {

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
-from pipeline.geometry import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
+from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
 from pipeline.types import Detections, FloatArray
 
 IGNORED_CATEGORY = "dont_care"

@@ -25,7 +25,7 @@ from pipeline.evaluation.oriented import (
 )
 from pipeline.evaluation.sizes import oriented_ap50_by_size, recall_by_seam_distance, root_areas
 from pipeline.evaluation.strategies import Strategy
-from pipeline.geometry import aabb_to_obb, obb_to_aabb
+from pipeline.geometry.obb import aabb_to_obb, obb_to_aabb
 from pipeline.types import Detections, FloatArray
 
 EVALUATOR = (

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
 from pipeline.evaluation.dota import read_dota_folder
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
-from pipeline.geometry import scaled
+from pipeline.geometry.obb import scaled
 from pipeline.raster import SceneReader, measure_stretch, write_scene
 from pipeline.raster_scene import open_scene
 from pipeline.types import Lattice, Window

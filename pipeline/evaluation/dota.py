@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import AnnotatedScenes
 from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry import corners_to_obb, obb_to_corners
+from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.training.dota import HEADER_WORDS, read_dota
 from pipeline.types import Detections, Frame
 

@@ -21,7 +21,8 @@ from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
 from pipeline.evaluation.strategies import Strategy, as_close_as_crops, fitted, oracle_gain, scores_of
 from pipeline.executors import LocalExecutor
-from pipeline.geometry import corners_to_obb, lattice_to_scene, obb_to_corners, scene_to_lattice
+from pipeline.geometry.frames import lattice_to_scene, scene_to_lattice
+from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.ledger import Account, account
 from pipeline.preparation import ScreenedScene, prepare, screen
 from pipeline.scene_job import Run, inside, merge_run

@@ -23,7 +23,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.geometry import intersection_area_pairs, obb_to_aabb
+from pipeline.geometry.obb import obb_to_aabb
+from pipeline.geometry.overlap import intersection_area_pairs
 from pipeline.types import BoolArray, Detections, FloatArray, IntArray
 
 COCO_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

@@ -26,7 +26,7 @@ import numpy as np
 from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry import rotated_iou_pairs
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.refine import Gain, Glance, Windows, inside, shown_whole, too_close
 from pipeline.selectors import of_each_tile
 from pipeline.tiling import plan_tiles

@@ -17,7 +17,8 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from pipeline.geometry import canonical_obb, chip_to_lattice, half_extents, lattice_to_chip, obb_to_corners, scaled
+from pipeline.geometry.frames import chip_to_lattice, lattice_to_chip
+from pipeline.geometry.obb import canonical_obb, half_extents, obb_to_corners, scaled
 from pipeline.synth.noise import uniform
 from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, IntArray, Look, ModelCard, Window
 

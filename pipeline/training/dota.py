@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.geometry import corners_to_obb
+from pipeline.geometry.obb import corners_to_obb
 from pipeline.training.scenes import Annotations
 
 HEADER_WORDS = ("imagesource", "gsd")

@@ -17,8 +17,8 @@ from pipeline.evaluation.oriented import (
     mean_over_classes,
     operating_point,
 )
-from pipeline.geometry import chip_to_lattice, near_inner_edge
-from pipeline.nms import merge
+from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
+from pipeline.geometry.nms import merge
 from pipeline.tiling import plan_tiles
 from pipeline.training.scenes import TrainingScene
 from pipeline.types import Chip, Detections, Frame, Lattice

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_merge --rows 1000000 10000000
 
 ``rows`` objects of 5 classes, 30 px apart on average, were seen 1.3 times each by overlapping tiles, a tenth of the
-looks cut. ``one go`` is :func:`pipeline.nms.merge`; ``in parts`` the same in partitions in this process; ``as Ray
+looks cut. ``one go`` is ``pipeline.geometry.nms.merge``; ``in parts`` the same in partitions in this process; ``as Ray
 tasks`` on two others. All three must give the same bytes. Then the merged table is made, and written in each format.
 Each line is a process of its own: ``growth`` is its resident memory at its peak over what it held with its input made;
 for Ray the driver's, and the largest worker's private memory beside it. ``closure`` is how many boxes parts were given
@@ -33,10 +33,10 @@ import pyproj
 
 from pipeline.config import RasterConfig
 from pipeline.exports import write_geojson, write_gpkg
-from pipeline.geometry import canonical_obb
+from pipeline.geometry.nms import merge, total_order
+from pipeline.geometry.obb import canonical_obb
+from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts, parts_of
 from pipeline.georeference import Georeference
-from pipeline.nms import merge, total_order
-from pipeline.partitions import PARTITION_BOXES, merge_in_parts, parts_of
 from pipeline.preparation import PreparedScene, ScreenedScene
 from pipeline.results import Identity, build_table
 from pipeline.tables import write_geoparquet

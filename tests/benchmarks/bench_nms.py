@@ -28,8 +28,8 @@ import shapely
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.geometry import canonical_obb, obb_to_corners
-from pipeline.nms import rotated_nms
+from pipeline.geometry.nms import rotated_nms
+from pipeline.geometry.obb import canonical_obb, obb_to_corners
 from pipeline.types import FloatArray, IntArray
 
 IOU_THRESHOLD = 0.5

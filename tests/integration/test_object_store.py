@@ -26,10 +26,10 @@ from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfi
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.executors import LocalExecutor
 from pipeline.journal import Journal
+from pipeline.pixels.resampling import source_window
 from pipeline.preparation import prepare, screen
 from pipeline.raster import SceneReader, decode_window, measure_stretch, open_scene, read_thumbnail
 from pipeline.raster_remote import remote_options
-from pipeline.resampling import source_window
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.scene_job import SILENT, RunReport, detect
 from pipeline.storage import MANIFEST, check_writable, exists, publish_folder, read_text, staging_folder

@@ -12,8 +12,8 @@ from pipeline import scene_job
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.errors import ClusterError
 from pipeline.executors import LocalExecutor
-from pipeline.nms import merge
-from pipeline.partitions import merge_in_parts
+from pipeline.geometry.nms import merge
+from pipeline.geometry.partitions import merge_in_parts
 from pipeline.scene_job import SILENT
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd

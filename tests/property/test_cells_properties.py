@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cells import shares
+from pipeline.pixels.cells import shares
 from pipeline.types import FloatArray
 
 

@@ -9,14 +9,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.geometry import (
-    canonical_obb,
-    corners_to_obb,
-    intersection_area_pairs,
-    obb_to_aabb,
-    obb_to_corners,
-    rotated_iou_pairs,
-)
+from pipeline.geometry.obb import canonical_obb, corners_to_obb, obb_to_aabb, obb_to_corners
+from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import FloatArray
 from tests.strategies import numbers, obb_pairs, obbs
 

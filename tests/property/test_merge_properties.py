@@ -7,8 +7,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.geometry import intersection_area_pairs, obb_to_corners, rotated_iou_pairs
-from pipeline.nms import merge, rotated_nms, total_order
+from pipeline.geometry.nms import merge, rotated_nms, total_order
+from pipeline.geometry.obb import obb_to_corners
+from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import Detections, FloatArray, Frame, IntArray
 from tests.strategies import detections
 

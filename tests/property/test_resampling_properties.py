@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.resampling import axis_taps, is_identity, resample, source_window
+from pipeline.pixels.resampling import axis_taps, is_identity, resample, source_window
 from pipeline.types import Lattice, Window
 from tests.scenes import picture
 

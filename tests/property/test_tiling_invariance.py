@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import MergeConfig
-from pipeline.geometry import chip_to_lattice, near_inner_edge, obb_to_aabb, rotated_iou_pairs
-from pipeline.nms import merge
+from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
+from pipeline.geometry.nms import merge
+from pipeline.geometry.obb import obb_to_aabb
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.synth.noise import generator
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card, untiled
 from pipeline.tiling import EDGE_MARGIN_PX, plan_tiles

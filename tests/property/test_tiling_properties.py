@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.resampling import source_window
+from pipeline.pixels.resampling import source_window
 from pipeline.tiling import decoded_pixels, delivered_pixels, plan_blocks, plan_tiles, with_valid_pixels
 from pipeline.types import Lattice, Scene, Tile
 

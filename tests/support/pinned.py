@@ -30,7 +30,7 @@ CARD = ModelCard(
 
 
 def write_pinned_scene(path: Path) -> None:
-    """16 bits, three bands, UTM, a corner of nodata; uncompressed, and of a fixed time, so that its version is fixed."""
+    """16 bits, three bands, UTM, a corner of nodata; uncompressed and of a fixed time: so its version is fixed."""
     row, column = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
     pixels = np.stack([1 + (column * 7 + row * 13 + band * 101) % 3000 for band in range(3)]).astype(np.uint16)
     pixels[:, :120, :90] = 0

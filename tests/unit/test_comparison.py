@@ -41,7 +41,7 @@ from pipeline.evaluation.oriented import (
 from pipeline.evaluation.plot import plot_comparison
 from pipeline.evaluation.sizes import of_size, recall_by_seam_distance, root_areas
 from pipeline.evaluation.strategies import STRATEGIES, Strategy, as_close_as_crops, fitted, make_strategies, oracle_gain
-from pipeline.geometry import canonical_obb
+from pipeline.geometry.obb import canonical_obb
 from pipeline.refine import Glance, Windows
 from pipeline.synth.oracle import OracleDetector, oracle_card
 from pipeline.tiling import plan_tiles

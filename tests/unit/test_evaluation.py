@@ -25,7 +25,8 @@ from pipeline.evaluation.oriented import (
 )
 from pipeline.evaluation.report import as_text, detections_from_columns, figures
 from pipeline.evaluation.truth import compare_with_truth, read_truth
-from pipeline.geometry import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners, rotated_iou_pairs
+from pipeline.geometry.obb import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.tables import TableIdentity, detections_table, write_geoparquet
 from pipeline.types import Detections, FloatArray, Frame
 

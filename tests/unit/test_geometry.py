@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 import shapely
 
-from pipeline.geometry import (
-    aabb_to_obb,
-    canonical_obb,
+from pipeline.geometry.frames import (
     chip_to_lattice,
-    corners_to_obb,
-    intersection_area_pairs,
     lattice_to_chip,
     lattice_to_scene,
     near_inner_edge,
-    obb_to_aabb,
-    obb_to_corners,
-    rotated_iou_pairs,
     scene_to_lattice,
 )
+from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb, obb_to_corners
+from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import FloatArray, Lattice, Window
 
 

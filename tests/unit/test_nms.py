@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.geometry import canonical_obb
-from pipeline.nms import merge, rotated_nms, total_order
+from pipeline.geometry.nms import merge, rotated_nms, total_order
+from pipeline.geometry.obb import canonical_obb
 from pipeline.types import Detections, FloatArray, Frame
 
 

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detectors.base import Detector
-from pipeline.geometry import chip_to_lattice, obb_to_corners, rotated_iou_pairs
+from pipeline.geometry.frames import chip_to_lattice
+from pipeline.geometry.obb import obb_to_corners
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.synth.oracle import Jitter, OracleDetector, clipped, oracle_card, smallest_rectangle, untiled
 from pipeline.types import Chip, Window
 

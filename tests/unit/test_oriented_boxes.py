@@ -20,7 +20,7 @@ from pipeline.detectors.oriented_boxes import (
     reference_frames,
     refine,
 )
-from pipeline.geometry import canonical_obb, obb_to_corners
+from pipeline.geometry.obb import canonical_obb, obb_to_corners
 
 SIDES = st.floats(2.0, 80.0)
 ANGLES = st.floats(-10.0, 10.0)

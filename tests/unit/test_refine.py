@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import RefineConfig
-from pipeline.geometry import rotated_iou_pairs
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.refine import (
     CROP,
     FUSED,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import RasterConfig
-from pipeline.stretch import fixed_stretch, identity_stretch, is_identity_stretch, stretch_from_sample, to_bytes
+from pipeline.pixels.stretch import fixed_stretch, identity_stretch, is_identity_stretch, stretch_from_sample, to_bytes
 from pipeline.types import Stretch
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.geometry import obb_to_corners, rotated_iou_pairs
+from pipeline.geometry.obb import obb_to_corners
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.synth.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_harbour
 from pipeline.synth.harbour_paint import paint
 from pipeline.synth.known import KnownScene, ObjectField

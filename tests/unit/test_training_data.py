@@ -14,7 +14,7 @@ from pipeline.config import RasterConfig
 from pipeline.detectors.oriented import save_network
 from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
-from pipeline.geometry import canonical_obb, obb_to_corners
+from pipeline.geometry.obb import canonical_obb, obb_to_corners
 from pipeline.training.augment import (
     AugmentConfig,
     Pose,

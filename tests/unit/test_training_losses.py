@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.detectors.oriented_network import LayerOutput
-from pipeline.geometry import rotated_iou_pairs
+from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.training.criterion import inside, set_losses, token_targets
 from pipeline.training.dataset import Target
 from pipeline.training.denoising import make_denoising

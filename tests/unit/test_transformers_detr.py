@@ -26,7 +26,7 @@ from pipeline.detectors import load_detector
 from pipeline.detectors.base import Detector, queries_for
 from pipeline.detectors.transformers_detr import PICKS_QUERIES
 from pipeline.errors import ModelError
-from pipeline.geometry import obb_to_corners
+from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window
 from tests.checkpoints import CLASSES, FAMILIES, save_checkpoint, save_timm_checkpoint
 

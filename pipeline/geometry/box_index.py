@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import compiled, half_extents, intersection_area
+from pipeline.geometry.compiled import compiled
+from pipeline.geometry.obb import half_extents
+from pipeline.geometry.overlap import intersection_area
 from pipeline.types import FloatArray, IntArray
 
 NONE = -1

@@ -1,4 +1,4 @@
-"""The merge of any number of detections in parts of bounded size, equal to :func:`pipeline.nms.merge` bit for bit.
+"""The merge in parts of bounded size, for any number of boxes: bit for bit what :mod:`pipeline.geometry.nms` gives.
 
 Detections are cut by place into cores of about equal size (a k-d tree; Bentley, CACM 18(9), 1975). What becomes of a
 box depends on few others, wherever the cuts run:
@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.box_index import (
+from pipeline.geometry.box_index import (
     NONE,
     Grid,
     RankedBoxes,
@@ -32,8 +32,8 @@ from pipeline.box_index import (
     empty_grid,
     too_fine,
 )
-from pipeline.geometry import compiled
-from pipeline.nms import COVERED, groups_of, settled, total_order, winners
+from pipeline.geometry.compiled import compiled
+from pipeline.geometry.nms import COVERED, groups_of, settled, total_order, winners
 from pipeline.types import BoolArray, Detections, FloatArray, IntArray
 
 PARTITION_BOXES = 200_000
@@ -74,7 +74,7 @@ def merge_in_parts(
     class_groups: IntArray | None = None,
     partition_boxes: int,
 ) -> Detections:
-    """:func:`pipeline.nms.merge` of the same arguments, with ``run`` doing the work, ``partition_boxes`` at a time."""
+    """:func:`~pipeline.geometry.nms.merge` of these, with ``run`` doing the work, ``partition_boxes`` at a time."""
     ranked = detections[total_order(detections)]
     winner = np.arange(len(ranked))
     for core, lost_to in run(decide, parts_of(ranked, groups_of(ranked, class_groups), iou_threshold, partition_boxes)):
@@ -83,7 +83,7 @@ def merge_in_parts(
 
 
 def decide(part: Part) -> tuple[IntArray, IntArray]:
-    """Ranks of a part's core, and of the boxes that these lose to (:func:`pipeline.nms.winners`)."""
+    """Ranks of a part's core, and of the boxes that these lose to (:func:`pipeline.geometry.nms.winners`)."""
     winner = winners(part.boxes, part.groups, part.edge, part.iou_threshold)
     return part.rank[part.core], part.rank[winner[part.core]]
 

@@ -1,7 +1,7 @@
 """From the detections of overlapping looks to one set: exact greedy rotated NMS that knows about cut boxes.
 
 Greedy NMS walks through the boxes in one total order and keeps a box unless one that was kept before overlaps it
-too much. Only kept boxes can suppress, so only they enter the spatial index (:mod:`pipeline.box_index`). A box is
+too much. Only kept boxes can suppress, so only they enter the index (:mod:`pipeline.geometry.box_index`). A box is
 compared with what the neighbouring cells hold, after bounds on area and extents have been tried. Memory is O(N), and
 nothing depends on the order of the input.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.box_index import (
+from pipeline.geometry.box_index import (
     NONE,
     Grid,
     RankedBoxes,
@@ -22,7 +22,7 @@ from pipeline.box_index import (
     empty_grid,
     too_fine,
 )
-from pipeline.geometry import compiled
+from pipeline.geometry.compiled import compiled
 from pipeline.types import BoolArray, Detections, FloatArray, IntArray
 
 GEOMETRY_QUANTUM = 1 / 256

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
-from pipeline.geometry import compiled
+from pipeline.geometry.compiled import compiled
 from pipeline.types import BoolArray, ByteArray, Stretch
 
 LOOKUP_TYPES = ("uint8", "int8", "uint16", "int16")

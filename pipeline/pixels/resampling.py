@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import compiled
+from pipeline.geometry.compiled import compiled
 from pipeline.types import BoolArray, IntArray, Lattice, Window
 
 FloatImage = NDArray[np.float32]

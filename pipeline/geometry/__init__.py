@@ -1,0 +1,1 @@
+"""Oriented boxes: representations, frames, overlap, and the merge of all detections of a scene. numpy and numba."""
