@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     if code := detect_scene.main([*places, *BOTH_LOOKS]):
         return code
     from pipeline.evaluation.truth import compare_with_truth
-    from pipeline.tables import read_detections
+    from pipeline.outputs.geoparquet import read_detections
 
     found = read_detections(out / "harbour" / "detections.parquet").to_pydict()
     print(compare_with_truth(found, scene.with_suffix(".truth.geojson")))

@@ -14,7 +14,7 @@ from pipeline import __version__
 from pipeline.command_line import parse_run, wants_json
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError
-from pipeline.journal import Journal, libraries_in
+from pipeline.reporting.journal import Journal, libraries_in
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.raster_writer import stored_blocks
+from pipeline.raster.writer import stored_blocks
 from pipeline.scene_maker import Placement, make_scene
 from pipeline.synth.harbour import Harbour
 from pipeline.synth.known import KnownScene, ObjectField

@@ -28,8 +28,8 @@ from pipeline.cluster_tasks import run_tasks
 from pipeline.cluster_watch import Flight, Watch
 from pipeline.config import ClusterConfig
 from pipeline.errors import DeadlineExceeded, PipelineError
-from pipeline.journal import Journal
-from pipeline.metrics import Metrics
+from pipeline.reporting.journal import Journal
+from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import BlockPixels, LoadDetector, ScenePlan, bisect, failed_block, read_block
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from pipeline.metrics import BOUNDARIES_S, COUNTERS
+from pipeline.reporting.metrics import BOUNDARIES_S, COUNTERS
 
 
 class RayExporter:
-    """Implements :class:`pipeline.metrics.Exporter`. Made when Ray is up."""
+    """Implements :class:`pipeline.reporting.metrics.Exporter`. Made when Ray is up."""
 
     def __init__(self) -> None:
         self._counters = {name: Counter(f"kestrel_{name}", text) for name, text in COUNTERS.items()}
@@ -26,17 +26,17 @@ class RayExporter:
         )
 
     def count(self, name: str, amount: int) -> None:
-        """See :class:`pipeline.metrics.Exporter`."""
+        """See :class:`pipeline.reporting.metrics.Exporter`."""
         self._counters[name].inc(amount)
 
     def observe(self, stage: str, seconds: float) -> None:
-        """See :class:`pipeline.metrics.Exporter`."""
+        """See :class:`pipeline.reporting.metrics.Exporter`."""
         self._seconds.observe(seconds, {"stage": stage})
 
     def blocks(self, phase: str, count: int) -> None:
-        """See :class:`pipeline.metrics.Exporter`."""
+        """See :class:`pipeline.reporting.metrics.Exporter`."""
         self._blocks.set(count, {"phase": phase})
 
     def scene(self, status: str) -> None:
-        """See :class:`pipeline.metrics.Exporter`."""
+        """See :class:`pipeline.reporting.metrics.Exporter`."""
         self._scenes.inc(1, {"status": status})

@@ -15,8 +15,8 @@ from pipeline.cluster_nodes import room
 from pipeline.cluster_watch import Flight
 from pipeline.config import ClusterConfig
 from pipeline.errors import ClusterError, DeadlineExceeded, PipelineError
-from pipeline.journal import Journal
-from pipeline.metrics import Metrics
+from pipeline.reporting.journal import Journal
+from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import BlockPixels, LoadDetector, ScenePlan, TileWorker, one_sentence
 

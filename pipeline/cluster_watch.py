@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from pipeline.journal import Journal
-from pipeline.metrics import Metrics
+from pipeline.reporting.journal import Journal
+from pipeline.reporting.metrics import Metrics
 
 NAMED = 10
 """Blocks in flight that people are told of; machines are told of all."""

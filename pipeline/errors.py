@@ -22,7 +22,23 @@ with :data:`EXIT_TILES_FAILED`. Adapters translate the libraries' exceptions int
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
+
+
+@contextmanager
+def tidying(say: Callable[[str], None], left: str) -> Iterator[None]:
+    """Inside, what has served is removed: an OSError there (a StorageError is one) is said, and raised no further.
+
+    Whatever the work came to by then, a result that is published or an error on its way, stays as it is. ``left`` tells
+    what lies where now and what becomes of it; the reason is added.
+    """
+    try:
+        yield
+    except OSError as error:
+        say(f"{left} ({error.strerror or error})")
+
 
 EXIT_OK = 0
 EXIT_TILES_FAILED = 7

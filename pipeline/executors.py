@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import PipelineError
-from pipeline.metrics import Metrics
 from pipeline.refine import Gain
+from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import LoadDetector, ScenePlan, TileWorker, bisect, failed_block, read_block
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.errors import redacted
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.tiling import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
 from pipeline.types import Block, Lattice, ModelCard, Scene, Tile
 

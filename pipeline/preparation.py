@@ -10,11 +10,11 @@ from shapely.geometry.base import BaseGeometry
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.names import public_uri
-from pipeline.raster import measure_stretch, read_coverage
-from pipeline.raster_limits import check_pixels
-from pipeline.raster_scene import open_scene
+from pipeline.raster.admission import check_pixels
+from pipeline.raster.overview import measure_stretch, read_coverage
+from pipeline.raster.scene import open_scene
 from pipeline.tiling import (
     make_lattice,
     plan_blocks,

@@ -15,9 +15,9 @@ from typing import Any
 
 import pipeline
 from pipeline.ledger import Account
-from pipeline.metrics import Numbers
 from pipeline.names import public_uri
 from pipeline.preparation import ScreenedScene
+from pipeline.reporting.metrics import Numbers
 from pipeline.results import Identity
 from pipeline.types import ModelCard
 

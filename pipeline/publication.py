@@ -12,8 +12,9 @@ import pipeline
 from pipeline.config import RunConfig, result_settings
 from pipeline.errors import StorageError
 from pipeline.preparation import AreaOfInterest
-from pipeline.storage import MANIFEST
-from pipeline.storage_files import file_names, file_version, join, read_file
+from pipeline.storage.files import file_names, file_version, read_file
+from pipeline.storage.folders import MANIFEST
+from pipeline.storage.paths import join
 from pipeline.types import ModelCard, Scene
 
 RECORD = "run.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.errors import EXIT_OK
 from pipeline.ledger import Account
-from pipeline.metrics import Metrics
 from pipeline.preparation import ScreenedScene
+from pipeline.reporting.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

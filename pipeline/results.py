@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.exports import write_geojson, write_gpkg
 from pipeline.geometry.frames import lattice_to_scene
 from pipeline.geometry.obb import aabb_to_obb, corners_to_obb, obb_to_corners
-from pipeline.georeference import GroundMeasures
+from pipeline.outputs.failures import failures_table, write_failures
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.tables import TableIdentity, detections_table
+from pipeline.pictures.crops import CropsShown
+from pipeline.pictures.preview import draw_preview
 from pipeline.preparation import ScreenedScene
-from pipeline.preview import draw_preview
-from pipeline.preview_crops import CropsShown
-from pipeline.tables import (
-    TableIdentity,
-    detections_table,
-    failures_table,
-    write_failures,
-    write_geoparquet,
-)
-from pipeline.types import ByteArray, Crop, Detections, Failed, FloatArray, Lattice, ModelCard, Tile
+from pipeline.types import ByteArray, Crop, Detections, Failed, FloatArray, GroundMeasures, Lattice, ModelCard, Tile
 
 PIECE_ROWS = 100_000
 """Detections whose corners and measures are worked out together."""

@@ -15,24 +15,23 @@ from typing import Any
 import numpy as np
 import shapely
 
-from pipeline import storage
-from pipeline.areas import read_aoi
 from pipeline.config import RunConfig, config_hash, result_settings
-from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError
+from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED, ConfigError, SceneError, StorageError, tidying
 from pipeline.executors import Executor
 from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
-from pipeline.heatmap import HeatMap
-from pipeline.journal import Journal, TileFailures, tidying
-from pipeline.lease import Lease
+from pipeline.georeference.area_files import read_aoi
 from pipeline.ledger import Account, account
 from pipeline.names import complaint, public_uri, shown
 from pipeline.preparation import AreaOfInterest, PreparedScene, ScreenedScene, meta_entries, prepare, screen
-from pipeline.progress import Progress
 from pipeline.provenance import run_record
 from pipeline.publication import model_version, published, request_sha256, scene_version
-from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import scene_id_of, split_uris
+from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.attention_map import HeatMap
+from pipeline.raster.overview import read_thumbnail
+from pipeline.reporting.journal import Journal
+from pipeline.reporting.progress import Progress
+from pipeline.reporting.tile_failures import TileFailures
 from pipeline.reports import Clock, RunReport, SceneReport, ending, scene_mpx, unchanged
 from pipeline.results import (
     Identity,
@@ -43,7 +42,9 @@ from pipeline.results import (
     write_preview,
 )
 from pipeline.resume import Resume
-from pipeline.storage_files import join
+from pipeline.storage.folders import WORK, check_writable, publish_folder, staging_folder
+from pipeline.storage.lease import Lease
+from pipeline.storage.paths import join, local_path
 from pipeline.types import BlockOutcome, ByteArray, Detections, Failed, IntArray, ModelCard
 from pipeline.work_folder import Recipe, WorkFolder
 from pipeline.worker import one_sentence
@@ -81,7 +82,7 @@ def detect(
     ClusterError for what concerns the run as a whole; scenes published before stay published.
     """
     check_run(config)
-    storage.check_writable(config.out)
+    check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
     executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
@@ -92,7 +93,7 @@ def local_scenes(config: RunConfig) -> Iterator[Path]:
     for uri in config.scene:
         for part in split_uris(uri):
             with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
-                path = storage.local_path(part)
+                path = local_path(part)
                 if path is not None and path.exists():
                     yield path
 
@@ -226,7 +227,7 @@ def _resume(screened: ScreenedScene, run: Run, version: str) -> Resume:
         precision=config.detector.precision, threads=config.cluster.threads,
     )  # fmt: skip
     work = WorkFolder(
-        folder=join(config.out, scene_id, storage.WORK),
+        folder=join(config.out, scene_id, WORK),
         recipe_sha256=recipe.sha256,
         attention=config.export.attention,
     )
@@ -352,7 +353,7 @@ def _publish(
     status = "FAILED" if over else "PARTIAL" if failed else "PUBLISHED"
     small, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
     identity = run_identity(screened, run, small)
-    with storage.staging_folder(config.out, scene.scene_id) as folder:
+    with staging_folder(config.out, scene.scene_id) as folder:
         write_failed_tiles(results.failures, folder, screened, scene.scene_id)
         if not over:
             table = build_table(detections, screened, run.card, identity)
@@ -374,7 +375,7 @@ def _publish(
         record["request"] = request
         record["metrics"] = numbers.record()
         write_json(record, folder / "run.json")
-        where = storage.publish_folder(folder, config.out, scene.scene_id, whole=not over)
+        where = publish_folder(folder, config.out, scene.scene_id, whole=not over)
     return SceneReport(
         uri=uri,
         scene_id=scene.scene_id,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, PipelineError, StorageError
 from pipeline.geometry.obb import obb_to_corners
-from pipeline.georeference import Georeference
-from pipeline.raster_scene import open_scene
-from pipeline.raster_writer import Layout, write_scene
+from pipeline.georeference.georeference import Georeference
+from pipeline.raster.scene import open_scene
+from pipeline.raster.writer import Layout, write_scene
 from pipeline.synth.known import KnownScene, Truth
 from pipeline.synth.sparse import BLOCK_PX, SparseScene
 from pipeline.types import Window

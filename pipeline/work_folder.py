@@ -17,7 +17,8 @@ from typing import Any
 
 from pipeline.block_parts import DamagedPart, read_part, write_part
 from pipeline.config import ADMISSION
-from pipeline.storage_files import file_names, join, read_file, remove_file, sweep_parts, write_file
+from pipeline.storage.files import file_names, read_file, remove_file, sweep_parts, write_file
+from pipeline.storage.paths import join
 from pipeline.types import Block, BlockOutcome
 from pipeline.worker import ScenePlan
 

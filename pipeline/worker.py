@@ -20,8 +20,9 @@ from pipeline.detectors.memory import memory_errors
 from pipeline.errors import PipelineError
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.obb import scaled
+from pipeline.pixels.decoding import decode_window
 from pipeline.pixels.resampling import resample, source_window
-from pipeline.raster import SceneReader, decode_window
+from pipeline.raster.reader import SceneReader
 from pipeline.refine import Gain
 from pipeline.second_look import NO_ATTENTION, SecondLook, TileView
 from pipeline.tiling import EDGE_MARGIN_PX

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.detectors.base import Detector
-from pipeline.raster import write_scene
+from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour import Harbour
 from pipeline.types import FloatArray, ModelCard, Window
 

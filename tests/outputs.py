@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyproj
 
-from pipeline.tables import Table, TableIdentity, detections_table
+from pipeline.outputs.tables import Table, TableIdentity, detections_table
 from pipeline.types import Detections, FloatArray, Frame
 
 UTM_32N = pyproj.CRS.from_epsg(32632)

@@ -11,7 +11,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.config import RasterConfig
-from pipeline.raster import SceneReader, measure_stretch
+from pipeline.raster.overview import measure_stretch
+from pipeline.raster.reader import SceneReader
 from pipeline.types import Lattice, Scene, Window
 
 CONFIG = RasterConfig()

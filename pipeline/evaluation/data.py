@@ -14,8 +14,10 @@ from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
 from pipeline.evaluation.dota import read_dota_folder
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
 from pipeline.geometry.obb import scaled
-from pipeline.raster import SceneReader, measure_stretch, write_scene
-from pipeline.raster_scene import open_scene
+from pipeline.raster.overview import measure_stretch
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import open_scene
+from pipeline.raster.writer import write_scene
 from pipeline.types import Lattice, Window
 
 

@@ -10,8 +10,9 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.executors import LocalExecutor
+from pipeline.outputs.geoparquet import read_detections
+from pipeline.outputs.tables import Table
 from pipeline.scene_job import detections_of
-from pipeline.tables import Table, read_detections
 from pipeline.types import Detections, ModelCard
 from pipeline.weights import load
 

@@ -26,7 +26,7 @@ from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.ledger import Account, account
 from pipeline.preparation import ScreenedScene, prepare, screen
 from pipeline.scene_job import Run, inside, merge_run
-from pipeline.storage import fetch_folder
+from pipeline.storage.fetching import fetch_folder
 from pipeline.types import Detections, FloatArray, Frame, Lattice, ModelCard
 from pipeline.weights import load
 

@@ -17,10 +17,11 @@ from pipeline.evaluation.coco import read_annotations
 from pipeline.evaluation.oriented import EVERY_CLASS
 from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.pixels.resampling import resample
-from pipeline.raster import SceneReader, measure_stretch
-from pipeline.raster_scene import open_scene
+from pipeline.raster.overview import measure_stretch
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import open_scene
 from pipeline.synth.harbour import Harbour
 from pipeline.tiling import make_lattice
 from pipeline.training.dota import read_dota

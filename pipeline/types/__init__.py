@@ -23,6 +23,7 @@ from pipeline.types.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from pipeline.types.cards import ModelCard
 from pipeline.types.detections import STAGES, Detections, Frame
 from pipeline.types.looks import AttentionMap, Chip, Crop, Look
+from pipeline.types.measures import GroundMeasures
 from pipeline.types.outcomes import BlockOutcome, Done, Failed
 from pipeline.types.scenes import GroundControlPoint, Scene, Stretch
 from pipeline.types.windows import Block, Lattice, Tile, Window
@@ -42,6 +43,7 @@ __all__ = [
     "FloatArray",
     "Frame",
     "GroundControlPoint",
+    "GroundMeasures",
     "IntArray",
     "Lattice",
     "Look",

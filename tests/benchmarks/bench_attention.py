@@ -24,9 +24,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from pipeline.storage.fetching import fetch_folder
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline import storage
 from pipeline.detectors import attention, load_detector, resolve_weights
 from pipeline.detectors.base import Detector
 from pipeline.types import Chip, Window
@@ -102,7 +103,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    folder = resolve_weights(given.weights, storage.fetch_folder)
+    folder = resolve_weights(given.weights, fetch_folder)
     detector = load_detector(folder, device=given.device, threads=1)
     clock = time.process_time if given.device == "cpu" else time.perf_counter
     cost = measure(detector, chips(given.batch, given.chip), given.repeat, clock)

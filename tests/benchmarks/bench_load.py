@@ -33,9 +33,9 @@ import numpy as np
 import psutil
 
 from pipeline.cluster import RayExecutor
-from pipeline.config import ClusterConfig, OutputConfig, RunConfig, TilingConfig
-from pipeline.raster import open_scene, stored_blocks
-from pipeline.raster_files import RasterConfig
+from pipeline.config import ClusterConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig
+from pipeline.raster.scene import open_scene
+from pipeline.raster.writer import stored_blocks
 from pipeline.scene_job import SILENT, detect
 from pipeline.synth.known import ObjectField
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card

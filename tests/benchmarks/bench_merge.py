@@ -32,14 +32,15 @@ import psutil
 import pyproj
 
 from pipeline.config import RasterConfig
-from pipeline.exports import write_geojson, write_gpkg
 from pipeline.geometry.nms import merge, total_order
 from pipeline.geometry.obb import canonical_obb
 from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts, parts_of
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.preparation import PreparedScene, ScreenedScene
 from pipeline.results import Identity, build_table
-from pipeline.tables import write_geoparquet
 from pipeline.tiling import plan_tiles
 from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene, Stretch
 from pipeline.worker import ScenePlan

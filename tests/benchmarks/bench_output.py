@@ -21,8 +21,10 @@ from typing import Any
 
 import psutil
 
-from pipeline.exports import write_geojson, write_gpkg
-from pipeline.tables import polygon_corners, write_geoparquet
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.wkb import polygon_corners
 from tests.outputs import UTM_32N, Sample, sample, utm_to_lonlat
 
 

@@ -30,7 +30,7 @@ from pipeline.cluster import RayExecutor
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
-from pipeline.raster_writer import write_scene
+from pipeline.raster.writer import write_scene
 from pipeline.scene_job import SILENT
 from tests.load import CARD, SleepingDetector, local_cluster
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from pipeline.config import RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.base import Detector
 from pipeline.preparation import prepare, screen
-from pipeline.raster import write_scene
+from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour import Harbour
 from pipeline.types import Block, Chip, Look, ModelCard
 from pipeline.weights import load

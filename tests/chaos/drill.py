@@ -24,8 +24,8 @@ from rasterio.enums import Resampling
 from pipeline.command_line import parse_run
 from pipeline.config import RunConfig
 from pipeline.preparation import prepare, screen
-from pipeline.raster import write_scene
-from pipeline.storage_files import file_names
+from pipeline.raster.writer import write_scene
+from pipeline.storage.files import file_names
 from pipeline.synth.harbour import Harbour
 from pipeline.types import Block, Tile, Window
 from pipeline.weights import model_card

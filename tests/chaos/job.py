@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.command_line import parse_run
 from pipeline.config import RunConfig
 from pipeline.errors import PipelineError
-from pipeline.journal import Journal
+from pipeline.reporting.journal import Journal
 from pipeline.types import Chip, Window
 from tests import faults
 from tests.faults import Faulty, Wrapped

@@ -14,14 +14,14 @@ import numpy as np
 import rasterio
 import shapely
 
-from pipeline.areas import read_aoi
 from pipeline.config import RasterConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import card_from_mapping, read_card
 from pipeline.errors import ConfigError, ModelError, PipelineError, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.georeference import Georeference
+from pipeline.georeference.area_files import read_aoi
+from pipeline.georeference.georeference import Georeference
 from pipeline.preparation import prepare, screen
-from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import open_scene
+from pipeline.raster.overview import read_thumbnail
+from pipeline.raster.scene import open_scene
 from pipeline.tiling import make_lattice, plan_tiles, touching
 from pipeline.types import ModelCard
 from pipeline.worker import read_block

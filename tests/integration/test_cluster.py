@@ -20,9 +20,9 @@ from pipeline.config import ClusterConfig, DetectorConfig, RefineConfig, RunConf
 from pipeline.detectors.base import Detector
 from pipeline.errors import ClusterError, ModelError
 from pipeline.executors import Executor, LocalExecutor
-from pipeline.journal import Journal
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.reporting.journal import Journal
 from pipeline.scene_job import SILENT, RunReport, detect
 from pipeline.types import ModelCard
 from pipeline.weights import load, model_card

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import shapely
 
-from pipeline.exports import write_geojson, write_gpkg
-from pipeline.tables import DETECTION_SCHEMA, Table, polygon_corners, write_geoparquet
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.tables import DETECTION_SCHEMA, Table
+from pipeline.outputs.wkb import polygon_corners
 from tests.outputs import UTM_32N, sample, utm_to_lonlat
 
 TEXT_ROWS = 500

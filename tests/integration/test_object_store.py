@@ -21,18 +21,21 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 
-from pipeline import storage
 from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig, WorkConfig
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.executors import LocalExecutor
-from pipeline.journal import Journal
+from pipeline.pixels.decoding import decode_window
 from pipeline.pixels.resampling import source_window
 from pipeline.preparation import prepare, screen
-from pipeline.raster import SceneReader, decode_window, measure_stretch, open_scene, read_thumbnail
-from pipeline.raster_remote import remote_options
+from pipeline.raster.gdal import remote_options
+from pipeline.raster.overview import measure_stretch, read_thumbnail
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import open_scene
+from pipeline.reporting.journal import Journal
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.scene_job import SILENT, RunReport, detect
-from pipeline.storage import MANIFEST, check_writable, exists, publish_folder, read_text, staging_folder
+from pipeline.storage.fetching import exists, read_text
+from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from pipeline.types import Scene, Window
 from pipeline.weights import load, model_card
 from tests.fault_proxy import Fault, FaultProxy, Faults, fault_proxy
@@ -107,7 +110,7 @@ def proxy(process: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> FaultProxy:
 def ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """GDAL itself tries nothing twice."""
     options = partial(lambda: remote_options() | {"GDAL_HTTP_MAX_RETRY": 0})
-    monkeypatch.setattr("pipeline.raster_files.remote_options", options)
+    monkeypatch.setattr("pipeline.raster.gdal.remote_options", options)
 
 
 @pytest.fixture
@@ -170,7 +173,7 @@ def test_no_single_fault_changes_what_is_read(name: str, fault: Fault, proxy: Fa
 def test_a_bad_network_changes_nothing_either(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of all answers fails, at random, with GDAL's own retries at work."""
     quick = partial(lambda: remote_options() | {"GDAL_HTTP_RETRY_DELAY": 0.01})
-    monkeypatch.setattr("pipeline.raster_files.remote_options", quick)
+    monkeypatch.setattr("pipeline.raster.gdal.remote_options", quick)
     good = open_scene(f"s3://{BUCKET}/cog.tif", PLAIN)
     expected = block(good), thumbnail(good)
     for seed in range(4):
@@ -410,7 +413,7 @@ def test_what_the_environment_says_now_counts(
 def test_a_missing_back_end_is_one_sentence(scheme: str) -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(ConfigError, match=f"no file system for {scheme}:// is installed; see the extras") as caught:
-        storage.check_writable(f"{scheme}://bucket/out")
+        check_writable(f"{scheme}://bucket/out")
     assert "\n" not in str(caught.value)
 
 
@@ -429,7 +432,7 @@ def test_results_through_a_storm_are_the_local_ones_byte_for_byte(
 ) -> None:
     """A quarter of all requests is answered 503, others are cut or lost, on the way in and on the way out."""
     quick = partial(lambda: remote_options() | {"GDAL_HTTP_RETRY_DELAY": 0.01})
-    monkeypatch.setattr("pipeline.raster_files.remote_options", quick)
+    monkeypatch.setattr("pipeline.raster.gdal.remote_options", quick)
     card = model_card("builtin:ships-s2")
     executor = LocalExecutor(partial(load, "builtin:ships-s2", "cpu", "float32", 1))
 

@@ -21,9 +21,9 @@ import pytest
 from jobs import detect_scene
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.executors import LocalExecutor
-from pipeline.journal import Journal
 from pipeline.ledger import account
 from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.reporting.journal import Journal
 from pipeline.scene_job import SILENT, detect
 from pipeline.weights import load
 from tests.conftest import ROOT

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.areas import read_aoi
 from pipeline.errors import StorageError
-from pipeline.exports import write_geojson, write_gpkg
-from pipeline.storage import MANIFEST, check_writable, fetch_folder, publish_folder, read_text, staging_folder
-from pipeline.tables import write_geoparquet
+from pipeline.georeference.area_files import read_aoi
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.storage.fetching import fetch_folder, read_text
+from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from tests.outputs import sample, utm_to_lonlat
 from tests.servers import fill_bucket, s3_process
 

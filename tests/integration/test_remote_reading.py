@@ -11,9 +11,11 @@ import rasterio.shutil
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneNotFound, SceneUnreadable, StorageError
-from pipeline.raster import SceneReader, decode_window, measure_stretch, open_scene, read_thumbnail
-from pipeline.raster_files import gdal_options
-from pipeline.raster_remote import s3_endpoint_options
+from pipeline.pixels.decoding import decode_window
+from pipeline.raster.gdal import gdal_options, s3_endpoint_options
+from pipeline.raster.overview import measure_stretch, read_thumbnail
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import open_scene
 from pipeline.types import Scene, Window
 from tests.reading import native
 from tests.scenes import picture, write_geotiff

@@ -19,9 +19,9 @@ import pytest
 from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
 from pipeline.errors import SceneUnreadable
 from pipeline.executors import LocalExecutor
-from pipeline.journal import Journal
-from pipeline.lease import Lease, lease_uri
+from pipeline.reporting.journal import Journal
 from pipeline.scene_job import RunReport, detect
+from pipeline.storage.lease import Lease, lease_uri
 from pipeline.types import Block, BlockOutcome
 from pipeline.weights import load, model_card
 from pipeline.worker import ScenePlan

@@ -18,7 +18,7 @@ import rasterio.shutil
 
 from jobs import detect_scene
 from pipeline.errors import StorageError
-from pipeline.raster_remote import remote_options
+from pipeline.raster.gdal import remote_options
 from tests.conftest import ROOT
 from tests.harbours import small_harbour
 from tests.scenes import write_geotiff
@@ -159,7 +159,7 @@ def test_no_sentence_holds_a_secret(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipeline.retrying.time.sleep", lambda _: None)
     quick = remote_options() | {"GDAL_HTTP_RETRY_DELAY": 0.01}
-    monkeypatch.setattr("pipeline.raster_files.remote_options", lambda: quick)
+    monkeypatch.setattr("pipeline.raster.gdal.remote_options", lambda: quick)
     words = {
         "SCENE": place.scene("harbour.tif"), "MISSING": place.scene("none.tif"), "OUT": str(tmp_path / "out"),
         "WEIGHTS": place.scene("weights"), "BUSY": place.scene("busy.tif"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.types import FloatArray, GroundControlPoint, Scene
 
 GEOD = Geod(ellps="WGS84")

@@ -15,7 +15,7 @@ from pipeline.config import MergeConfig, OutputConfig, RunConfig, TilingConfig, 
 from pipeline.executors import LocalExecutor
 from pipeline.preparation import prepare, screen
 from pipeline.publication import model_version, request_sha256, scene_version
-from pipeline.raster import read_thumbnail
+from pipeline.raster.overview import read_thumbnail
 from pipeline.scene_job import FINGERPRINT_PX, SILENT, detect, fingerprint
 from pipeline.synth.oracle import Jitter, OracleDetector
 from pipeline.types import ModelCard, Window

@@ -14,9 +14,10 @@ import pyproj
 import pytest
 import shapely
 
-from pipeline.areas import read_aoi
 from pipeline.errors import ConfigError
-from pipeline.georeference import AffineMap, Georeference
+from pipeline.georeference.area_files import read_aoi
+from pipeline.georeference.georeference import Georeference
+from pipeline.georeference.pixel_maps import AffineMap
 from pipeline.tiling import plan_tiles, touching
 from pipeline.types import Lattice
 from tests.witness import witness

@@ -27,7 +27,8 @@ from pipeline.evaluation.report import as_text, detections_from_columns, figures
 from pipeline.evaluation.truth import compare_with_truth, read_truth
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.tables import TableIdentity, detections_table, write_geoparquet
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.tables import TableIdentity, detections_table
 from pipeline.types import Detections, FloatArray, Frame
 
 

@@ -18,8 +18,8 @@ from pipeline.evaluation.dota import read_submission, write_submission
 from pipeline.evaluation.oriented import EVERY_CLASS
 from pipeline.geometry.obb import canonical_obb, obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.raster import read_thumbnail
-from pipeline.raster_scene import open_scene
+from pipeline.raster.overview import read_thumbnail
+from pipeline.raster.scene import open_scene
 from pipeline.types import Detections, Frame, Stretch
 from tests.scenes import picture, write_geotiff
 

@@ -18,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import StorageError
-from pipeline.exports import write_geojson, write_gpkg
-from pipeline.tables import DETECTION_SCHEMA, polygon_corners
+from pipeline.outputs.geojson import write_geojson
+from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.tables import DETECTION_SCHEMA
+from pipeline.outputs.wkb import polygon_corners
 from tests.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
 
 
@@ -45,7 +47,7 @@ def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
 @pytest.mark.parametrize("n", [0, 1, 99, 100, 101, 200])
 def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also at the seams between streamed chunks."""
-    monkeypatch.setattr("pipeline.exports._CHUNK_ROWS", 100)
+    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 100)
     assert len(features(sample(n).table(), tmp_path / "d.geojson")) == n
 
 
@@ -114,7 +116,7 @@ def test_longitudes_beyond_180_come_home_and_what_has_no_place_is_null(tmp_path:
 
 def test_geojson_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory at ten chunks of features is hardly above that at two: no list of everything."""
-    monkeypatch.setattr("pipeline.exports._CHUNK_ROWS", 500)
+    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 500)
     peaks = []
     for n in (1_000, 5_000):
         table = sample(n).table()

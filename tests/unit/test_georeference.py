@@ -12,7 +12,8 @@ import shapely
 from pyproj import CRS, Geod, Transformer
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
-from pipeline.georeference import AffineMap, Georeference, SplineMap
+from pipeline.georeference.georeference import Georeference
+from pipeline.georeference.pixel_maps import AffineMap, SplineMap
 from pipeline.types import FloatArray, GroundControlPoint, Scene
 
 GEOD = Geod(ellps="WGS84")

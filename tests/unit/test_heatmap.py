@@ -12,8 +12,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
-from pipeline.heatmap import heat, write_attention
-from pipeline.raster import open_scene
+from pipeline.raster.attention_map import heat, write_attention
+from pipeline.raster.scene import open_scene
 from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
 from tests.scenes import GEOREFERENCES, UTM, ground_control_points, picture, write_geotiff
 

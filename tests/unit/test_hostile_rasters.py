@@ -13,10 +13,10 @@ import rasterio
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import SceneError, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.preparation import prepare
-from pipeline.raster import measure_stretch, read_coverage, read_thumbnail
-from pipeline.raster_scene import open_scene
+from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.scene import open_scene
 from tests.fuzz.templates import CARD
 from tests.reading import native
 from tests.scenes import ground_control_points, picture, write_geotiff

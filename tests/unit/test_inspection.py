@@ -9,7 +9,7 @@ import pytest
 from pyproj import CRS
 
 from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
-from pipeline.georeference import Georeference
+from pipeline.georeference.georeference import Georeference
 from pipeline.inspection import Inspection, Pace, Plan, inspect, render_text
 from pipeline.tiling import make_lattice, plan_blocks, plan_tiles
 from pipeline.types import ModelCard, Scene

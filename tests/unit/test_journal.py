@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pipeline.cluster_watch import NAMED, Flight, Watch
-from pipeline.journal import TOLD, Journal, TileFailures, libraries_in
-from pipeline.metrics import COUNTERS, Metrics
+from pipeline.reporting.journal import Journal, libraries_in
+from pipeline.reporting.metrics import COUNTERS, Metrics
+from pipeline.reporting.tile_failures import TOLD, TileFailures
 from pipeline.types import BlockOutcome, Detections, Done, Failed, Frame
 
 SECRET = "s3://key:secret@host/scene.tif?X-Amz-Signature=secret"

@@ -13,7 +13,8 @@ from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors import resolve_weights
 from pipeline.errors import ConfigError, ModelError, SceneError
 from pipeline.names import LONGEST, complaint, shown
-from pipeline.raster_scene import open_scene, scene_id_of, split_uris
+from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.scene import open_scene
 from pipeline.scene_job import check_run
 
 VIRTUAL = [

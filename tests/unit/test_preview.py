@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.preview import SCORE_COLOURS, _distinct_best, _round_metres, draw_preview, score_colour
+from pipeline.pictures.colours import SCORE_COLOURS, score_colour
+from pipeline.pictures.preview import _distinct_best, _round_metres, draw_preview
 from pipeline.types import ByteArray
 from tests.outputs import box_corners
 

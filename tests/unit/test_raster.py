@@ -13,14 +13,10 @@ import rasterio
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneUnreadable, StorageError
-from pipeline.raster import (
-    SceneReader,
-    measure_stretch,
-    open_scene,
-    read_coverage,
-    read_thumbnail,
-    write_scene,
-)
+from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import open_scene
+from pipeline.raster.writer import write_scene
 from pipeline.types import Window
 from tests.reading import CONFIG, native, read, reference, resampled
 from tests.scenes import (
@@ -85,7 +81,7 @@ def test_overlapping_windows_are_equal_when_resampled(
     lattice = resampled(scene, *scales)
     part = Window(x=11, y=7, width=lattice.width - 20, height=lattice.height - 13)
     [(whole, whole_valid)] = read(scene, lattice, lattice.window)
-    monkeypatch.setattr("pipeline.raster.STRIP_PX", 5 * WIDTH)
+    monkeypatch.setattr("pipeline.raster.reader.STRIP_PX", 5 * WIDTH)
     [(pixels, valid)] = read(scene, lattice, part)
     area = (slice(part.y, part.y1), slice(part.x, part.x1))
     assert pixels.tobytes() == whole[area].tobytes()
@@ -97,7 +93,7 @@ def test_resampling_decodes_every_source_row_once(tmp_path: Path, monkeypatch: p
     """Strips of lattice rows share source rows: those are kept, not read again."""
     scene = open_scene(str(KINDS["strip_uint8"](tmp_path)), CONFIG)
     lattice = resampled(scene, 1.5, 1.5)
-    monkeypatch.setattr("pipeline.raster.STRIP_PX", 5 * WIDTH)
+    monkeypatch.setattr("pipeline.raster.reader.STRIP_PX", 5 * WIDTH)
     rows: list[int] = []
     with SceneReader(scene, lattice, measure_stretch(scene, CONFIG), CONFIG) as reader:
         assert reader._pixels is not None

@@ -15,8 +15,9 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from pipeline.errors import SceneUnreadable
-from pipeline.raster import open_scene
-from pipeline.raster_files import EAR, KEEN, Pixels, gdal_environment
+from pipeline.raster.gdal import EAR, KEEN, gdal_environment
+from pipeline.raster.scene import open_scene
+from pipeline.raster.source import Pixels
 from pipeline.types import Window
 from tests.conftest import ROOT
 from tests.reading import CONFIG
@@ -108,7 +109,7 @@ def test_importing_us_silences_nothing_of_rasterio(damaged: Path) -> None:
     said = [
         subprocess.run([sys.executable, "-c", script.format(first), str(damaged)], capture_output=True, text=True,
                        check=True, cwd=ROOT).stdout
-        for first in ("", "import pipeline.raster")
+        for first in ("", "import pipeline.raster.overview")
     ]  # fmt: skip
     assert DAMAGE in said[0]
     assert said[1] == said[0]

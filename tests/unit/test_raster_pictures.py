@@ -10,15 +10,10 @@ import pytest
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.raster import (
-    _decimated,
-    measure_stretch,
-    open_scene,
-    read_coverage,
-    read_thumbnail,
-    write_scene,
-)
-from pipeline.raster_files import Pixels
+from pipeline.raster.overview import _decimated, measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.scene import open_scene
+from pipeline.raster.source import Pixels
+from pipeline.raster.writer import write_scene
 from pipeline.types import Window
 from tests.reading import CONFIG, native, read, reference, resampled
 from tests.scenes import (
@@ -58,7 +53,7 @@ def test_coverage_of_a_wide_scene_is_pieced_together(
     """Part of a row at a time, where a row holds too many pixels: the same answer."""
     scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
     whole = read_coverage(scene, native(scene), CONFIG, 25)
-    monkeypatch.setattr("pipeline.raster.COVER_PX", 1)
+    monkeypatch.setattr("pipeline.raster.overview.COVER_PX", 1)
     assert (read_coverage(scene, native(scene), CONFIG, 25) == whole).all()
 
 
@@ -79,7 +74,7 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
 
 def test_scenes_without_holes_are_covered_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
-    monkeypatch.setattr("pipeline.raster.Pixels", None)
+    monkeypatch.setattr("pipeline.raster.overview.Pixels", None)
     assert read_coverage(scene, native(scene), CONFIG, 100).shape == (71, 100)
     assert read_coverage(scene, native(scene), CONFIG, 100).all()
 
@@ -92,14 +87,14 @@ def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytes
     plain = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
     full = measure_stretch(plain, CONFIG)
     assert full.source == "all pixels"
-    monkeypatch.setattr("pipeline.raster.SAMPLE_PX", HEIGHT * WIDTH // 9)
+    monkeypatch.setattr("pipeline.raster.overview.SAMPLE_PX", HEIGHT * WIDTH // 9)
     assert measure_stretch(with_overviews, CONFIG).source == f"overview {with_overviews.overviews[-1]}"
     decimated = measure_stretch(plain, CONFIG)
     assert decimated.source == "decimated read 1/3"
     assert decimated.low == pytest.approx(full.low, rel=0.25)
     assert decimated.high == pytest.approx(full.high, rel=0.05)
     assert measure_stretch(plain, CONFIG) == decimated
-    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
     sampled = measure_stretch(plain, CONFIG)
     assert "windows" in sampled.source
     assert sampled.high == pytest.approx(full.high, rel=0.05)
@@ -141,7 +136,7 @@ def test_a_wide_scene_is_sampled_in_pieces_that_fit_in_the_cache(
         windows.append(window)
         return read_as_ever(self, window, *args, **how)
 
-    monkeypatch.setattr("pipeline.raster.ROW_BYTES", row_bytes)
+    monkeypatch.setattr("pipeline.raster.overview.ROW_BYTES", row_bytes)
     monkeypatch.setattr(Pixels, "read", read_and_tell)
     sample, valid, source = _decimated(scene, CONFIG, width * 200 // 9)
     assert len(windows) > 20
@@ -183,7 +178,7 @@ def test_one_damaged_block_costs_a_giant_scene_neither_stretch_nor_picture(
 ) -> None:
     """Where a scene is too large to be decoded as a whole: every window over the damage is left out, not just the
     first that meets it, and the others are as they were; damage to more than a quarter of them is the scene's end."""
-    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
     path = write_geotiff(tmp_path / "a.tif", picture(2048, 2048, dtype="uint16"), block_px=512, interleave=interleave)
     scene = open_scene(str(path), CONFIG)
     sample, _, source = _decimated(scene, CONFIG, 1000)
@@ -224,7 +219,7 @@ def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
     scene = open_scene(str(tmp_path / "s.tif"), CONFIG)
     stretch = measure_stretch(scene, CONFIG)
     exact, exact_valid = read_thumbnail(scene, stretch, CONFIG, 256)
-    monkeypatch.setattr("pipeline.raster.FULL_PASS_PX", 1000)
+    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
     read: list[int] = []
     plain = Pixels.read
     monkeypatch.setattr(Pixels, "read", lambda self, window, *rest, **how: (

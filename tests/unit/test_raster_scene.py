@@ -12,13 +12,11 @@ import rasterio
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.names import public_uri
-from pipeline.raster import (
-    SceneReader,
-    decode_window,
-    measure_stretch,
-    open_scene,
-)
-from pipeline.raster_scene import iso_time, scene_facts, scene_id_of
+from pipeline.pixels.decoding import decode_window
+from pipeline.raster.addresses import scene_id_of
+from pipeline.raster.overview import measure_stretch
+from pipeline.raster.reader import SceneReader
+from pipeline.raster.scene import iso_time, open_scene, scene_facts
 from pipeline.types import Window
 from tests.reading import CONFIG, native, read
 from tests.scenes import (

@@ -17,18 +17,10 @@ import pytest
 
 from pipeline.errors import ConfigError, ModelError, StorageError, redacted
 from pipeline.retrying import PATIENCE
-from pipeline.storage import (
-    MANIFEST,
-    check_writable,
-    exists,
-    fetch_folder,
-    fetched_file,
-    is_local,
-    publish_folder,
-    read_text,
-    remote,
-    staging_folder,
-)
+from pipeline.storage.clients import remote
+from pipeline.storage.fetching import exists, fetch_folder, fetched_file, read_text
+from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
+from pipeline.storage.paths import is_local
 
 
 @pytest.fixture
@@ -134,7 +126,7 @@ def test_readers_see_one_whole_result_while_results_change_places(tmp_path: Path
 def test_without_the_kernels_exchange_a_failed_swap_restores_the_old_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.ctypes.CDLL", lambda *_, **__: object())
+    monkeypatch.setattr("pipeline.storage.folders.ctypes.CDLL", lambda *_, **__: object())
     publish(str(tmp_path), {"a": "old"})
     publish(str(tmp_path), {"a": "new"})
     assert (tmp_path / "scene/a").read_text() == "new"

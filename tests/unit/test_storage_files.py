@@ -11,16 +11,16 @@ import fsspec
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.storage_files import (
+from pipeline.storage.files import (
     create_file,
     file_names,
     file_version,
-    join,
     read_file,
     remove_file,
     sweep_parts,
     write_file,
 )
+from pipeline.storage.paths import join
 
 
 @pytest.fixture(params=["local", "memory"])

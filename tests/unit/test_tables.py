@@ -14,18 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.table_rows import hilbert_index, round_bits
-from pipeline.tables import (
-    DETECTION_SCHEMA,
-    FAILURE_SCHEMA,
-    ROW_GROUP_ROWS,
-    _covering,
-    failures_table,
-    polygon_corners,
-    read_detections,
-    write_failures,
-    write_geoparquet,
-)
+from pipeline.outputs.failures import FAILURE_SCHEMA, failures_table, write_failures
+from pipeline.outputs.geoparquet import read_detections, write_geoparquet
+from pipeline.outputs.rows import hilbert_index, round_bits
+from pipeline.outputs.tables import DETECTION_SCHEMA, ROW_GROUP_ROWS, _covering
+from pipeline.outputs.wkb import polygon_corners
 from pipeline.types import Failed
 from tests.outputs import CLASSES, UTM_32N, sample
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.journal import Journal
+from pipeline.reporting.journal import Journal
 
 LOG_EVERY_S = 10.0
 """Seconds between two lines of a log."""

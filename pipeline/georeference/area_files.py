@@ -1,4 +1,4 @@
-"""Areas of interest from vector files. A home of pyogrio, with :mod:`pipeline.exports`.
+"""Areas of interest from vector files. A home of pyogrio, with :mod:`pipeline.outputs.geopackage`.
 
 Four formats are read, told by their first bytes and not by their names, because GDAL's other drivers follow what is
 written in a file to databases, archives and addresses. GDAL sees the file under a name of ours, in a folder of our
@@ -20,9 +20,9 @@ import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.names import complaint, shown
+from pipeline.storage.fetching import fetched_file
 
 FORMATS = {b"SQLite format 3\0": ".gpkg", b"fgb\x03": ".fgb", b"\x00\x00\x27\x0a": ".shp"}
 """First bytes → the suffix that leads GDAL to the one driver for them. GeoJSON is told by its content."""
@@ -52,7 +52,7 @@ def read_aoi(uri: str) -> tuple[BaseGeometry, str | None]:
     reason = complaint(uri)
     if reason is not None:
         raise ConfigError(f"the area of interest {shown(uri)} is refused: {reason}")
-    with storage.fetched_file(uri) as path, tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+    with fetched_file(uri) as path, tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         meta, geometry = _read(_linked(path, Path(folder), shown(uri)), shown(uri))
     return _union(geometry, shown(uri)), meta["crs"]
 

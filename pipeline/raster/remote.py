@@ -1,17 +1,11 @@
-"""Scenes over the network: their addresses, GDAL's options for them, what went wrong, and when to try again.
-
-Part of rasterio's home, see :mod:`pipeline.raster_files`.
-"""
+"""Scenes over the network: what went wrong, and when to try again."""
 
 from __future__ import annotations
 
 import base64
-import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rasterio._err import (
@@ -24,7 +18,8 @@ from rasterio._err import (
 )
 
 from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
-from pipeline.names import is_virtual, public_uri, shown
+from pipeline.names import public_uri
+from pipeline.raster.addresses import is_remote
 from pipeline.retrying import retried
 
 _T = TypeVar("_T")
@@ -34,75 +29,6 @@ REFUSED_CREDENTIALS = (
     CPLE_AWSInvalidCredentialsError,
     CPLE_AWSSignatureDoesNotMatchError,
 )
-
-REMOTE_PREFIX = {"https": "/vsicurl/https:", "http": "/vsicurl/http:", "s3": "/vsis3/"}
-
-
-def vsi_path(uri: str) -> str:
-    """The name GDAL knows ``uri`` by. Raises SceneUnreadable for a scheme that scenes are not read from."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator or is_virtual(uri):
-        return uri if is_virtual(uri) else _absolute(uri)
-    scheme = scheme.lower()
-    if scheme == "file":
-        return "/" + unquote(rest).lstrip("/")
-    if scheme == "s3":
-        return REMOTE_PREFIX["s3"] + rest
-    if scheme in REMOTE_PREFIX:
-        return f"{REMOTE_PREFIX[scheme]}//{rest}"
-    raise SceneUnreadable(
-        f"{shown(uri)}: scenes are read from local paths, file://, https://, http:// and "
-        f"s3://, not {scheme}://; copy the file to one of these"
-    )
-
-
-def is_remote(uri: str) -> bool:
-    """True when ``uri`` is read over the network, or by another of GDAL's virtual file systems."""
-    return vsi_path(uri).startswith("/vsi")
-
-
-def _absolute(name: str) -> str:
-    """A local name from the root on: before a relative one GDAL may see the name of a driver, as in ``VRT:x``."""
-    try:
-        return str(Path(name).expanduser().absolute())
-    except RuntimeError as error:  # ~ of a user whom nobody knows
-        raise SceneNotFound(f"{shown(name)}: there is no such home folder on this machine; check the path") from error
-
-
-def remote_options() -> dict[str, Any]:
-    """Options of GDAL for remote files. Credentials are left to the environment, which GDAL reads itself."""
-    return {
-        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing, no requests for side-car files
-        "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
-        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-        "GDAL_HTTP_MULTIPLEX": "YES",
-        # One range again at once is cheaper than the whole window; the patience is ours (pipeline.retrying).
-        "GDAL_HTTP_MAX_RETRY": 2,
-        "GDAL_HTTP_RETRY_DELAY": 0.25,
-        "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
-        "GDAL_HTTP_CONNECTTIMEOUT": 10,
-        "GDAL_HTTP_TIMEOUT": 120,
-        "CPL_VSIL_CURL_CACHE_SIZE": 16_000_000,
-        # Nothing is kept when a file is closed: else a cut answer stays a short file for the life of the process, and
-        # a scene that was replaced on the store keeps its old header.
-        "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
-    } | s3_endpoint_options(
-        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_S3_ENDPOINT")
-    )
-
-
-def s3_endpoint_options(endpoint: str | None) -> dict[str, Any]:
-    """GDAL wants ``host:port`` and a switch for TLS where other tools take one address."""
-    if not endpoint:
-        return {}
-    scheme, separator, host = endpoint.partition("://")
-    if not separator:
-        return {"AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE")}
-    return {
-        "AWS_S3_ENDPOINT": host.rstrip("/"),
-        "AWS_HTTPS": "NO" if scheme == "http" else "YES",
-        "AWS_VIRTUAL_HOSTING": os.environ.get("AWS_VIRTUAL_HOSTING", "FALSE"),
-    }
 
 
 class _Doubtful(Exception):

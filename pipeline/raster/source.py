@@ -1,126 +1,44 @@
-"""The files of a scene: how they are opened, which formats are allowed, and their pixels with their validity.
+"""The files of a scene: how they are opened, and their pixels, in their own type, with their validity.
 
-Part of rasterio's home, with :mod:`pipeline.raster_remote` (the network), :mod:`pipeline.raster_scene` (headers) and
-:mod:`pipeline.raster` (blocks on the lattice). Every file is opened here, so that this is the one place that decides
-on formats, sets GDAL's options and hears its errors.
+Every file is opened here, so that this is the one place that decides on formats and hears GDAL's errors.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
-from pipeline.raster_limits import check_limits, check_overview
-from pipeline.raster_references import GDAL_ERRORS, check_references, check_sidecars, odd_headers
-from pipeline.raster_remote import is_remote, remote_failure, remote_options, steadily, vsi_path
+from pipeline.pixels.validity import any_channel, nodata_value
+from pipeline.raster.addresses import is_remote, vsi_path
+from pipeline.raster.admission import (
+    GDAL_ERRORS,
+    check_limits,
+    check_overview,
+    check_references,
+    check_sidecars,
+    odd_headers,
+)
+from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
+from pipeline.raster.remote import remote_failure, steadily
 from pipeline.retrying import PATIENCE, retried
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 _T = TypeVar("_T")
-
-DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
-"""GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
-references inside a file to any other file or address this machine can reach."""
-
-
-def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
-    """Options of GDAL for one open or read. Credentials are left to the environment, which GDAL reads itself."""
-    options: dict[str, Any] = {
-        "GDAL_CACHEMAX": config.gdal_cache_mb * 1_000_000,
-        # With a second thread GDAL decodes a window's blocks straight into our array, past its cache: a quarter less
-        # processor time even where both threads share a core.
-        "GDAL_NUM_THREADS": 2,
-    }
-    if not remote:
-        # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
-        return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-    return options | remote_options()
-
-
-class _Ear(logging.Filter):
-    """Hears what GDAL signals in calls of ours, and keeps it out of the logs: it may hold a signed address.
-
-    GDAL can signal an error inside a call that succeeds. Pixels from such a call are not to be trusted: a piece of a
-    file's index that did not come reads as a hole in the scene. What others make GDAL say is logged as they want it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._listeners: dict[int, tuple[int, list[str], set[str]]] = {}  # thread, words heard, the loggers it hears
-        self._lock, self._levels = threading.Lock(), dict.fromkeys(KEEN, logging.NOTSET)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        here = self._here()
-        for _, heard, loggers in here:
-            if record.name in loggers and record.levelno >= KEEN[record.name]:
-                heard.append(record.getMessage())
-        theirs = self._levels[record.name] or logging.getLogger("rasterio").getEffectiveLevel()
-        return not here and record.levelno >= theirs
-
-    def forget(self) -> None:
-        """What was heard so far has been dealt with."""
-        for _, heard, _ in self._here():
-            heard.clear()
-
-    @contextlib.contextmanager
-    def listening(self, *, warnings: bool = False) -> Iterator[list[str]]:
-        """What GDAL signals in this thread in the block, blocks within it too: errors, and ``warnings`` when asked."""
-        mine = (threading.get_ident(), list[str](), set(KEEN) if warnings else {ERRORS_LOG})
-        self._listeners[id(mine)] = mine
-        self._tune()
-        try:
-            yield mine[1]
-        finally:
-            del self._listeners[id(mine)]
-            self._tune()
-
-    def _here(self) -> list[tuple[int, list[str], set[str]]]:
-        return [one for one in list(self._listeners.values()) if one[0] == threading.get_ident()]
-
-    def _tune(self) -> None:
-        """Have rasterio hand on what matters while anybody listens, and put its loggers back afterwards."""
-        with self._lock:
-            for logger in map(logging.getLogger, KEEN):
-                if self in logger.filters and not self._listeners:
-                    logger.removeFilter(self)
-                    logger.setLevel(self._levels[logger.name])
-                elif self not in logger.filters and self._listeners:
-                    self._levels[logger.name] = logger.level
-                    logger.addFilter(self)
-                    logger.setLevel(min(KEEN[logger.name], logger.getEffectiveLevel()))
-
-
-ERRORS_LOG, WARNINGS_LOG = "rasterio._err", "rasterio._env"
-KEEN = {ERRORS_LOG: logging.INFO, WARNINGS_LOG: logging.WARNING}
-"""rasterio's loggers that hand on what GDAL says, and the lowest level that matters."""
-EAR = _Ear()
-
-
-@contextlib.contextmanager
-def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None]:
-    """GDAL's options for calls of ours, gone afterwards; what it says goes to no log. Pixel scenes are no warning."""
-    with EAR.listening(), rasterio.Env(**gdal_options(config, any(map(is_remote, uris)))), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
@@ -318,7 +236,7 @@ class Pixels:
         if self.nodata is not None and self.palette is not None:
             pixels = self.files[0].read(self.scene.bands[0], window=area, out_shape=valid.shape)[..., None]
         if self.nodata is not None:
-            valid &= _any_channel(pixels, self.nodata)
+            valid &= any_channel(pixels, self.nodata)
         for file in self.files if self.masked else ():
             if has_mask(file):
                 valid &= read_mask(file, window=area, out_shape=valid.shape, **decimate)
@@ -366,16 +284,6 @@ def _check_silent(signalled: Sequence[str]) -> None:
         raise OSError(signalled[0])
 
 
-def _any_channel(pixels: NDArray[Any], nodata: np.generic) -> BoolArray:
-    """(H, W) True where any channel differs from ``nodata``: black in red alone is a colour, not a hole."""
-    different: BoolArray = pixels[..., 0] != nodata
-    for channel in range(1, pixels.shape[-1]):
-        if different.all():
-            break
-        different |= pixels[..., channel] != nodata
-    return different
-
-
 def colour_table(file: Any) -> ByteArray | None:
     """(256, 3) colours of a palette image, whose pixels are only numbers of colours; None for any other."""
     if file.colorinterp[0] != ColorInterp.palette or file.dtypes[0] != "uint8":
@@ -384,17 +292,3 @@ def colour_table(file: Any) -> ByteArray | None:
     for index, colour in file.colormap(1).items():
         table[index] = colour[:3]
     return table
-
-
-def nodata_value(scene: Scene) -> np.generic | None:
-    """The nodata value in the pixels' own type; None when there is none, or when no pixel can have it."""
-    dtype = np.dtype(scene.dtype)
-    if scene.nodata is None or np.isnan(scene.nodata):
-        return None  # NaN is invalid anyhow
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if scene.nodata != int(scene.nodata) or not limits.min <= scene.nodata <= limits.max:
-            return None
-    with np.errstate(over="ignore"):
-        value: np.generic = dtype.type(scene.nodata)
-    return value

@@ -1,4 +1,4 @@
-"""What the headers of a scene say. Part of rasterio's home, see :mod:`pipeline.raster_files`."""
+"""What the headers of a scene say."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.names import complaint, is_virtual, public_uri, shown
-from pipeline.raster_files import DRIVERS, from_headers, has_mask, open_dataset
-from pipeline.raster_references import odd_headers
-from pipeline.raster_remote import is_remote, vsi_path
+from pipeline.errors import ConfigError, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.names import public_uri, shown
+from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
+from pipeline.raster.admission import odd_headers
+from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.source import from_headers, has_mask, open_dataset
 from pipeline.types import GroundControlPoint, Scene
-
-__all__ = ["open_scene", "scene_facts", "scene_id_of", "split_uris"]
 
 Transform = tuple[float, float, float, float, float, float]
 DATE_TAGS = (
@@ -73,51 +71,6 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
-
-
-def check_name(uri: str, config: RasterConfig) -> None:
-    """Raise SceneUnreadable for a name that no scene may have (see :mod:`pipeline.names`)."""
-    reason = complaint(uri, allow_virtual=config.allow_vsi)
-    if reason is None and uri.lower().startswith("file://"):
-        reason = complaint(vsi_path(uri))  # what the percent signs stand for
-    if reason is not None:
-        remedy = "; if you trust it, --raster.allow_vsi true reads it all the same" if is_virtual(uri) else ""
-        raise SceneUnreadable(f"{shown(uri)} is refused: {reason}{remedy}")
-
-
-def split_uris(uri: str) -> tuple[str, ...]:
-    """The files of one scene. A local file whose name holds a comma is one file."""
-    if "," in uri and "://" not in uri and _is_there(uri):
-        return (uri,)
-    uris = tuple(part.strip() for part in uri.split(",") if part.strip())
-    if not uris:
-        raise SceneNotFound("the name of a scene is empty; give a path or an address")
-    return uris
-
-
-def scene_id_of(uris: Sequence[str]) -> str:
-    """A folder name from the file stem(s): letters, digits, dot, dash and underscore, at most 120 characters."""
-    stems = [Path(_path_of(uri)).stem for uri in uris]
-    words = [stem.split("_") for stem in stems]
-    shared = 0
-    while len(stems) > 1 and len({tuple(word[: shared + 1]) for word in words}) == 1 and shared < len(words[0]):
-        shared += 1
-    name = "_".join([*words[0][:shared], "-".join("_".join(word[shared:]) for word in words)])
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:120] or "scene"
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # a name no file can have
-        return False
-
-
-def _path_of(uri: str) -> str:
-    try:
-        return urlsplit(uri).path if "://" in uri else uri
-    except ValueError:  # no address at all, such as http://[
-        return uri
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:

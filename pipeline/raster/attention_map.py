@@ -1,6 +1,6 @@
-"""Heat maps of where the detector looked: the attention of all tiles of a scene as one georeferenced COG.
+"""Maps of where the detector looked: the attention of all tiles of a scene as one georeferenced COG.
 
-Part of rasterio's home, see :mod:`pipeline.raster_files`. Memory is bounded by a tile, never by the scene.
+Memory is bounded by a tile, never by the scene.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rasterio.windows import Window as RasterioWindow
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
 from pipeline.pixels.cells import shares
-from pipeline.raster_files import gdal_environment
+from pipeline.raster.gdal import gdal_environment
 from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
 
 CELL_PX = 8

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from pipeline.preview_crops import CropsShown, draw_crops
+from pipeline.pictures.colours import Colour, score_colour
+from pipeline.pictures.crops import CropsShown, draw_crops
+from pipeline.pictures.frame import INSET_MAX_PX, INSET_MIN_PX, Fonts, PictureFrame
 from pipeline.types import ByteArray, FloatArray, IntArray
-
-Colour = tuple[int, int, int]
-
-SCORE_COLOURS = ("#bd3786", "#d8576b", "#ed7953", "#fb9f3a", "#fdca26", "#f0f921")
-"""From the lowest score to 1: the upper part of matplotlib's plasma (CC0). Its lightness rises steadily, so it reads
-without colour vision too, and it has neither the blues of water nor the greens and greys of land."""
 
 _BACKGROUND, _PANEL, _TEXT, _FAINT = (16, 20, 26), (28, 34, 42), (236, 240, 244), (150, 160, 172)
 _HALO = (8, 10, 14, 190)
@@ -30,8 +26,6 @@ _SMOOTH = 2
 _TINY_PX = 12.0
 _RING_LIMIT = 600
 _INSETS = 6
-_INSET_MIN_PX, _INSET_MAX_PX = 120, 260
-_MIN_WIDTH = 520
 
 
 def draw_preview(
@@ -54,10 +48,10 @@ def draw_preview(
     """
     height, width = pixels.shape[:2]
     low = _lowest(scores) if score_threshold is None else min(score_threshold, 0.99)
-    font = _Fonts.for_width(width)
+    font = Fonts.for_width(width)
     shown = _distinct_best(corners_px, scores, _inset_count(height))
     picture = _Picture(Image.fromarray(pixels), corners_px, scores, low)
-    frame = _Frame.around(width, height, font, insets=len(shown))
+    frame = PictureFrame.around(width, height, font, insets=len(shown))
     canvas = Image.new("RGB", frame.size, _BACKGROUND)
     ground = picture.image if crops is None else draw_crops(picture.image, crops, font.small)
     canvas.paste(_with_detections(picture, ground, shown, font), frame.image_at)
@@ -79,76 +73,12 @@ class _Picture:
         return score_colour(float(self.scores[row]), self.low)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fonts:
-    """Pillow's built-in typeface, at sizes that suit the picture."""
-
-    small: ImageFont.FreeTypeFont | ImageFont.ImageFont
-    large: ImageFont.FreeTypeFont | ImageFont.ImageFont
-    px: int
-
-    @classmethod
-    def for_width(cls, width: int) -> _Fonts:
-        px = max(13, min(26, width // 75))
-        return cls(ImageFont.load_default(px), ImageFont.load_default(round(px * 1.35)), px)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """Where everything goes, canvas pixels."""
-
-    width: int
-    height: int
-    pad: int
-    header: int
-    footer: int
-    inset_px: int
-    insets: int
-    left: int
-
-    @classmethod
-    def around(cls, width: int, height: int, font: _Fonts, *, insets: int) -> _Frame:
-        pad, gaps = font.px, (insets - 1) * (font.px // 2)
-        inset_px = min(_INSET_MAX_PX, max(_INSET_MIN_PX, (height - gaps) // insets)) if insets else 0
-        left = max(0, (_MIN_WIDTH - width - 2 * pad) // 2)
-        return cls(
-            width=width, height=height, pad=pad, header=font.px * 3, footer=font.px * 4, inset_px=inset_px,
-            insets=insets, left=left,
-        )  # fmt: skip
-
-    @property
-    def size(self) -> tuple[int, int]:
-        side = self.inset_px + self.pad if self.insets else 0
-        body = max(self.height, self.insets * self.inset_px + (self.insets - 1) * (self.pad // 2))
-        return 2 * (self.pad + self.left) + self.width + side, self.header + body + self.footer
-
-    @property
-    def image_at(self) -> tuple[int, int]:
-        return self.pad + self.left, self.header
-
-    def inset_at(self, place: int) -> tuple[int, int]:
-        return 2 * self.pad + self.left + self.width, self.header + place * (self.inset_px + self.pad // 2)
-
-
-def score_colour(score: float, low: float) -> Colour:
-    """The colour of a score between ``low`` and 1, linearly between :data:`SCORE_COLOURS`."""
-    position = min(max((score - low) / (1 - low), 0.0), 1.0) * (len(SCORE_COLOURS) - 1)
-    index = min(int(position), len(SCORE_COLOURS) - 2)
-    first, second = (np.array(_rgb(SCORE_COLOURS[index + step])) for step in (0, 1))
-    red, green, blue = np.rint(first + (second - first) * (position - index)).astype(int).tolist()
-    return red, green, blue
-
-
-def _rgb(hexadecimal: str) -> Colour:
-    return int(hexadecimal[1:3], 16), int(hexadecimal[3:5], 16), int(hexadecimal[5:7], 16)
-
-
 def _lowest(scores: FloatArray) -> float:
     return math.floor(float(scores.min()) * 10) / 10 if len(scores) and scores.min() < 0.95 else 0.0
 
 
 def _inset_count(height: int) -> int:
-    return max(1, min(_INSETS, (height + 8) // (_INSET_MIN_PX + 8)))
+    return max(1, min(_INSETS, (height + 8) // (INSET_MIN_PX + 8)))
 
 
 def _lengths(corners: FloatArray) -> FloatArray:
@@ -176,7 +106,7 @@ def _inset_side(length: float) -> float:
     return max(24.0, 3.2 * length)
 
 
-def _with_detections(picture: _Picture, image: Image.Image, numbered: Sequence[int], font: _Fonts) -> Image.Image:
+def _with_detections(picture: _Picture, image: Image.Image, numbered: Sequence[int], font: Fonts) -> Image.Image:
     """``image`` with every detection drawn, lowest score first."""
     overlay = Image.new("RGBA", (image.width * _SMOOTH, image.height * _SMOOTH))
     draw = ImageDraw.Draw(overlay)
@@ -220,13 +150,13 @@ def _dot(draw: ImageDraw.ImageDraw, corners: FloatArray, colour: Colour) -> None
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
 
-def _tag(draw: ImageDraw.ImageDraw, corners: FloatArray, length: float, text: str, font: _Fonts) -> None:
+def _tag(draw: ImageDraw.ImageDraw, corners: FloatArray, length: float, text: str, font: Fonts) -> None:
     """A number beside a detection, the same as in its inset."""
     x, y = corners.mean(axis=0) + np.array([1, -1]) * (length / 2 + 8)
     draw.text((x, y), text, font=font.small, fill=_TEXT, anchor="mm", stroke_width=3, stroke_fill=_BACKGROUND)
 
 
-def _inset(picture: _Picture, row: int, number: int, side_px: int, font: _Fonts) -> Image.Image:
+def _inset(picture: _Picture, row: int, number: int, side_px: int, font: Fonts) -> Image.Image:
     """One detection enlarged, with its number and score."""
     corners = picture.corners[row]
     side = _inset_side(float(_lengths(corners[None])[0]))
@@ -250,7 +180,7 @@ def _inset(picture: _Picture, row: int, number: int, side_px: int, font: _Fonts)
     return inset
 
 
-def _write_header(canvas: Image.Image, frame: _Frame, font: _Fonts, title: str, count: int, crops: int) -> None:
+def _write_header(canvas: Image.Image, frame: PictureFrame, font: Fonts, title: str, count: int, crops: int) -> None:
     draw = ImageDraw.Draw(canvas)
     middle, found = frame.header / 2, f"{count:,} detection{'' if count == 1 else 's'}"
     if crops:
@@ -263,11 +193,13 @@ def _write_header(canvas: Image.Image, frame: _Frame, font: _Fonts, title: str, 
     draw.text((frame.pad, middle), title, font=font.large, fill=_TEXT, anchor="lm")
 
 
-def _write_footer(canvas: Image.Image, frame: _Frame, font: _Fonts, low: float, metres_per_px: float | None) -> None:
+def _write_footer(
+    canvas: Image.Image, frame: PictureFrame, font: Fonts, low: float, metres_per_px: float | None
+) -> None:
     draw = ImageDraw.Draw(canvas)
     top = canvas.height - frame.footer + frame.pad
     if metres_per_px is not None:
-        metres = _round_metres(metres_per_px * min(frame.width, 4 * _INSET_MAX_PX) / 4)
+        metres = _round_metres(metres_per_px * min(frame.width, 4 * INSET_MAX_PX) / 4)
         left, right = frame.image_at[0], frame.image_at[0] + round(metres / metres_per_px)
         draw.rectangle((left, top + font.px // 3, right, top + font.px // 3 + max(3, font.px // 4)), fill=_TEXT)
         label = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import uuid
 from pathlib import Path
 
 from pipeline.errors import redacted
-from pipeline.storage import attempt, local_path, remote, translated
-
-
-def join(uri: str, *names: str) -> str:
-    """The address of something in the folder ``uri``."""
-    return "/".join([uri.rstrip("/"), *names])
+from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.paths import local_path
 
 
 def write_file(uri: str, data: bytes) -> None:
@@ -136,15 +131,6 @@ def file_version(uri: str) -> str | None:
     entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target)
     mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
     return None if mark is None else f"{entry.get('size')} {mark}"
-
-
-def here() -> str:
-    """Names this machine as a process sees it: host, boot, and the name space of its process ids."""
-    boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    parts = [socket.gethostname()]
-    parts += [boot.read_text().strip()] if boot.exists() else []
-    parts += [str(spaces.stat().st_ino)] if spaces.exists() else []
-    return " ".join(parts)
 
 
 def _written_beside(path: Path, data: bytes) -> Path:

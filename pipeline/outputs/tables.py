@@ -1,25 +1,21 @@
-"""Detections and failures as Arrow tables, and those tables as Parquet files. pyarrow's only home.
+"""Detections of a scene as an Arrow table.
 
-The file is GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0/): polygons as WKB in the scene's own CRS, a
-``bbox`` covering so that readers can skip row groups, rows along a Hilbert curve so that skipping pays, zstd.
-The same table gives the same bytes: nothing in it depends on time, machine, or the order detections arrived in.
+The same detections give the same table: nothing in it depends on time, machine, or the order detections arrived in.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.table_rows import content_ids, counter_clockwise, curve_order, round_bits, round_corners, round_to
-from pipeline.types import STAGES, Detections, Failed, FloatArray, IntArray
+from pipeline.outputs.rows import content_ids, counter_clockwise, curve_order, round_bits, round_corners, round_to
+from pipeline.outputs.wkb import fixed_width, wkb_polygons
+from pipeline.types import STAGES, Detections, FloatArray, GroundMeasures, IntArray
 
 Table: TypeAlias = pa.Table
 """An Arrow table, for the annotations of modules that only pass one on."""
@@ -61,21 +57,6 @@ coordinates, counter-clockwise; lengths are metres on the ground; ``azimuth_deg`
 [0, 180); ``px_*`` are full-resolution scene pixels; metres are null in a pixel scene, ``entropy`` without the
 second look, ``tile_id`` when unknown. ``bbox`` is the GeoParquet covering, float32 rounded outward."""
 
-FAILURE_SCHEMA = pa.schema(
-    [
-        pa.field("scene_id", pa.string(), nullable=False),
-        pa.field("tile_id", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("attempts", pa.int32(), nullable=False),
-        pa.field("px_x0", pa.int64()),
-        pa.field("px_y0", pa.int64()),
-        pa.field("px_x1", pa.int64()),
-        pa.field("px_y1", pa.int64()),
-    ]
-)
-"""Columns of ``failures.parquet``. ``px_*`` bound the tile's core in scene pixels, half-open, when known."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableIdentity:
@@ -86,19 +67,6 @@ class TableIdentity:
     run_id: str
     classes: tuple[str, ...]
     """Names that ``class_ids`` index."""
-
-
-class GroundMeasures(Protocol):
-    """Sizes of N boxes on the ground, as ``georeference`` measures them: (N,) float64 each."""
-
-    @property
-    def length_m(self) -> FloatArray: ...
-    @property
-    def width_m(self) -> FloatArray: ...
-    @property
-    def area_m2(self) -> FloatArray: ...
-    @property
-    def azimuth_deg(self) -> FloatArray: ...
 
 
 def detections_table(
@@ -129,7 +97,7 @@ def detections_table(
         rows = order[start : start + ROW_GROUP_ROWS]
         corners = counter_clockwise(round_corners(corners_world.take(rows, axis=0), px_boxes.take(rows, axis=0)))
         columns = {
-            "geometry": _wkb_polygons(corners),
+            "geometry": wkb_polygons(corners),
             "detection_id": _hex_strings(ids.take(rows)),
             "bbox": _covering(corners),
             **{f"px_{name}": px[i].take(rows) for i, name in enumerate(("cx", "cy", "w", "h", "angle_rad"))},
@@ -141,87 +109,13 @@ def detections_table(
     return pa.Table.from_batches(batches, schema=DETECTION_SCHEMA)
 
 
-def write_geoparquet(
-    table: pa.Table, path: Path, *, crs_projjson: Mapping[str, Any] | None, metadata: Mapping[str, str]
-) -> None:
-    """Write a detections table as GeoParquet 1.1; ``metadata`` goes into the file's key-value metadata.
-
-    ``crs_projjson`` None means an unknown CRS (a pixel scene). Raises OSError when the disk does.
-    """
-    geo = json.dumps(_geo_metadata(table, crs_projjson), sort_keys=True, separators=(",", ":"))
-    schema = table.schema.with_metadata({**dict(sorted(metadata.items())), "geo": geo})
-    _write(table.cast(schema), path, covering=True)
-
-
-def failures_table(
-    failures: Sequence[Failed], *, scene_id: str, bounds_px: Mapping[str, tuple[int, int, int, int]] | None = None
-) -> pa.Table:
-    """The holes of a scene, ordered by tile; ``bounds_px`` maps tile_id to (x0, y0, x1, y1) in scene pixels."""
-    known = bounds_px or {}
-    rows = []
-    for failure in sorted(failures, key=lambda failed: failed.tile_id):
-        bounds = known.get(failure.tile_id, (None,) * 4)
-        rows.append(
-            {
-                "scene_id": scene_id,
-                "tile_id": failure.tile_id,
-                "error": failure.error,
-                "reason": failure.reason,
-                "attempts": failure.attempts,
-                **dict(zip(("px_x0", "px_y0", "px_x1", "px_y1"), bounds, strict=True)),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=FAILURE_SCHEMA)
-
-
-def write_failures(table: pa.Table, path: Path) -> None:
-    """Write a table made by :func:`failures_table` as plain Parquet. Raises OSError when the disk does."""
-    _write(table, path, covering=False)
-
-
-def read_detections(path: Path) -> pa.Table:
-    """The table of a file written by :func:`write_geoparquet`; the schema's metadata holds ``geo`` and the rest."""
-    return pq.read_table(path)
-
-
-def polygon_corners(table: pa.Table) -> FloatArray:
-    """(N, 4, 2) float64 world corners, counter-clockwise, read back from the ``geometry`` column."""
-    parts = [np.zeros((0, 4, 2))]
-    for chunk in table.column("geometry").chunks:
-        if len(chunk):
-            _, offsets, data = chunk.buffers()
-            first = np.frombuffer(offsets, np.int32, count=1, offset=4 * chunk.offset)[0]
-            raw = np.frombuffer(data, np.uint8, count=len(chunk) * _WKB.itemsize, offset=first)
-            parts.append(raw.view(_WKB)["ring"][:, :4])
-    return np.concatenate(parts)
-
-
-# A little-endian WKB polygon of one closed ring of five points: 93 bytes (OGC 06-103r4, 8.2).
-_WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("ring", "<f8", (5, 2))])
-
-
-def _wkb_polygons(corners: FloatArray) -> pa.Array:
-    """(N, 4, 2) → N WKB polygons, without a Python loop."""
-    records = np.zeros(len(corners), _WKB)
-    records["order"], records["type"], records["rings"], records["points"] = 1, 3, 1, 5
-    records["ring"][:, :4] = corners
-    records["ring"][:, 4] = corners[:, 0]
-    return _fixed_width(records.view(np.uint8), len(corners), _WKB.itemsize, pa.binary())
-
-
-def _fixed_width(data: NDArray[np.uint8], n: int, width: int, kind: pa.DataType) -> pa.Array:
-    """N values of ``width`` bytes each, laid end to end in ``data``, as a binary or string array without copying."""
-    offsets = np.arange(n + 1, dtype=np.int32) * np.int32(width)
-    return pa.Array.from_buffers(kind, n, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-
-
 def _hex_strings(values: NDArray[np.uint64]) -> pa.Array:
     """64-bit ids as 16 lower-case hexadecimal digits."""
     raw = np.ascontiguousarray(values.astype(">u8")).view(np.uint8)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.empty((len(raw), 2), np.uint8)
     text[:, 0], text[:, 1] = digits[raw >> 4], digits[raw & 15]
-    return _fixed_width(text.reshape(-1), len(values), 16, pa.string())
+    return fixed_width(text.reshape(-1), len(values), 16, pa.string())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,37 +174,3 @@ def _covering(corners: FloatArray) -> pa.StructArray:
     high32 = np.where(high32 < high, np.nextafter(high32, np.float32(np.inf)), high32)
     sides = [low32[:, 0], low32[:, 1], high32[:, 0], high32[:, 1]]
     return pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(_BBOX))
-
-
-def _geo_metadata(table: pa.Table, crs_projjson: Mapping[str, Any] | None) -> dict[str, Any]:
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": ["Polygon"],
-        "crs": crs_projjson,
-        "orientation": "counterclockwise",
-        "edges": "planar",
-        "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
-    }
-    if len(table):
-        corners = polygon_corners(table)
-        column["bbox"] = [*corners.min(axis=(0, 1)).tolist(), *corners.max(axis=(0, 1)).tolist()]
-    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-
-
-def _write(table: pa.Table, path: Path, *, covering: bool) -> None:
-    flat = ["bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax"] if covering else []
-    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)] + flat
-    words = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "detection_id"]
-    options = {
-        "compression": "zstd",
-        # Zstandard's level 3 pays for geometry alone; elsewhere it costs time and saves nothing.
-        "compression_level": {"geometry": 3},
-        # Bytes of equal weight side by side: rounded floats then compress to what they really say.
-        "use_byte_stream_split": floats,
-        "use_dictionary": words,
-        "write_page_index": False,
-    }
-    # No row group for no rows: one empty row group is invalid GeoParquet (ruling 14).
-    with pq.ParquetWriter(path, table.schema, **options) as writer:
-        if len(table):
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)

@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
 
-from pipeline.errors import SceneBusy, StorageError
-from pipeline.journal import tidying
-from pipeline.storage_files import create_file, here, join, read_file, remove_file, write_file
+from pipeline.errors import SceneBusy, StorageError, tidying
+from pipeline.storage.files import create_file, read_file, remove_file, write_file
+from pipeline.storage.paths import join
+
+
+def here() -> str:
+    """Names this machine as a process sees it: host, boot, and the name space of its process ids."""
+    boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    parts += [boot.read_text().strip()] if boot.exists() else []
+    parts += [str(spaces.stat().st_ino)] if spaces.exists() else []
+    return " ".join(parts)
+
 
 RENEWALS = 3
 """How often a lease is renewed in the time it lasts."""

@@ -17,10 +17,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pipeline.errors import redacted
-from pipeline.types import BlockOutcome
-
-TOLD = 20
-"""Failed tiles of one scene that people are told of one by one; machines are told of all."""
 
 
 def to_stderr(line: str) -> None:
@@ -52,19 +48,6 @@ class Journal:
         self.emit("note", message)
 
 
-@contextmanager
-def tidying(say: Callable[[str], None], left: str) -> Iterator[None]:
-    """Inside, what has served is removed: an OSError there (a StorageError is one) is said, and raised no further.
-
-    Whatever the work came to by then, a result that is published or an error on its way, stays as it is. ``left`` tells
-    what lies where now and what becomes of it; the reason is added.
-    """
-    try:
-        yield
-    except OSError as error:
-        say(f"{left} ({error.strerror or error})")
-
-
 def _fit(fact: Any) -> Any:
     """The same without secrets, and with null for numbers that are not finite."""
     if isinstance(fact, str):
@@ -76,36 +59,6 @@ def _fit(fact: Any) -> Any:
     if isinstance(fact, list | tuple):
         return [_fit(value) for value in fact]
     return fact
-
-
-@dataclass(slots=True)
-class TileFailures:
-    """One line per failed tile of a scene; people are spared those after the first TOLD, and told how many they are."""
-
-    journal: Journal
-    scene_id: str
-    count: int = 0
-
-    def tell(self, outcome: BlockOutcome) -> None:
-        """The failed tiles of one block."""
-        for failed in outcome.failed:
-            self.count += 1
-            told = self.count <= TOLD or self.journal.form == "json"
-            self.journal.emit(
-                "tile_failed",
-                f"{self.scene_id}: tile {failed.tile_id} failed: {failed.error}: {failed.reason}" if told else None,
-                scene_id=self.scene_id,
-                block_id=outcome.block_id,
-                tile_id=failed.tile_id,
-                error=failed.error,
-                reason=failed.reason,
-                attempts=failed.attempts,
-            )
-
-    def end(self) -> None:
-        """The scene's last tile has landed."""
-        if self.count > TOLD and self.journal.form == "text":
-            self.journal.say(f"{self.scene_id}: and {self.count - TOLD} more failed tiles: see failures.parquet")
 
 
 class _Handler(logging.Handler):

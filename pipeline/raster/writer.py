@@ -1,4 +1,4 @@
-"""GeoTIFFs of any size, written in bounded memory. Part of rasterio's home, see :mod:`pipeline.raster_files`."""
+"""GeoTIFFs of any size, written in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
-from pipeline.raster_files import gdal_environment
+from pipeline.raster.gdal import gdal_environment
 from pipeline.types import Window
 
 PIECE_PX = 1_000_000

@@ -1,0 +1,83 @@
+"""GeoPackage files of a detections table, with the QGIS style beside them."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pyogrio
+
+from pipeline.errors import StorageError
+from pipeline.outputs.qgis import qgis_style
+from pipeline.outputs.tables import Table
+
+LAYER = "detections"
+"""Name of the GeoPackage layer."""
+
+
+def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
+    """Write detections as a GeoPackage with one polygon layer, in the scene's CRS (None: undefined), and its style.
+
+    QGIS finds the style by its name, that of the layer, in a ``.qml`` beside the file. The date that the format
+    wants in its contents table is a constant: the same table gives the same bytes.
+    Raises StorageError when the file cannot be written.
+    """
+    with _gdal_options(OGR_CURRENT_DATE="2000-01-01T00:00:00.000Z"), warnings.catch_warnings():
+        if crs_wkt is None:
+            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        try:
+            pyogrio.write_arrow(
+                table.drop_columns(["bbox"]),
+                path,
+                layer=LAYER,
+                driver="GPKG",
+                geometry_name="geometry",
+                geometry_type="Polygon",
+                crs=crs_wkt,
+                layer_options=None if crs_wkt else {"SRID": -1},
+            )
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
+            raise StorageError(f"cannot write {path.name}{_free_space(path)}: {error}") from error
+    if not _complete(path, len(table)):
+        raise StorageError(f"{path.name} is incomplete{_free_space(path)}; free some space or choose another --out")
+    path.with_suffix(".qml").write_text(qgis_style(), encoding="utf-8", newline="\n")
+
+
+def _complete(path: Path, rows: int) -> bool:
+    """Whether the layer, its spatial index and its extent all reached the disk.
+
+    GDAL builds the last two while it closes the file, and says nothing when the disk is full by then.
+    """
+    with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as database:
+        try:
+            counts = [
+                database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - constants of our own
+                for name in (LAYER, f"rtree_{LAYER}_geom_rowid")
+            ]
+            extent = database.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents").fetchone()
+            sound = database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            return False
+    return sound and counts == [rows, rows] and (rows == 0 or None not in extent)
+
+
+def _free_space(path: Path) -> str:
+    """How much room is left, for the message of a write that failed for reasons GDAL tells badly."""
+    if not path.parent.is_dir():
+        return ""
+    return f" ({shutil.disk_usage(path.parent).free / 1e6:.1f} MB free on its disk)"
+
+
+@contextmanager
+def _gdal_options(**options: str) -> Iterator[None]:
+    """GDAL options for the length of a block; they are the process's, so they are taken back."""
+    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+    pyogrio.set_gdal_config_options(options)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(before)

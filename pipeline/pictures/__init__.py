@@ -1,0 +1,1 @@
+"""Pictures of a scene with its detections. pillow's home."""

@@ -1,0 +1,129 @@
+"""Blocks of a scene on its lattice: (H, W, C) uint8 pixels with an (H, W) validity mask.
+
+Memory is bounded by the window asked for, never by the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import RasterConfig
+from pipeline.pixels.resampling import is_identity, resample, source_window
+from pipeline.pixels.stretch import is_identity_stretch, to_bytes
+from pipeline.raster.source import Pixels
+from pipeline.types import BoolArray, ByteArray, Lattice, Scene, Stretch, Window
+
+STRIP_PX = 1_000_000
+"""Pixels (of the larger side, source or lattice) that one strip of resampling holds in float32."""
+
+
+class SceneReader:
+    """Reads blocks of one scene as 8-bit lattice pixels. A context manager; one thread of one process only."""
+
+    def __init__(self, scene: Scene, lattice: Lattice, stretch: Stretch, config: RasterConfig) -> None:
+        self.scene, self.lattice, self.stretch, self.config = scene, lattice, stretch, config
+        self._pixels: Pixels | None = None
+
+    def __enter__(self) -> Self:
+        self._pixels = Pixels(self.scene, self.config)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pixels is not None:
+            self._pixels.close()
+            self._pixels = None
+
+    def read(self, window: Window) -> tuple[ByteArray, BoolArray]:
+        """Lattice pixels of ``window``: (H, W, C) uint8 and (H, W) validity; 0 and False outside the lattice.
+
+        Raises SceneUnreadable for a damaged file, StorageError when a remote one cannot be read now.
+        """
+        assert self._pixels is not None, "use SceneReader as a context manager"
+        shape = (window.height, window.width)
+        pixels = np.zeros((*shape, len(self.scene.bands)), np.uint8)
+        valid = np.zeros(shape, np.bool_)
+        inside = window.intersect(self.lattice.window)
+        if inside is None:
+            return pixels, valid
+        place = (slice(inside.y - window.y, inside.y1 - window.y), slice(inside.x - window.x, inside.x1 - window.x))
+        if is_identity(self.lattice):
+            self._read_identity(inside, pixels[place], valid[place])
+        else:
+            self._read_resampled(inside, pixels[place], valid[place])
+        return pixels, valid
+
+    def _read_identity(self, window: Window, pixels: ByteArray, valid: BoolArray) -> None:
+        source = self._pixels
+        assert source is not None
+        if self.scene.dtype == "uint8" and is_identity_stretch(self.stretch):
+            source.read(window, out=pixels)
+            valid[:] = True
+            if source.may_be_invalid:
+                valid[:] = source.valid(window, pixels)
+                for channel in range(pixels.shape[-1]):  # a tenth of what an assignment by mask costs
+                    pixels[..., channel] *= valid
+            return
+        for part in row_parts(window, self._rows_per_part(window.width)):
+            rows = slice(part.y - window.y, part.y1 - window.y)
+            raw = source.read(part)
+            valid[rows] = source.valid(part, raw) if source.may_be_invalid else True
+            pixels[rows] = to_bytes(raw, self.stretch, valid[rows])
+
+    def _read_resampled(self, window: Window, pixels: ByteArray, valid: BoolArray) -> None:
+        source = self._pixels
+        assert source is not None
+        size = (self.scene.width, self.scene.height)
+        everything = source_window(window, self.lattice, *size)
+        held = _HeldRows(source, everything)
+        for part in row_parts(window, self._rows_per_part(max(window.width, everything.width))):
+            need = source_window(part, self.lattice, *size)
+            raw, raw_valid = held.rows(need.y, need.y1)
+            mapped, mapped_valid = resample(raw, raw_valid, need, part, self.lattice, *size)
+            rows = slice(part.y - window.y, part.y1 - window.y)
+            pixels[rows] = to_bytes(mapped, self.stretch, mapped_valid)
+            valid[rows] = mapped_valid
+
+    def _rows_per_part(self, width: int) -> int:
+        """Lattice rows per strip, such that neither side of the resampling exceeds STRIP_PX."""
+        return max(1, int(STRIP_PX / width / max(1.0, self.lattice.scale_y)))
+
+
+class _HeldRows:
+    """Source rows read once, in whole rows of file blocks, and kept while the next strip still needs them."""
+
+    def __init__(self, source: Pixels, window: Window) -> None:
+        self.source, self.window = source, window
+        self.first = self.end = window.y
+        self.pixels = np.empty((0, window.width, len(source.scene.bands)), source.scene.dtype)
+        self.valid = np.empty((0, window.width), np.bool_)
+
+    def rows(self, y: int, y1: int) -> tuple[NDArray[Any], BoolArray]:
+        """Pixels and validity of source rows ``[y, y1)``; calls must not go back up."""
+        drop = min(y, self.end) - self.first
+        self.pixels, self.valid, self.first = self.pixels[drop:], self.valid[drop:], self.first + drop
+        if y1 > self.end:
+            step = self.source.block_height
+            until = min(self.window.y1, -(-y1 // step) * step)
+            window = Window(x=self.window.x, y=self.end, width=self.window.width, height=until - self.end)
+            pixels = self.source.read(window)
+            valid = np.ones(pixels.shape[:2], np.bool_)
+            if self.source.may_be_invalid:
+                valid = self.source.valid(window, pixels)
+            self.pixels = np.concatenate([self.pixels, pixels])
+            self.valid = np.concatenate([self.valid, valid])
+            self.end = until
+        part = slice(y - self.first, y1 - self.first)
+        return self.pixels[part], self.valid[part]
+
+
+def row_parts(window: Window, rows: int) -> Iterator[Window]:
+    """``window`` in strips of at most so many rows, from the top."""
+    for y in range(window.y, window.y1, rows):
+        yield Window(x=window.x, y=y, width=window.width, height=min(rows, window.y1 - y))

@@ -1,0 +1,97 @@
+"""File systems behind addresses, and what their failures mean. fsspec's only home.
+
+Every call goes through :func:`attempt`: tried again when the fault may pass, and told without secrets.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import fsspec
+
+from pipeline.errors import ConfigError, PipelineError, StorageError, redacted
+from pipeline.retrying import PATIENCE, retried
+
+_PERMANENT = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ImportError,
+)
+_T = TypeVar("_T")
+_CLIENTS: dict[str, dict[str, Any]] = {
+    # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
+    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}}
+}
+"""Options of a scheme's file system."""
+
+
+def remote(uri: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    try:
+        # Together: a client that is being made while the environment changes must not outlive the look that saw it.
+        with _CLIENTS_LOCK:
+            _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
+            options = _CLIENTS.get(uri.split("://", 1)[0], {})
+            fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
+    except (ValueError, ImportError) as error:
+        scheme = uri.split("://", 1)[0]
+        raise ConfigError(
+            f"{redacted(uri)}: no file system for {scheme}:// is installed; see the extras s3, gcs, azure"
+        ) from error
+    return fs, root.rstrip("/")
+
+
+_CLIENTS_LOCK = threading.Lock()
+"""Held by who looks at ``_made_in`` and at fsspec's file systems: eight threads read and write parts at once."""
+_made_in: dict[str, dict[str, str | None]] = {}
+"""Scheme → the environment its file systems were made in."""
+
+
+def _forget_other_environments(scheme: str) -> None:
+    """fsspec keeps file systems with the endpoint and the keys they were made with: drop those of another environment.
+
+    Only the environment names endpoints and keys, and what changes there must count. Call it under _CLIENTS_LOCK.
+    """
+    environment = {name: os.environ.get(name) for name in os.environ}  # a thread may take one away meanwhile
+    if _made_in.setdefault(scheme, environment) != environment:
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        _made_in[scheme] = environment
+
+
+def attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
+    try:
+        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+    except _PERMANENT as error:
+        raise StorageError(f"{what}: {reason_of(error)}") from error
+    except Exception as error:  # each backend of fsspec raises exceptions of its own library
+        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """A short cause: the system's words for its own errors, else the library's without addresses' secrets."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    lines = redacted(str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """OSErrors of the block as StorageErrors, with the remedy for the commonest: a full disk."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except OSError as error:
+        remedy = "; free some space or choose another --out" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StorageError(f"{what}: {reason_of(error)}{remedy}") from error

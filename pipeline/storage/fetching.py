@@ -1,0 +1,98 @@
+"""Weights and side files, from wherever they lie to a local copy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.errors import ConfigError, ModelError, redacted
+from pipeline.names import shown
+from pipeline.storage.clients import attempt, reason_of, remote, translated
+from pipeline.storage.folders import staging_folder, swap_in
+from pipeline.storage.paths import local_path
+
+
+def fetch_folder(uri: str) -> Path:
+    """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json.
+
+    Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
+    is keyed by the address and by the sizes and versions of its files, so a changed folder is fetched anew.
+    Raises ModelError when there are no safetensors, StorageError when the store cannot be read.
+    """
+    folder = local_path(uri)
+    if folder is not None:
+        if not folder.is_dir():
+            raise ModelError(f"there is no folder of weights at {uri}")
+        return folder
+    fs, root = remote(uri)
+    listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True)
+    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
+    if not any(path.endswith(".safetensors") for path in files):
+        raise ModelError(f"there are no .safetensors files at {redacted(uri)}; only safetensors are loaded")
+    version = [
+        (path, entry["size"], str(entry.get("ETag", entry.get("mtime")))) for path, entry in sorted(files.items())
+    ]
+    key = hashlib.sha256(json.dumps([uri, version]).encode()).hexdigest()[:32]
+    cache = Path(os.environ.get("KESTREL_CACHE", "~/.cache/kestrel")).expanduser()
+    if not (cache / key).is_dir():
+        with staging_folder(str(cache), key) as staged:
+            for path in sorted(files):
+                local = staged / path.rsplit("/", 1)[-1]
+                attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local))
+            swap_in(staged, cache, key)
+    return cache / key
+
+
+@contextmanager
+def fetched_file(uri: str) -> Iterator[Path]:
+    """A local copy of one file, with its siblings of the same stem (a Shapefile is several); gone afterwards.
+
+    Raises ConfigError when there is no such file, StorageError when the store cannot be read.
+    """
+    path = local_path(uri)
+    if path is not None:
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise ConfigError(f"{shown(uri)} cannot be looked at: {reason_of(error)}") from error
+        if not there:
+            raise ConfigError(f"there is no file at {shown(uri)}")
+        yield path
+        return
+    fs, source = remote(uri)
+    stem = source.rsplit(".", 1)[0]
+    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+        what = f"cannot read {redacted(uri)}"
+        if not attempt(what, fs.isfile, source):
+            raise ConfigError(f"there is no file at {redacted(uri)}")
+        siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*")
+        for sibling in {source, *siblings}:
+            local = Path(folder) / Path(urlsplit(sibling).path).name
+            attempt(what, fs.get_file, sibling, str(local))
+        yield Path(folder) / Path(urlsplit(source).path).name
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or folder is there. Raises StorageError when the store cannot be asked."""
+    path = local_path(uri)
+    if path is not None:
+        return path.exists()
+    fs, root = remote(uri)
+    return bool(attempt(f"cannot look for {redacted(uri)}", fs.exists, root))
+
+
+def read_text(uri: str) -> str:
+    """A text file (UTF-8). Raises StorageError when it cannot be read."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot read {uri}"):
+            return path.read_text(encoding="utf-8")
+    fs, root = remote(uri)
+    data: bytes = attempt(f"cannot read {redacted(uri)}", fs.cat_file, root)
+    return data.decode()
