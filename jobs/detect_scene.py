@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> in
 
 def dry_run(config: RunConfig) -> int:
     """Print what a run would do."""
-    from pipeline.dry_run import describe_run  # imports torch; --help must not wait for it
+    from pipeline.runs.dry_run import describe_run  # imports torch; --help must not wait for it
 
     exit_code = 0
     for text, code in describe_run(config):
@@ -61,10 +61,10 @@ def dry_run(config: RunConfig) -> int:
 
 def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
-    from pipeline.cluster import RayExecutor
-    from pipeline.cluster_nodes import refuse_relative_paths
-    from pipeline.executors import LocalExecutor
-    from pipeline.scene_job import check_run, detect
+    from pipeline.cluster.executor import RayExecutor
+    from pipeline.cluster.submission import refuse_relative_paths
+    from pipeline.engine.local import LocalExecutor
+    from pipeline.runs.run import check_run, detect
     from pipeline.weights import load, model_card
 
     check_run(config)

@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.raster.writer import stored_blocks
-from pipeline.scene_maker import Placement, make_scene
-from pipeline.synth.harbour import Harbour
+from pipeline.synth.harbour.harbour import Harbour
 from pipeline.synth.known import KnownScene, ObjectField
+from pipeline.synth.scene_files import Placement, make_scene
 from pipeline.synth.sparse import SparseScene
 
 EXAMPLE = """\

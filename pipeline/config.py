@@ -6,10 +6,8 @@ The docstring under a field is its ``--help``. (No slots: jsonargparse reads def
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from pipeline.errors import ConfigError
 
@@ -312,27 +310,3 @@ class RunConfig:
     def looks_twice(self) -> bool:
         """Whether there is a second look."""
         return self.refine.applies(self.tiling.global_factor)
-
-
-ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
-"""Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
-
-
-def result_settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
-    settings = asdict(config)
-    threads = settings.pop("cluster")["threads"]
-    for key in ADMISSION:
-        settings["raster"].pop(key)
-    for key in ("scene", "out", "executor", "dry_run", "log", "weights", "export"):
-        settings.pop(key)
-    for key in ("start_from", "force", "clean", "work"):
-        settings.pop(key)
-    settings["threads"] = threads
-    return settings
-
-
-def config_hash(config: RunConfig) -> str:
-    """SHA-256 (hex) over :func:`result_settings` in canonical JSON."""
-    canonical = json.dumps(result_settings(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

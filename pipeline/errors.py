@@ -112,3 +112,9 @@ class DeadlineExceeded(ClusterError):
     """A read or a look showed no sign of life for ``cluster.deadline_s``, and was ended."""
 
     retryable = True
+
+
+def one_sentence(error: BaseException) -> str:
+    """The first line of what an error says; its class name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__

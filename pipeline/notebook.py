@@ -8,9 +8,9 @@ import shapely
 
 from pipeline.config import RunConfig
 from pipeline.detectors.base import Detector
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import PipelineError
-from pipeline.executors import LocalExecutor
-from pipeline.scene_job import detections_of
+from pipeline.runs.scene import detections_of
 
 if TYPE_CHECKING:
     import geopandas

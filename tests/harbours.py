@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.detectors.base import Detector
 from pipeline.raster.writer import write_scene
-from pipeline.synth.harbour import Harbour
+from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import FloatArray, ModelCard, Window
 
 SIDE_PX = 360

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.executors import Executor
+from pipeline.engine.executor import Executor
+from pipeline.planning.plan import ScenePlan
 from pipeline.types import Block, BlockOutcome, Chip, Detections, Frame, Look, ModelCard
-from pipeline.worker import ScenePlan
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers")
@@ -42,7 +42,7 @@ def local_cluster(cpus: int, object_store_mb: int = 1500) -> Iterator[float]:
     """A Ray cluster of this machine alone with ``cpus`` logical CPUs; yields the seconds it took to start."""
     import ray
 
-    from pipeline.cluster_nodes import KEEP_READERS
+    from pipeline.cluster.nodes import KEEP_READERS
 
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import ADMISSION, RasterConfig
+from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
 from pipeline.evaluation.dota import read_dota_folder
@@ -18,6 +18,7 @@ from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import write_scene
+from pipeline.runs.identity import ADMISSION
 from pipeline.types import Lattice, Window
 
 

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import RunConfig
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import detections_from_columns
-from pipeline.executors import LocalExecutor
 from pipeline.outputs.geoparquet import read_detections
 from pipeline.outputs.tables import Table
-from pipeline.scene_job import detections_of
+from pipeline.runs.scene import detections_of
 from pipeline.types import Detections, ModelCard
 from pipeline.weights import load
 

@@ -16,16 +16,17 @@ import numpy as np
 from pipeline.config import RunConfig
 from pipeline.detectors import resolve_weights
 from pipeline.detectors.base import Detector
+from pipeline.engine.ledger import Account, account
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError
 from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
 from pipeline.evaluation.strategies import Strategy, as_close_as_crops, fitted, oracle_gain, scores_of
-from pipeline.executors import LocalExecutor
 from pipeline.geometry.frames import lattice_to_scene, scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
-from pipeline.ledger import Account, account
-from pipeline.preparation import ScreenedScene, prepare, screen
-from pipeline.scene_job import Run, inside, merge_run
+from pipeline.planning.plan import ScreenedScene, inside, prepare, screen
+from pipeline.runs.context import Run
+from pipeline.runs.scene import merge_run
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import Detections, FloatArray, Frame, Lattice, ModelCard
 from pipeline.weights import load

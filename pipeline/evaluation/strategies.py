@@ -27,9 +27,9 @@ from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
 from pipeline.evaluation.oriented import Annotations
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.refine import Gain, Glance, Windows, inside, shown_whole, too_close
-from pipeline.selectors import of_each_tile
-from pipeline.tiling import plan_tiles
+from pipeline.planning.tiles import plan_tiles
+from pipeline.second_look.selectors import of_each_tile
+from pipeline.second_look.windows import Gain, Glance, Windows, inside, shown_whole, too_close
 from pipeline.types import Detections, FloatArray, IntArray, Lattice, ModelCard, Window
 
 EXHAUSTIVE_OVERLAP = 0.2

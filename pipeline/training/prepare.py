@@ -19,11 +19,11 @@ from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
 from pipeline.pixels.resampling import resample
+from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
-from pipeline.synth.harbour import Harbour
-from pipeline.tiling import make_lattice
+from pipeline.synth.harbour.harbour import Harbour
 from pipeline.training.dota import read_dota
 from pipeline.training.scenes import Annotations, TrainingScene, save_scene
 from pipeline.types import Lattice, Window

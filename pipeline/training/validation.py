@@ -19,7 +19,7 @@ from pipeline.evaluation.oriented import (
 )
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.nms import merge
-from pipeline.tiling import plan_tiles
+from pipeline.planning.tiles import plan_tiles
 from pipeline.training.scenes import TrainingScene
 from pipeline.types import Chip, Detections, Frame, Lattice
 

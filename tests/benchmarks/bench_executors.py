@@ -23,8 +23,9 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import RunConfig, TilingConfig
-from pipeline.executors import LocalExecutor
-from pipeline.scene_job import SILENT, detect
+from pipeline.engine.local import LocalExecutor
+from pipeline.runs.context import SILENT
+from pipeline.runs.run import detect
 from pipeline.weights import load, model_card
 from tests.load import ROOT, Timed, local_cluster
 
@@ -49,7 +50,7 @@ def measure(name: str, scene: Path, out: Path) -> dict[str, float]:
         executor = Timed(LocalExecutor(loader))
         report = detect(config, card, executor, SILENT)
     else:
-        from pipeline.cluster import RayExecutor
+        from pipeline.cluster.executor import RayExecutor
         from pipeline.config import ClusterConfig
 
         cluster = ClusterConfig(workers=1, device="cpu", start_s=600)

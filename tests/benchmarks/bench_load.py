@@ -32,11 +32,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from pipeline.cluster import RayExecutor
+from pipeline.cluster.executor import RayExecutor
 from pipeline.config import ClusterConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import stored_blocks
-from pipeline.scene_job import SILENT, detect
+from pipeline.runs.context import SILENT
+from pipeline.runs.run import detect
 from pipeline.synth.known import ObjectField
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card
 from pipeline.synth.sparse import SparseScene

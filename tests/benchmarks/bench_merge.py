@@ -39,11 +39,11 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.outputs.geojson import write_geojson
 from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
-from pipeline.preparation import PreparedScene, ScreenedScene
-from pipeline.results import Identity, build_table
-from pipeline.tiling import plan_tiles
+from pipeline.planning.plan import PreparedScene, ScenePlan, ScreenedScene
+from pipeline.planning.tiles import plan_tiles
+from pipeline.runs.identity import Identity
+from pipeline.runs.result_files import build_table
 from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene, Stretch
-from pipeline.worker import ScenePlan
 from tests.load import ROOT, local_cluster
 
 LOOKS = 1.3
@@ -168,7 +168,7 @@ def in_parts(rows: int) -> Cost:
 
 
 def as_ray_tasks(rows: int) -> Cost:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     looks = crowd(rows)
     with local_cluster(2, object_store_mb=1000):

@@ -33,11 +33,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig, TilingConfig
+from pipeline.planning.blocks import decoded_pixels, delivered_pixels, plan_blocks
+from pipeline.planning.tiles import plan_tiles
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import write_scene
-from pipeline.tiling import decoded_pixels, delivered_pixels, plan_blocks, plan_tiles
 from pipeline.types import Block, Lattice, Scene, Tile, Window
 
 TILE_PX, HALO_PX = 1024, 200

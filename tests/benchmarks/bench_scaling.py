@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from pipeline.cluster import RayExecutor
+from pipeline.cluster.executor import RayExecutor
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
-from pipeline.ledger import account
-from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.engine.ledger import account
+from pipeline.planning.plan import ScreenedScene, prepare, screen
 from pipeline.raster.writer import write_scene
-from pipeline.scene_job import SILENT
+from pipeline.runs.context import SILENT
 from tests.load import CARD, SleepingDetector, local_cluster
 
 TILE_PX, TILES_PER_SIDE = 64, 8

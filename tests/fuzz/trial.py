@@ -16,15 +16,16 @@ import shapely
 
 from pipeline.config import RasterConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import card_from_mapping, read_card
+from pipeline.engine.block import read_block
 from pipeline.errors import ConfigError, ModelError, PipelineError, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.georeference.area_files import read_aoi
 from pipeline.georeference.georeference import Georeference
-from pipeline.preparation import prepare, screen
+from pipeline.planning.lattice import make_lattice
+from pipeline.planning.plan import prepare, screen
+from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.raster.overview import read_thumbnail
 from pipeline.raster.scene import open_scene
-from pipeline.tiling import make_lattice, plan_tiles, touching
 from pipeline.types import ModelCard
-from pipeline.worker import read_block
 from tests.fuzz.mutations import Case
 from tests.fuzz.templates import CARD, WEIGHTS, templates
 

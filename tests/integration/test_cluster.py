@@ -18,12 +18,15 @@ import pytest
 
 from pipeline.config import ClusterConfig, DetectorConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.base import Detector
+from pipeline.engine.executor import Executor
+from pipeline.engine.ledger import account
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ClusterError, ModelError
-from pipeline.executors import Executor, LocalExecutor
-from pipeline.ledger import account
-from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.planning.plan import ScreenedScene, prepare, screen
 from pipeline.reporting.journal import Journal
-from pipeline.scene_job import SILENT, RunReport, detect
+from pipeline.runs.context import SILENT
+from pipeline.runs.report import RunReport
+from pipeline.runs.run import detect
 from pipeline.types import ModelCard
 from pipeline.weights import load, model_card
 from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
@@ -72,7 +75,7 @@ def case(request: pytest.FixtureRequest, harbour: HarbourCase) -> Case:
 
 
 def pool(load_detector: Callable[[], Detector], workers: int = 2, **settings: float) -> Executor:
-    from pipeline.cluster import RayExecutor
+    from pipeline.cluster.executor import RayExecutor
 
     patient = {"start_s": 240.0} | settings  # the machine may be busy with other tests
     config = ClusterConfig(workers=workers, device="cpu", **patient)  # type: ignore[arg-type]
@@ -180,7 +183,7 @@ def test_more_workers_than_room_is_said_and_does_not_hang(
     case: Case, expected: dict[str, bytes], ray_cluster: None, tmp_path: Path
 ) -> None:
     """Four logical CPUs, workers of three threads: one fits; the run goes on with it and says so."""
-    from pipeline.cluster import RayExecutor
+    from pipeline.cluster.executor import RayExecutor
 
     said: list[str] = []
     config = ClusterConfig(workers=5, threads=3, device="cpu", start_s=240.0)
@@ -207,7 +210,7 @@ def test_a_pool_that_cannot_start_ends_the_cluster_it_started_and_no_other(
     """Nobody leaves what nobody entered: what was begun for the pool ends with the error, here of a missing GPU."""
     import ray
 
-    from pipeline.cluster import RayExecutor
+    from pipeline.cluster.executor import RayExecutor
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     ray.shutdown()

@@ -22,18 +22,20 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
-from pipeline.executors import LocalExecutor
 from pipeline.pixels.decoding import decode_window
 from pipeline.pixels.resampling import source_window
-from pipeline.preparation import prepare, screen
+from pipeline.planning.plan import prepare, screen
 from pipeline.raster.gdal import remote_options
 from pipeline.raster.overview import measure_stretch, read_thumbnail
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.reporting.journal import Journal
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.scene_job import SILENT, RunReport, detect
+from pipeline.runs.context import SILENT
+from pipeline.runs.report import RunReport
+from pipeline.runs.run import detect
 from pipeline.storage.fetching import exists, read_text
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from pipeline.types import Scene, Window

@@ -20,11 +20,12 @@ import pytest
 
 from jobs import detect_scene
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
-from pipeline.executors import LocalExecutor
-from pipeline.ledger import account
-from pipeline.preparation import ScreenedScene, prepare, screen
+from pipeline.engine.ledger import account
+from pipeline.engine.local import LocalExecutor
+from pipeline.planning.plan import ScreenedScene, prepare, screen
 from pipeline.reporting.journal import Journal
-from pipeline.scene_job import SILENT, detect
+from pipeline.runs.context import SILENT
+from pipeline.runs.run import detect
 from pipeline.weights import load
 from tests.conftest import ROOT
 from tests.faults import DiesOnce, Faulty, Hangs, Refuses, Sleepy, TorchOutOfMemory
@@ -52,7 +53,7 @@ def screened_scene(config: RunConfig, harbour: HarbourCase) -> ScreenedScene:
 
 
 def pool(load_detector: Any, journal: Journal = SILENT, **settings: Any) -> Any:
-    from pipeline.cluster import RayExecutor
+    from pipeline.cluster.executor import RayExecutor
 
     patient = {"workers": 2, "start_s": 240.0} | settings
     return RayExecutor(load_detector, ClusterConfig(device="cpu", **patient), journal)

@@ -17,14 +17,15 @@ from typing import Any
 import pytest
 
 from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import SceneUnreadable
-from pipeline.executors import LocalExecutor
+from pipeline.planning.plan import ScenePlan
 from pipeline.reporting.journal import Journal
-from pipeline.scene_job import RunReport, detect
+from pipeline.runs.report import RunReport
+from pipeline.runs.run import detect
 from pipeline.storage.lease import Lease, lease_uri
 from pipeline.types import Block, BlockOutcome
 from pipeline.weights import load, model_card
-from pipeline.worker import ScenePlan
 from tests.conftest import ROOT
 from tests.harbours import HarbourCase, small_harbour
 

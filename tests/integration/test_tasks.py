@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import scene_job
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
+from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ClusterError
-from pipeline.executors import LocalExecutor
 from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import merge_in_parts
-from pipeline.scene_job import SILENT
+from pipeline.runs.context import SILENT
+from pipeline.runs.run import detect
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd
 from tests.faults import always_dies, dies_once, refuses, slow_square
@@ -27,16 +27,16 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the actors of the pool, as many as the cluster has CPUs, are still alive."""
-    from pipeline.cluster import RayExecutor
+    from pipeline.cluster.executor import RayExecutor
 
     harbour = small_harbour(tmp_path / "harbour.tif")
     tiling = TilingConfig(tile_px=112, halo_px=48, block_mpx=0.05, gsd="native")
     config = RunConfig(scene=(str(harbour.path),), out=str(tmp_path / "one"), tiling=tiling)
-    scene_job.detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
-    monkeypatch.setattr(scene_job, "PARTITION_BOXES", 20)
+    detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
+    monkeypatch.setattr("pipeline.runs.scene.PARTITION_BOXES", 20)
     cluster = ClusterConfig(workers=4, device="cpu")
     with RayExecutor(harbour.load_oracle, cluster, SILENT) as executor:
-        scene_job.detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
+        detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
         assert executor.record()["workers"] == 4
     for name in ("detections.parquet", "detections.gpkg", "detections.geojson"):
         (one,), (parts,) = (list(tmp_path.glob(f"{folder}/*/{name}")) for folder in ("one", "parts"))
@@ -44,7 +44,7 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
 
 
 def test_a_crowd_merged_in_tasks(ray_cluster: None) -> None:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     boxes, scores, class_ids = crowd(30_000, 14.0)
     d = Detections(boxes, scores, class_ids, Frame.LATTICE, edge=np.arange(len(boxes)) % 9 == 0)
@@ -55,7 +55,7 @@ def test_a_crowd_merged_in_tasks(ray_cluster: None) -> None:
 
 
 def test_answers_come_in_order_and_parts_are_drawn_as_work_goes_on(ray_cluster: None) -> None:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     drawn: list[int] = []
 
@@ -71,20 +71,20 @@ def test_answers_come_in_order_and_parts_are_drawn_as_work_goes_on(ray_cluster: 
 
 
 def test_a_task_whose_process_dies_is_run_again(ray_cluster: None, tmp_path: Path) -> None:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     assert list(run_tasks(dies_once, [tmp_path / "a", tmp_path / "b"])) == ["done", "done"]
 
 
 def test_a_task_that_always_dies_is_a_cluster_error(ray_cluster: None, tmp_path: Path) -> None:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     with pytest.raises(ClusterError, match="came to nothing"):
         list(run_tasks(always_dies, [tmp_path]))
 
 
 def test_what_the_function_raises_is_raised_here(ray_cluster: None, tmp_path: Path) -> None:
-    from pipeline.cluster_tasks import run_tasks
+    from pipeline.cluster.tasks import run_tasks
 
     with pytest.raises(ValueError, match="finite"):
         list(run_tasks(refuses, [tmp_path]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.executors import LocalExecutor
+from pipeline.engine.local import LocalExecutor
 from pipeline.geometry.nms import groups_of, merge, total_order
 from pipeline.geometry.partitions import Part, cores_of, merge_in_parts, parts_of
 from pipeline.types import Detections, FloatArray, Frame, IntArray

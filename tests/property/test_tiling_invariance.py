@@ -13,9 +13,9 @@ from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.nms import merge
 from pipeline.geometry.obb import obb_to_aabb
 from pipeline.geometry.overlap import rotated_iou_pairs
+from pipeline.planning.tiles import EDGE_MARGIN_PX, plan_tiles
 from pipeline.synth.noise import generator
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card, untiled
-from pipeline.tiling import EDGE_MARGIN_PX, plan_tiles
 from pipeline.types import Chip, Detections, FloatArray, Frame, Lattice, Window
 
 LONGEST_PX = 48.0

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.pixels.resampling import source_window
-from pipeline.tiling import decoded_pixels, delivered_pixels, plan_blocks, plan_tiles, with_valid_pixels
+from pipeline.planning.blocks import decoded_pixels, delivered_pixels, plan_blocks
+from pipeline.planning.tiles import plan_tiles, with_valid_pixels
 from pipeline.types import Lattice, Scene, Tile
 
 

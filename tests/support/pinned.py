@@ -11,12 +11,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import rasterio
 
-from pipeline.config import MergeConfig, OutputConfig, RunConfig, TilingConfig, config_hash
-from pipeline.executors import LocalExecutor
-from pipeline.preparation import prepare, screen
-from pipeline.publication import model_version, request_sha256, scene_version
+from pipeline.config import MergeConfig, OutputConfig, RunConfig, TilingConfig
+from pipeline.engine.local import LocalExecutor
+from pipeline.planning.plan import prepare, screen
 from pipeline.raster.overview import read_thumbnail
-from pipeline.scene_job import FINGERPRINT_PX, SILENT, detect, fingerprint
+from pipeline.runs.context import SILENT
+from pipeline.runs.identity import (
+    FINGERPRINT_PX,
+    config_hash,
+    fingerprint,
+    model_version,
+    request_sha256,
+    scene_version,
+)
+from pipeline.runs.run import detect
 from pipeline.synth.oracle import Jitter, OracleDetector
 from pipeline.types import ModelCard, Window
 

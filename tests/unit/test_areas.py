@@ -18,7 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.georeference.area_files import read_aoi
 from pipeline.georeference.georeference import Georeference
 from pipeline.georeference.pixel_maps import AffineMap
-from pipeline.tiling import plan_tiles, touching
+from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.types import Lattice
 from tests.witness import witness
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.block_parts import DamagedPart, read_part, write_part
+from pipeline.engine.parts import DamagedPart, read_part, write_part
 from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
 
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from pipeline.command_line import COMMON, known_keys, parse_run
-from pipeline.config import ClusterConfig, RunConfig, config_hash
+from pipeline.config import ClusterConfig, RunConfig
 from pipeline.errors import ConfigError
+from pipeline.runs.identity import config_hash
 
 FROZEN_KEYS = [
     "scene",

@@ -42,9 +42,9 @@ from pipeline.evaluation.plot import plot_comparison
 from pipeline.evaluation.sizes import of_size, recall_by_seam_distance, root_areas
 from pipeline.evaluation.strategies import STRATEGIES, Strategy, as_close_as_crops, fitted, make_strategies, oracle_gain
 from pipeline.geometry.obb import canonical_obb
-from pipeline.refine import Glance, Windows
+from pipeline.planning.tiles import plan_tiles
+from pipeline.second_look.windows import Glance, Windows
 from pipeline.synth.oracle import OracleDetector, oracle_card
-from pipeline.tiling import plan_tiles
 from pipeline.types import Chip, Detections, FloatArray, Frame, Lattice, Look, ModelCard, Window
 
 CARD = replace(oracle_card(np.zeros((0, 5)), ("plane",)), input_px=128)

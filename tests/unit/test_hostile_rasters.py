@@ -14,7 +14,7 @@ from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import SceneError, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.georeference.georeference import Georeference
-from pipeline.preparation import prepare
+from pipeline.planning.plan import prepare
 from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from tests.fuzz.templates import CARD

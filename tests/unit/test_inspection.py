@@ -10,8 +10,11 @@ from pyproj import CRS
 
 from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.georeference.georeference import Georeference
-from pipeline.inspection import Inspection, Pace, Plan, inspect, render_text
-from pipeline.tiling import make_lattice, plan_blocks, plan_tiles
+from pipeline.planning.blocks import plan_blocks
+from pipeline.planning.inspection import Inspection, Pace, Plan, inspect
+from pipeline.planning.inspection_text import render_text
+from pipeline.planning.lattice import make_lattice
+from pipeline.planning.tiles import plan_tiles
 from pipeline.types import ModelCard, Scene
 
 CARD = ModelCard(

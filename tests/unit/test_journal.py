@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cluster_watch import NAMED, Flight, Watch
+from pipeline.cluster.watch import NAMED, Flight, Watch
 from pipeline.reporting.journal import Journal, libraries_in
 from pipeline.reporting.metrics import COUNTERS, Metrics
 from pipeline.reporting.tile_failures import TOLD, TileFailures

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
+from pipeline.engine.ledger import account
 from pipeline.errors import PipelineError
-from pipeline.ledger import account
-from pipeline.tiling import plan_tiles
+from pipeline.planning.tiles import plan_tiles
 from pipeline.types import BlockOutcome, Detections, Done, Failed, Frame, Lattice, Tile
 
 TILES = plan_tiles(Lattice(width=1200, height=900, scale_x=1.0, scale_y=1.0, gsd_m=None), 256, 32)

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, ModelError, SceneError
 from pipeline.names import LONGEST, complaint, shown
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.scene import open_scene
-from pipeline.scene_job import check_run
+from pipeline.runs.run import check_run
 
 VIRTUAL = [
     "/vsicurl/http://127.0.0.1:9/a.tif",

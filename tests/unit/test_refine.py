@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 
 from pipeline.config import RefineConfig
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.refine import (
-    CROP,
-    FUSED,
-    GLOBAL,
-    Glance,
-    candidate_windows,
-    choose_crops,
-    crop_boxes,
-    fuse,
-    measure,
-    spatial_attention_entropy,
-)
-from pipeline.selectors import gain_of
+from pipeline.second_look.choice import choose_crops
+from pipeline.second_look.entropy import measure, spatial_attention_entropy
+from pipeline.second_look.fusion import CROP, FUSED, GLOBAL, crop_boxes, fuse
+from pipeline.second_look.selectors import gain_of
+from pipeline.second_look.windows import Glance, candidate_windows
 from pipeline.types import AttentionMap, Crop, Detections, FloatArray, Frame, Window
 
 TILE = Window(x=100, y=50, width=256, height=256)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.synth.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_harbour
-from pipeline.synth.harbour_paint import paint
+from pipeline.synth.harbour.harbour import CELL_PX, DEMO_SEED, MARGIN_M, Harbour, demo_harbour
+from pipeline.synth.harbour.paint import paint
 from pipeline.synth.known import KnownScene, ObjectField
 from pipeline.synth.noise import noise_at, noise_grid, uniform
 from pipeline.synth.sparse import SparseScene

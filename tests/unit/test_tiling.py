@@ -7,18 +7,9 @@ import shapely
 
 from pipeline.config import TilingConfig
 from pipeline.errors import ConfigError
-from pipeline.tiling import (
-    GOOD_AMPLIFICATION,
-    decoded_pixels,
-    delivered_pixels,
-    make_lattice,
-    plan_blocks,
-    plan_tiles,
-    resolve_halo_px,
-    resolve_tile_px,
-    touching,
-    with_valid_pixels,
-)
+from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels, plan_blocks
+from pipeline.planning.lattice import make_lattice
+from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching, with_valid_pixels
 from pipeline.types import Lattice, ModelCard, Scene
 
 STRIP = 10**9

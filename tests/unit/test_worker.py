@@ -12,11 +12,12 @@ import pytest
 from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors import builtin_folder, load_detector
 from pipeline.detectors.base import Detector
-from pipeline.ledger import Account, account
-from pipeline.preparation import prepare, screen
-from pipeline.second_look import NO_ATTENTION
+from pipeline.engine.block import read_block
+from pipeline.engine.ledger import Account, account
+from pipeline.engine.worker import TileWorker
+from pipeline.planning.plan import prepare, screen
+from pipeline.second_look.look import NO_ATTENTION
 from pipeline.types import Chip
-from pipeline.worker import TileWorker, read_block
 from tests.checkpoints import save_checkpoint
 from tests.faults import TorchOutOfMemory, Wrapped
 from tests.harbours import HarbourCase, small_harbour

@@ -1,0 +1,1 @@
+"""The executor over Ray. Ray's home."""

@@ -1,0 +1,91 @@
+"""The machines of a Ray cluster: joining it, what it has room for, and which files its nodes see."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.config import ClusterConfig
+from pipeline.errors import ClusterError, SceneNotFound
+
+KEEP_READERS = ("RAY_idle_worker_killing_time_threshold_ms", "600000")
+"""For a cluster that is started here. Where detectors hold all CPUs, Ray would end a reading process that is idle for a
+second, and start one anew for the next block, which takes more processor time than most reads."""
+
+
+def connect(config: ClusterConfig) -> None:
+    """Join the configured cluster, or start a local one. Raises ClusterError when there is none at the address."""
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault(*KEEP_READERS)
+    try:
+        ray.init(
+            address=address or "local",  # none given: never one that happens to run on this machine
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = address or "a new local cluster"
+        raise ClusterError(
+            f"cannot connect to Ray at {where}: {str(error).splitlines()[0]}; check --cluster.address, or use "
+            "--executor local"
+        ) from error
+
+
+def check_visible(paths: Iterable[Path], timeout_s: float) -> None:
+    """Raise SceneNotFound when a node of the cluster does not see one of these local paths."""
+    names = sorted({str(path) for path in paths})
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if not names or len(nodes) < 2:
+        return
+    asked = {}
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[_missing_task.options(scheduling_strategy=strategy).remote(names)] = node["NodeManagerAddress"]
+    for reference, address in asked.items():
+        for name in ray.get(reference, timeout=timeout_s):
+            raise SceneNotFound(
+                f"{name} is not visible on node {address} of the cluster; put it on storage that every node sees, "
+                "for example s3:// or a shared file system"
+            )
+
+
+def _missing(paths: list[str]) -> list[str]:
+    return [path for path in paths if not Path(path).exists()]
+
+
+_missing_task: Any = ray.remote(num_cpus=0)(_missing)
+
+
+def device_of(config: ClusterConfig) -> str:
+    """``cuda`` or ``cpu``. Raises ClusterError when a GPU is asked for and the cluster has none."""
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if config.device == "cuda" and not gpus:
+        raise ClusterError("--cluster.device cuda, but the cluster has no GPU; use --cluster.device auto or cpu")
+    return "cuda" if gpus and config.device != "cpu" else "cpu"
+
+
+def wanted_workers(config: ClusterConfig, device: str) -> int:
+    """How many workers a run should have: as configured, else one per GPU, else one per ``threads`` CPU cores."""
+    if config.workers != "auto":
+        return config.workers
+    total = ray.cluster_resources()
+    if device == "cuda":
+        return max(1, int(total.get("GPU", 1)))
+    return max(1, int(total.get("CPU", 1) // config.threads))
+
+
+def room(needs: dict[str, float]) -> int:
+    """How many workers the cluster's nodes could hold if nothing else ran on them."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    return sum(
+        min(int(node["Resources"].get(names[key], 0) // amount) for key, amount in needs.items() if amount)
+        for node in ray.nodes()
+        if node["Alive"]
+    )

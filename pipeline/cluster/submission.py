@@ -1,0 +1,32 @@
+"""What is different inside ``ray job submit``."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+
+
+def in_submitted_job() -> bool:
+    """True inside ``ray job submit``, where the working directory is an unpacked copy of the submitter's."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def refuse_relative_paths(config: RunConfig) -> None:
+    """Inside a submitted job a relative path names a place in the unpacked copy, never what its author meant.
+
+    Raises ConfigError for the first one (ruling 12 of the README).
+    """
+    if not in_submitted_job():
+        return
+    named = [("--out", config.out), ("--aoi", config.aoi or "")]
+    named += [("--scene", part) for uri in config.scene for part in uri.split(",")]
+    if config.weights.startswith("."):
+        named.append(("--weights", config.weights))
+    for flag, path in named:
+        if path and "://" not in path and not path.startswith("/"):
+            raise ConfigError(
+                f"{flag} {path} is a relative path, and a submitted job runs in an unpacked copy of the working "
+                "directory; give an absolute path that every node sees, or an address such as s3://"
+            )

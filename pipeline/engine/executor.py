@@ -1,0 +1,43 @@
+"""Who does the work: what the main path asks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pipeline.planning.plan import ScenePlan
+from pipeline.reporting.metrics import Metrics
+from pipeline.types import Block, BlockOutcome
+
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
+
+
+class Executor(Protocol):
+    """Turns blocks into outcomes: exactly one outcome per tile, blocks in any order."""
+
+    metrics: Metrics
+    """What the work is counted in."""
+
+    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
+
+        Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.
+        """
+        ...
+
+    def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
+        """A pure function of every part, answers in the order of the parts; ``parts`` is drawn from as work goes on.
+
+        What the function raises is raised here. Raises ClusterError when a part cannot be worked off.
+        """
+        ...
+
+    def check_visible(self, paths: Iterable[Path]) -> None:
+        """Raise SceneNotFound when a machine that would do the work cannot see one of these local paths."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What the run record should say about who did the work."""
+        ...

@@ -1,0 +1,1 @@
+"""Scene → what to do, before a pixel reaches a detector."""

@@ -1,0 +1,1 @@
+"""The main path of a run, and what it leaves behind."""

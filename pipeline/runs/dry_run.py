@@ -1,0 +1,70 @@
+"""``--dry-run``: the plan of every scene of a run, its cost, and what will hurt. Reads headers only, writes nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.config import RunConfig
+from pipeline.errors import PipelineError, redacted
+from pipeline.planning.area import area_of_interest
+from pipeline.planning.blocks import plan_blocks
+from pipeline.planning.inspection import Pace, Plan, inspect
+from pipeline.planning.inspection_text import render_text
+from pipeline.planning.plan import prepare
+from pipeline.planning.tiles import resolve_tile_px
+from pipeline.runs.run import check_run
+from pipeline.types import Chip, ModelCard, Window
+from pipeline.weights import load, model_card
+
+
+def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
+    """One text per scene, and the exit code a run would end with because of it.
+
+    Raises ConfigError and ModelError for what concerns the run as a whole.
+    """
+    check_run(config)
+    card = model_card(config.weights)
+    pace = measured_pace(config, card)
+    aoi = area_of_interest(config)
+    for uri in config.scene:
+        try:
+            prepared = prepare(uri, config, card, aoi)
+        except PipelineError as error:
+            yield f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
+            continue
+        blocks = plan_blocks(prepared.tiles, prepared.scene, prepared.lattice, config.tiling.block_mpx)
+        plan = Plan(
+            lattice=prepared.lattice,
+            tile_px=prepared.tile_px,
+            halo_px=prepared.halo_px,
+            tiles=prepared.tiles,
+            blocks=blocks,
+            tiles_outside_aoi=prepared.tiles_outside_aoi,
+        )
+        yield render_text(inspect(prepared.scene, card, plan, config, pace)), 0
+
+
+def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
+    """Seconds per tile of one worker, from two looks of the real detector at a grey chip, the second one timed.
+
+    A second look is counted in full, though empty sea will not cost it.
+    """
+    detector = load(config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
+    side = max(1, round(resolve_tile_px(config.tiling, card) / config.tiling.global_factor))
+    grey = np.full((side, side, len(card.bands)), 128, np.uint8)
+    chip = Chip(pixels=grey, window=Window(x=0, y=0, width=side, height=side))
+    detector.detect([chip], score_threshold=1.0)
+    started = time.perf_counter()
+    detector.detect([chip], score_threshold=1.0)
+    seconds = time.perf_counter() - started
+    if config.looks_twice:
+        seconds *= 1 + config.refine.budget
+    wanted = config.cluster.workers
+    workers = max(1, (os.cpu_count() or 1) // config.cluster.threads) if wanted == "auto" else wanted
+    if config.executor == "local":
+        workers = 1
+    return Pace(seconds_per_tile=seconds, workers=workers, source="measured here, one look at a grey tile")

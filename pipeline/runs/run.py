@@ -1,0 +1,88 @@
+"""A run: scene after scene, each published as soon as its last tile has landed. Knows no Ray; takes an Executor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.config import RunConfig
+from pipeline.engine.executor import Executor
+from pipeline.errors import ConfigError, SceneError, StorageError, one_sentence
+from pipeline.names import complaint, shown
+from pipeline.planning.area import area_of_interest
+from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.reporting.journal import Journal
+from pipeline.runs.context import Run
+from pipeline.runs.report import RunReport, SceneReport
+from pipeline.runs.scene import detect_scene
+from pipeline.storage.folders import check_writable
+from pipeline.storage.paths import local_path
+from pipeline.types import ModelCard
+
+
+def detect(
+    config: RunConfig,
+    card: ModelCard,
+    executor: Executor,
+    journal: Journal | None = None,
+) -> RunReport:
+    """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
+
+    A scene that cannot work is reported and the others go on. Raises ConfigError, ModelError, StorageError or
+    ClusterError for what concerns the run as a whole; scenes published before stay published.
+    """
+    check_run(config)
+    check_writable(config.out)
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
+    executor.check_visible(local_scenes(config))
+    return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+
+
+def local_scenes(config: RunConfig) -> Iterator[Path]:
+    """The scenes' files that this machine has."""
+    for uri in config.scene:
+        for part in split_uris(uri):
+            with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
+                path = local_path(part)
+                if path is not None and path.exists():
+                    yield path
+
+
+def check_run(config: RunConfig) -> None:
+    """Raise ConfigError for a run that says too little or contradicts itself."""
+    if not config.scene:
+        raise ConfigError("no scene given: add --scene URI")
+    if not config.out:
+        raise ConfigError("no place for the results given: add --out FOLDER")
+    reason = complaint(config.out)
+    if reason is not None:
+        raise ConfigError(f"--out {shown(config.out)} is refused: {reason}")
+    seen: dict[str, str] = {}
+    for uri in config.scene:
+        scene_id = scene_id_of(split_uris(uri))
+        other = seen.setdefault(scene_id, uri)
+        if other != uri or config.scene.count(uri) > 1:
+            raise ConfigError(
+                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; "
+                "detect them in two runs with different --out"
+            )
+
+
+def _attempt(uri: str, run: Run) -> SceneReport:
+    """One scene; its own errors end in its report, everything else ends the run."""
+    try:
+        report = detect_scene(uri, run)
+    except (SceneError, StorageError, ConfigError) as error:
+        report = SceneReport(
+            uri=uri,
+            scene_id=scene_id_of(split_uris(uri)),
+            status="INVALID",
+            exit_code=error.exit_code,
+            message=one_sentence(error),
+        )
+    facts = {key: value for key, value in asdict(report).items() if key != "message"}
+    run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)
+    run.executor.metrics.end_scene(report.status)
+    return report

@@ -1,0 +1,1 @@
+"""Where to look again, and what both looks say."""

@@ -1,0 +1,1 @@
+"""Procedural harbours that look like Sentinel-2 scenes, with their ships known."""
