@@ -19,14 +19,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
+from pipeline.annotations.annotations import AnnotatedScenes
+from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.evaluation.coco import AnnotatedScenes, horizontal_metrics, read_annotations
+from pipeline.evaluation.coco_metrics import horizontal_metrics
+from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.detected import detect_scenes, published_detections
-from pipeline.evaluation.experiment_command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.report import as_text, figures
-from pipeline.evaluation.truth import read_truth
 from pipeline.weights import model_card
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.annotations import EVERY_CLASS, AnnotatedScenes, Annotations
+from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.dota import read_dota_folder
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
-from pipeline.evaluation.coco import AnnotatedScenes, read_annotations
-from pipeline.evaluation.dota import read_dota_folder
-from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
 from pipeline.geometry.obb import scaled
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.oriented import (
+from pipeline.annotations.annotations import Annotations
+from pipeline.evaluation.average_precision import (
     COCO_IOU_THRESHOLDS,
-    Annotations,
-    Matches,
     area_under_curve,
     bootstrap_intervals,
     coco_average,
-    match_classes,
     mean_over_classes,
     operating_point,
 )
+from pipeline.evaluation.matching import Matches, match_classes
 from pipeline.types import Detections, Frame
 
 EVALUATOR = (

@@ -8,15 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.evaluation.oriented import (
-    NEITHER,
-    RIGHT,
-    WRONG,
-    Annotations,
-    Matches,
-    area_under_curve,
-    mean_over_classes,
-)
+from pipeline.annotations.annotations import Annotations
+from pipeline.evaluation.average_precision import area_under_curve, mean_over_classes
+from pipeline.evaluation.matching import NEITHER, RIGHT, WRONG, Matches
 from pipeline.types import Detections, FloatArray
 
 SEAM_BANDS_PX = (0.0, 16.0, 32.0, 64.0, np.inf)

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.errors import ConfigError
-from pipeline.evaluation.coco import AnnotatedScenes
-from pipeline.evaluation.oriented import Annotations, match_classes, operating_point
+from pipeline.annotations.truth import read_truth
+from pipeline.evaluation.average_precision import operating_point
+from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.report import detections_from_columns
-
-PX_COLUMNS = ("px_cx", "px_cy", "px_w", "px_h", "px_angle_rad")
-
-
-def read_truth(path: Path) -> AnnotatedScenes:
-    """The one scene of a truth file: the boxes in scene pixels that its features carry beside their polygons.
-
-    The scene is named as its file, ``harbour`` for ``harbour.truth.geojson``. Raises ConfigError for other files.
-    """
-    try:
-        rows = [feature["properties"] for feature in json.loads(path.read_text())["features"]]
-        names = {int(row["class_id"]): str(row["class_name"]) for row in rows}
-        boxes = np.array([[row[name] for name in PX_COLUMNS] for row in rows], np.float64).reshape(-1, 5)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read as the truth of a made scene ({error!r}); give *.truth.geojson"
-        ) from error
-    numbers = sorted(names)
-    class_ids = np.array([numbers.index(int(row["class_id"])) for row in rows], np.int64)
-    truth = Annotations(boxes, class_ids, np.zeros(len(rows), np.bool_))
-    return AnnotatedScenes(
-        classes=tuple(names[number] for number in numbers), scenes={path.name.removesuffix(".truth.geojson"): truth}
-    )
 
 
 def compare_with_truth(columns: Mapping[str, Any], path: Path, *, iou_threshold: float = 0.5) -> str:

@@ -13,12 +13,12 @@ from pipeline.config import RasterConfig
 from pipeline.detectors.card import card_from_mapping
 from pipeline.detectors.oriented import OrientedDetector
 from pipeline.errors import ConfigError
-from pipeline.training.augment import AugmentConfig
-from pipeline.training.dataset import TileSampler
+from pipeline.training.data.augment import AugmentConfig
+from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import averaged_network, training_card
 from pipeline.training.export import export as export_run
 from pipeline.training.loop import LoopConfig, Trainer
-from pipeline.training.scenes import TrainingScene, load_scenes
 from pipeline.training.start import first_network
 
 Report = Callable[[str], None]
@@ -26,7 +26,7 @@ Report = Callable[[str], None]
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota
+    from pipeline.training.data.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota
 
     if arguments.annotations.is_dir():
         annotated = scenes_of_dota(arguments.annotations, arguments.images, arguments.classes or ("ship",))
@@ -39,7 +39,8 @@ def prepare(arguments: Namespace, report: Report) -> None:
 
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
-    from pipeline.training.prepare import prepare_harbour, save_all
+    from pipeline.training.data.harbours import prepare_harbour
+    from pipeline.training.data.prepare import save_all
 
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.count):
         scene = prepare_harbour(seed, arguments.size, arguments.gsd or 10.0, RasterConfig())

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from pipeline.detectors.oriented import CONFIG_FILE, normalise
 from pipeline.detectors.oriented_network import OrientedRTDetr
 from pipeline.errors import ConfigError, ModelError
-from pipeline.training.criterion import criterion
-from pipeline.training.dataset import Batch, Target, TileSampler
-from pipeline.training.denoising import make_denoising
+from pipeline.training.data.batches import Batch, Target, TileSampler
+from pipeline.training.losses.criterion import criterion
+from pipeline.training.losses.denoising import make_denoising
 
 CHECKPOINT = "checkpoint"
 STATE_FILE = "state.safetensors"

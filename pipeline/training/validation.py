@@ -7,20 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.detectors.base import Detector
-from pipeline.evaluation.oriented import (
-    Annotations,
+from pipeline.evaluation.average_precision import (
     area_under_curve,
     average_precision_coco,
     best_f1_score_threshold,
     bootstrap_intervals,
-    match_classes,
     mean_over_classes,
     operating_point,
 )
+from pipeline.evaluation.matching import match_classes
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.nms import merge
 from pipeline.planning.tiles import plan_tiles
-from pipeline.training.scenes import TrainingScene
+from pipeline.training.data.scenes import TrainingScene
 from pipeline.types import Chip, Detections, Frame, Lattice
 
 LOWEST_SCORE = 0.02
@@ -53,7 +52,7 @@ def validate(
     Without ``score_threshold`` the operating point is the one of best F1: only for scenes that are not reported on.
     """
     detections = [detect_whole(detector, scene, halo_px) for scene in scenes]
-    truth = [Annotations(s.truth.boxes, s.truth.class_ids, s.truth.ignore) for s in scenes]
+    truth = [scene.truth for scene in scenes]
     found = list(match_classes(detections, truth, (0.5,)).values())
     threshold = best_f1_score_threshold(found) if score_threshold is None else score_threshold
     point = operating_point(found, threshold)

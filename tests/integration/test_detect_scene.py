@@ -18,8 +18,9 @@ import shapely
 from rasterio.errors import NotGeoreferencedWarning
 
 from jobs import detect_scene
-from pipeline.evaluation.coco import read_annotations
-from pipeline.evaluation.oriented import match_classes, operating_point
+from pipeline.annotations.coco import read_annotations
+from pipeline.evaluation.average_precision import operating_point
+from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.notebook import detect_frame
 from pipeline.weights import load

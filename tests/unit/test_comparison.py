@@ -15,32 +15,33 @@ import torch
 from PIL import Image
 
 from jobs import evaluate_detector
+from pipeline.annotations.annotations import Annotations
 from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented import load_network, save_network
 from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
-from pipeline.evaluation.bootstrap import draw, interval, make_units, resampled_ap
-from pipeline.evaluation.coco import SIZES, metrics_by_size
-from pipeline.evaluation.comparison import Judging, compare
-from pipeline.evaluation.comparison_text import as_markdown
-from pipeline.evaluation.data import EvaluationData
-from pipeline.evaluation.dota import read_submission
-from pipeline.evaluation.experiment_command import budgets_of_crops
-from pipeline.evaluation.measuring import Measurement, measure, with_queries
-from pipeline.evaluation.oriented import (
+from pipeline.evaluation.average_precision import (
     COCO_IOU_THRESHOLDS,
-    Annotations,
     area_under_curve,
     average_precision,
-    match_classes,
     mean_over_classes,
     sampled_average,
 )
-from pipeline.evaluation.plot import plot_comparison
+from pipeline.evaluation.coco_metrics import SIZES, metrics_by_size
+from pipeline.evaluation.comparison.bootstrap import draw, interval, make_units, resampled_ap
+from pipeline.evaluation.comparison.command import budgets_of_crops
+from pipeline.evaluation.comparison.figures import Judging, compare
+from pipeline.evaluation.comparison.measuring import Measurement, measure, with_queries
+from pipeline.evaluation.comparison.oracle import oracle_gain
+from pipeline.evaluation.comparison.plot import plot_comparison
+from pipeline.evaluation.comparison.strategies import STRATEGIES, Strategy, as_close_as_crops, fitted, make_strategies
+from pipeline.evaluation.comparison.text import as_markdown
+from pipeline.evaluation.data import EvaluationData
+from pipeline.evaluation.dota_submission import read_submission
+from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.sizes import of_size, recall_by_seam_distance, root_areas
-from pipeline.evaluation.strategies import STRATEGIES, Strategy, as_close_as_crops, fitted, make_strategies, oracle_gain
 from pipeline.geometry.obb import canonical_obb
 from pipeline.planning.tiles import plan_tiles
 from pipeline.second_look.windows import Glance, Windows

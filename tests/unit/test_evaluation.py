@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 
 from jobs import evaluate_detector
+from pipeline.annotations.annotations import EVERY_CLASS, Annotations
+from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.truth import read_truth
 from pipeline.errors import ConfigError
-from pipeline.evaluation.coco import horizontal_metrics, read_annotations
-from pipeline.evaluation.oriented import (
-    EVERY_CLASS,
-    Annotations,
+from pipeline.evaluation.average_precision import (
     average_precision,
     average_precision_coco,
     best_f1_score_threshold,
     bootstrap_intervals,
-    match_classes,
     operating_point,
 )
+from pipeline.evaluation.coco_metrics import horizontal_metrics
+from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.report import as_text, detections_from_columns, figures
-from pipeline.evaluation.truth import compare_with_truth, read_truth
+from pipeline.evaluation.truth import compare_with_truth
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.outputs.geoparquet import write_geoparquet

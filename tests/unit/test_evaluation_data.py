@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.annotations.annotations import EVERY_CLASS
+from pipeline.annotations.coco import read_annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneError
-from pipeline.evaluation.coco import read_annotations
 from pipeline.evaluation.data import judged_by, read_data, shrunk
-from pipeline.evaluation.dota import read_submission, write_submission
-from pipeline.evaluation.oriented import EVERY_CLASS
+from pipeline.evaluation.dota_submission import read_submission, write_submission
 from pipeline.geometry.obb import canonical_obb, obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.raster.overview import read_thumbnail

@@ -12,7 +12,7 @@ import shapely
 from rasterio.warp import transform
 
 from jobs.make_scene import main
-from pipeline.evaluation.coco import read_annotations
+from pipeline.annotations.coco import read_annotations
 from pipeline.synth.known import ObjectField
 from pipeline.types import Window
 

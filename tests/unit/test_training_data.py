@@ -10,25 +10,19 @@ import pytest
 import torch
 from numpy.random import default_rng
 
+from pipeline.annotations.annotations import Annotations
+from pipeline.annotations.dota import read_dota
 from pipeline.config import RasterConfig
 from pipeline.detectors.oriented import save_network
 from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import canonical_obb, obb_to_corners
-from pipeline.training.augment import (
-    AugmentConfig,
-    Pose,
-    draw_pose,
-    find_stickers,
-    paste,
-    relight,
-    warp_boxes,
-    warp_pixels,
-)
-from pipeline.training.dataset import TileSampler, pull_in, to_target
-from pipeline.training.dota import read_dota
-from pipeline.training.prepare import prepare_harbour, prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
-from pipeline.training.scenes import Annotations, TrainingScene, load_scenes
+from pipeline.training.data.augment import AugmentConfig, Pose, draw_pose, relight, warp_boxes, warp_pixels
+from pipeline.training.data.batches import TileSampler, pull_in, to_target
+from pipeline.training.data.harbours import prepare_harbour
+from pipeline.training.data.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
+from pipeline.training.data.scenes import TrainingScene, load_scenes
+from pipeline.training.data.stickers import find_stickers, paste
 from pipeline.training.start import first_network
 from pipeline.types import Lattice
 

@@ -12,10 +12,10 @@ import torch
 from jobs.train_detector import main
 from pipeline.detectors import load_detector
 from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
-from pipeline.training.augment import AugmentConfig
-from pipeline.training.dataset import TileSampler
+from pipeline.training.data.augment import AugmentConfig
+from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.loop import METRICS_FILE, LoopConfig, Trainer
-from pipeline.training.scenes import TrainingScene, save_scene
 from pipeline.training.validation import validate
 from pipeline.types import Chip, Window
 from tests.unit.test_training_data import scene_with

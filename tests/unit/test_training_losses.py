@@ -10,11 +10,11 @@ import torch
 
 from pipeline.detectors.oriented_network import LayerOutput
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.training.criterion import inside, set_losses, token_targets
-from pipeline.training.dataset import Target
-from pipeline.training.denoising import make_denoising
-from pipeline.training.losses import box_losses, corner_distance, rotated_overlap, varifocal
-from pipeline.training.matcher import match, match_cost
+from pipeline.training.data.batches import Target
+from pipeline.training.losses.boxes import box_losses, corner_distance, rotated_overlap, varifocal
+from pipeline.training.losses.criterion import inside, set_losses, token_targets
+from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.losses.matcher import match, match_cost
 
 
 def target(*boxes: tuple[float, ...]) -> Target:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipeline.command_line import parse_run
 from pipeline.errors import ConfigError
-from pipeline.evaluation.comparison_text import as_markdown
-from pipeline.evaluation.experiment import Experiment, run_experiment
-from pipeline.evaluation.strategies import STRATEGIES
+from pipeline.evaluation.comparison.experiment import Experiment, run_experiment
+from pipeline.evaluation.comparison.strategies import STRATEGIES
+from pipeline.evaluation.comparison.text import as_markdown
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,42 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from pipeline.annotations.annotations import Annotations
 from pipeline.errors import ConfigError
-from pipeline.types import BoolArray, ByteArray, FloatArray, IntArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Annotations:
-    """Oriented truth of one scene or chip."""
-
-    boxes: FloatArray
-    """(N, 5) canonical boxes, pixels."""
-    class_ids: IntArray
-    """(N,)."""
-    ignore: BoolArray
-    """(N,) True where a detection is neither right nor wrong."""
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def __getitem__(self, keep: Any) -> Annotations:
-        return Annotations(self.boxes[keep], self.class_ids[keep], self.ignore[keep])
-
-    @classmethod
-    def empty(cls) -> Annotations:
-        return cls(np.zeros((0, 5)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
-
-    @classmethod
-    def concat(cls, first: Annotations, second: Annotations) -> Annotations:
-        return cls(
-            np.concatenate([first.boxes, second.boxes]),
-            np.concatenate([first.class_ids, second.class_ids]),
-            np.concatenate([first.ignore, second.ignore]),
-        )
+from pipeline.types import ByteArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.oriented import NEITHER, RIGHT, Annotations, Matches
+from pipeline.annotations.annotations import Annotations
+from pipeline.evaluation.matching import NEITHER, RIGHT, Matches
 from pipeline.types import Detections, FloatArray, IntArray, Lattice
 
 ENOUGH_IMAGES = 50

@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+
 COLOURS = {
     "global": "#222222",
     "exhaustive": "#222222",

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pipeline.detectors.oriented_boxes import rotation
 from pipeline.detectors.oriented_network import LayerOutput, NetworkOutput
-from pipeline.training.dataset import Target
-from pipeline.training.denoising import Denoising
-from pipeline.training.losses import box_losses, quality_focal, rotated_overlap, varifocal
-from pipeline.training.matcher import match
+from pipeline.training.data.batches import Target
+from pipeline.training.losses.boxes import box_losses, quality_focal, rotated_overlap, varifocal
+from pipeline.training.losses.denoising import Denoising
+from pipeline.training.losses.matcher import match
 
 WEIGHTS = {"token": 2.0, "class": 2.0, "l1": 0.5, "angle": 2.0, "kld": 2.0}
 GAUSSIAN_SIGMA = 0.25

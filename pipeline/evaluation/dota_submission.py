@@ -1,4 +1,4 @@
-"""DOTA: annotated folders in, submission files out.
+"""DOTA submission files, written and read.
 
 A submission of task 1 (oriented boxes) is one text file per class, ``Task1_<class>.txt``, with a line per detection:
 ``image score x1 y1 x2 y2 x3 y3 x4 y4``, the image's own name without its suffix, corners in its pixels. The server
@@ -13,58 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.coco import AnnotatedScenes
-from pipeline.evaluation.oriented import Annotations
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
-from pipeline.training.dota import HEADER_WORDS, read_dota
 from pipeline.types import Detections, Frame
 
 PREFIX = "Task1_"
-
-
-def read_dota_folder(labels: Path, images: Path) -> tuple[AnnotatedScenes, dict[str, Path]]:
-    """Truth and image of every text file in ``labels``; classes are those that occur, by name.
-
-    ``difficult`` objects are ignore regions, boxes without area are left out, an empty file is an image without
-    objects. Raises ConfigError when a line is no box, or an image is missing or there twice.
-    """
-    files = sorted(labels.glob("*.txt"))
-    if not files:
-        raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
-    classes = tuple(sorted({name for path in files for name in _categories(path)}))
-    pictures = _by_stem(images)
-    absent = [path.stem for path in files if path.stem not in pictures]
-    if absent:
-        raise ConfigError(
-            f"{len(absent)} annotated images are not in {images}, first {absent[0]}; say where with --images"
-        )
-    scenes, flat = {}, 0
-    for path in files:
-        read = read_dota(path, classes)
-        kept = read.boxes[:, 2:4].min(axis=1) > 0
-        flat += int((~kept).sum())
-        scenes[pictures[path.stem].name] = Annotations(read.boxes[kept], read.class_ids[kept], read.ignore[kept])
-    notes = (f"{flat} boxes without area were left out",) if flat else ()
-    named = {path.name: path for path in pictures.values() if path.name in scenes}
-    return AnnotatedScenes(classes=classes, scenes=scenes, notes=notes), named
-
-
-def _by_stem(images: Path) -> dict[str, Path]:
-    """The pictures of a folder by the name that annotations have; ConfigError where two share one."""
-    pictures: dict[str, Path] = {}
-    for path in sorted(images.iterdir()) if images.is_dir() else ():
-        if path.stem in pictures:
-            raise ConfigError(f"{pictures[path.stem].name} and {path.name} in {images} have one name; remove one")
-        pictures[path.stem] = path
-    return pictures
-
-
-def _categories(path: Path) -> Iterable[str]:
-    """The ninth word of every line that has one; what else is wrong with a line is for the reader to say."""
-    for line in path.read_text().splitlines():
-        words = line.split()
-        if len(words) > 8 and words[0].split(":")[0].lower() not in HEADER_WORDS:
-            yield words[8]
 
 
 def write_submission(found: Mapping[str, Detections], classes: Sequence[str], folder: Path) -> list[Path]:

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.bootstrap import Units, draw, interval, make_units, resampled_ap
-from pipeline.evaluation.coco import SIZES, metrics_by_size
-from pipeline.evaluation.measuring import Measurement
-from pipeline.evaluation.oriented import (
+from pipeline.annotations.annotations import Annotations
+from pipeline.evaluation.average_precision import (
     COCO_IOU_THRESHOLDS,
-    Annotations,
-    Matches,
     area_under_curve,
     coco_average,
-    match_classes,
     mean_over_classes,
     operating_point,
     sampled_average,
 )
+from pipeline.evaluation.coco_metrics import SIZES, metrics_by_size
+from pipeline.evaluation.comparison.bootstrap import Units, draw, interval, make_units, resampled_ap
+from pipeline.evaluation.comparison.measuring import Measurement
+from pipeline.evaluation.comparison.strategies import Strategy
+from pipeline.evaluation.matching import Matches, match_classes
 from pipeline.evaluation.sizes import oriented_ap50_by_size, recall_by_seam_distance, root_areas
-from pipeline.evaluation.strategies import Strategy
 from pipeline.geometry.obb import aabb_to_obb, obb_to_aabb
 from pipeline.types import Detections, FloatArray
 

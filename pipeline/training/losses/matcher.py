@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pipeline.detectors.oriented_boxes import kld_distance
-from pipeline.training.losses import corner_distance, focal_class_cost
+from pipeline.training.losses.boxes import corner_distance, focal_class_cost
 
 CLASS_WEIGHT = 2.0
 CORNER_WEIGHT = 5.0

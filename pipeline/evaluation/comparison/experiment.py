@@ -13,13 +13,13 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, StorageError
-from pipeline.evaluation.comparison import Judging, compare
-from pipeline.evaluation.comparison_text import as_markdown
+from pipeline.evaluation.comparison.figures import Judging, compare
+from pipeline.evaluation.comparison.measuring import Measurement, detectors_of, measure
+from pipeline.evaluation.comparison.plot import check_matplotlib, plot_comparison
+from pipeline.evaluation.comparison.strategies import Strategy, make_strategies
+from pipeline.evaluation.comparison.text import as_markdown
 from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
-from pipeline.evaluation.dota import write_submission
-from pipeline.evaluation.measuring import Measurement, detectors_of, measure
-from pipeline.evaluation.plot import check_matplotlib, plot_comparison
-from pipeline.evaluation.strategies import Strategy, make_strategies
+from pipeline.evaluation.dota_submission import write_submission
 from pipeline.weights import model_card
 
 NAME = "comparison"

@@ -21,22 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
-import numpy as np
-
 from pipeline.config import RunConfig, Selector
 from pipeline.errors import ConfigError
-from pipeline.evaluation.oriented import Annotations
-from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.planning.tiles import plan_tiles
-from pipeline.second_look.selectors import of_each_tile
-from pipeline.second_look.windows import Gain, Glance, Windows, inside, shown_whole, too_close
-from pipeline.types import Detections, FloatArray, IntArray, Lattice, ModelCard, Window
+from pipeline.types import Lattice, ModelCard
 
 EXHAUSTIVE_OVERLAP = 0.2
 """Of the tile's side, as slicing libraries have it by default."""
 MANY_QUERIES = 600
-FOUND_IOU = 0.5
-"""An object is found by the global look when a detection of its class overlaps it this much."""
 
 SELECTORS = tuple(name for name in get_args(Selector) if name != "none")
 WITH_BUDGET = (*SELECTORS, "oracle", "larger")
@@ -167,36 +159,3 @@ def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> lis
         Strategy(kind=kind, budget=budget, seed=seed, config=replace(shared, refine=replace(refine, seed=seed)))
         for seed in (range(seeds) if kind == "random" else (refine.seed,))
     ]
-
-
-def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> Gain:
-    """Gain of a window for who knows the truth (frame LATTICE): what the scores of true objects rise by, per pixel.
-
-    ``reachable`` (M,) is the score that each object gets as close as crops show it, 0 for what is missed there too;
-    see :func:`scores_of`. An object counts in the window of a tile that shows it first; ignore regions are nothing to
-    be found.
-    """
-    wanted = np.flatnonzero(~truth.ignore)
-    boxes, class_ids, best_score = truth.boxes[wanted], truth.class_ids[wanted], reachable[wanted]
-
-    def gain(glance: Glance, windows: Windows) -> FloatArray:
-        rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
-        shown = inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, lattice, windows.factor)
-        gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
-        while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
-            best = int(left.argmax())
-            gains[best] = left[best]
-            shown &= ~shown[best]
-            free &= ~too_close(windows.boxes[best], windows.boxes)
-        return gains
-
-    return of_each_tile(gain)
-
-
-def scores_of(boxes: FloatArray, class_ids: IntArray, seen: Detections) -> FloatArray:
-    """(M,) the best score among the detections of an object's class that overlap it by FOUND_IOU; 0 for none."""
-    i, j = np.nonzero(class_ids[:, None] == seen.class_ids[None])
-    found = rotated_iou_pairs(boxes[i], seen.boxes[j]) >= FOUND_IOU
-    scores = np.zeros(len(boxes))
-    np.maximum.at(scores, i[found], seen.scores[j[found]])
-    return scores

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.detectors.oriented_boxes import refine
 from pipeline.detectors.oriented_network import Queries
-from pipeline.training.dataset import Target
+from pipeline.training.data.batches import Target
 
 BUDGET = 60
 """Denoising queries per tile, about."""

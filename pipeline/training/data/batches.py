@@ -10,8 +10,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from pipeline.training.augment import AugmentConfig, draw_pose, find_stickers, paste, relight, warp_boxes, warp_pixels
-from pipeline.training.scenes import Annotations, TrainingScene
+from pipeline.annotations.annotations import Annotations
+from pipeline.training.data.augment import AugmentConfig, draw_pose, relight, warp_boxes, warp_pixels
+from pipeline.training.data.scenes import TrainingScene
+from pipeline.training.data.stickers import find_stickers, paste
 from pipeline.types import BoolArray, ByteArray, FloatArray
 
 SMALLEST_KEPT_PX = 2.0

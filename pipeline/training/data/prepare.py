@@ -11,26 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.annotations import EVERY_CLASS, Annotations
+from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.dota import read_dota
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
-from pipeline.evaluation.coco import read_annotations
-from pipeline.evaluation.oriented import EVERY_CLASS
 from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
-from pipeline.pixels.resampling import resample
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
-from pipeline.synth.harbour.harbour import Harbour
-from pipeline.training.dota import read_dota
-from pipeline.training.scenes import Annotations, TrainingScene, save_scene
-from pipeline.types import Lattice, Window
+from pipeline.training.data.scenes import TrainingScene, save_scene
+from pipeline.types import Lattice
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
-TRAINING_SEEDS = range(1_000_000)
-"""Seeds of harbours that may be trained on; the demo and the tests use others."""
 
 
 def scenes_of_coco(
@@ -91,27 +87,6 @@ def shrunk(lattice: Lattice, factor: float) -> Lattice:
     return Lattice(
         width=width, height=height, scale_x=lattice.scale_x * factor, scale_y=lattice.scale_y * factor, gsd_m=gsd_m
     )
-
-
-def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig) -> TrainingScene:
-    """A procedural harbour of ``size_px`` pixels of 10 m, stretched and resampled like a scene from a file."""
-    if seed not in TRAINING_SEEDS:
-        raise ConfigError(f"harbour seeds for training lie in 0 … {len(TRAINING_SEEDS) - 1}, got {seed}")
-    harbour = Harbour(seed=seed, width=size_px, height=size_px)
-    whole = Window(x=0, y=0, width=size_px, height=size_px)
-    values = harbour.render(whole).astype(np.float32)
-    percents = (raster.stretch_low_percent, raster.stretch_high_percent)
-    low, high = np.percentile(values.reshape(-1, 3), percents, axis=0)
-    scale = gsd_m / harbour.gsd_m
-    side = int(size_px / scale)
-    lattice = Lattice(width=side, height=side, scale_x=scale, scale_y=scale, gsd_m=gsd_m)
-    resampled, _ = resample(
-        values, np.ones(values.shape[:2], np.bool_), whole, lattice.window, lattice, size_px, size_px
-    )
-    pixels = np.clip(255 * (resampled - low) / (high - low), 0, 255).round().astype(np.uint8)
-    ships = harbour.ships()
-    truth = Annotations(ships.boxes, ships.class_ids, np.zeros(len(ships.boxes), np.bool_))
-    return TrainingScene(f"harbour_{seed:06d}", pixels, to_lattice(truth, lattice))
 
 
 def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.coco import SIZES
+from pipeline.evaluation.coco_metrics import SIZES
 
 Row = Mapping[str, Any]
 

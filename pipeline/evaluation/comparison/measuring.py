@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.annotations.annotations import EVERY_CLASS, Annotations
 from pipeline.config import RunConfig
 from pipeline.detectors import resolve_weights
 from pipeline.detectors.base import Detector
 from pipeline.engine.ledger import Account, account
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError
+from pipeline.evaluation.comparison.oracle import oracle_gain, scores_of
+from pipeline.evaluation.comparison.strategies import Strategy, as_close_as_crops, fitted
 from pipeline.evaluation.data import EvaluationData
-from pipeline.evaluation.oriented import EVERY_CLASS, Annotations
-from pipeline.evaluation.strategies import Strategy, as_close_as_crops, fitted, oracle_gain, scores_of
 from pipeline.geometry.frames import lattice_to_scene, scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.planning.plan import ScreenedScene, inside, prepare, screen

@@ -1,0 +1,1 @@
+"""Truth, for training and for evaluation alike."""

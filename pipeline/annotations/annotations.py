@@ -1,0 +1,57 @@
+"""The truth of scenes, for training and for evaluation alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import BoolArray, FloatArray, IntArray
+
+EVERY_CLASS = -1
+"""Class of an ignore region that concerns all classes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotations:
+    """The truth of one scene, in the frame of the detections it is compared with."""
+
+    boxes: FloatArray
+    """(M, 5) oriented boxes."""
+    class_ids: IntArray
+    """(M,); :data:`EVERY_CLASS` is allowed for ignore regions."""
+    ignore: BoolArray
+    """(M,) True for regions where a detection is neither right nor wrong."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, keep: NDArray[Any] | slice) -> Annotations:
+        """The rows chosen by a boolean mask, an index array or a slice."""
+        return Annotations(self.boxes[keep], self.class_ids[keep], self.ignore[keep])
+
+    @classmethod
+    def empty(cls) -> Annotations:
+        return cls(np.zeros((0, 5)), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+
+    @classmethod
+    def concat(cls, first: Annotations, second: Annotations) -> Annotations:
+        return cls(
+            np.concatenate([first.boxes, second.boxes]),
+            np.concatenate([first.class_ids, second.class_ids]),
+            np.concatenate([first.ignore, second.ignore]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedScenes:
+    """Annotated images of one source: a COCO file, a folder of DOTA files."""
+
+    classes: tuple[str, ...]
+    """``class_ids`` are indices into it. COCO: in the order of the category ids; DOTA: by name."""
+    scenes: dict[str, Annotations]
+    """By file name, in the order of the file; boxes in scene pixels."""
+    notes: tuple[str, ...] = ()
+    """What was left out of the file, one sentence each."""

@@ -1,0 +1,1 @@
+"""Strategies of looking compared at equal cost."""

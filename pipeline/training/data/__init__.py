@@ -1,0 +1,1 @@
+"""From annotated scenes to batches."""

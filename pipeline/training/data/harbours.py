@@ -1,0 +1,38 @@
+"""Procedural harbours as training scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.annotations.annotations import Annotations
+from pipeline.config import RasterConfig
+from pipeline.errors import ConfigError
+from pipeline.pixels.resampling import resample
+from pipeline.synth.harbour.harbour import Harbour
+from pipeline.training.data.prepare import to_lattice
+from pipeline.training.data.scenes import TrainingScene
+from pipeline.types import Lattice, Window
+
+TRAINING_SEEDS = range(1_000_000)
+"""Seeds of harbours that may be trained on; the demo and the tests use others."""
+
+
+def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig) -> TrainingScene:
+    """A procedural harbour of ``size_px`` pixels of 10 m, stretched and resampled like a scene from a file."""
+    if seed not in TRAINING_SEEDS:
+        raise ConfigError(f"harbour seeds for training lie in 0 … {len(TRAINING_SEEDS) - 1}, got {seed}")
+    harbour = Harbour(seed=seed, width=size_px, height=size_px)
+    whole = Window(x=0, y=0, width=size_px, height=size_px)
+    values = harbour.render(whole).astype(np.float32)
+    percents = (raster.stretch_low_percent, raster.stretch_high_percent)
+    low, high = np.percentile(values.reshape(-1, 3), percents, axis=0)
+    scale = gsd_m / harbour.gsd_m
+    side = int(size_px / scale)
+    lattice = Lattice(width=side, height=side, scale_x=scale, scale_y=scale, gsd_m=gsd_m)
+    resampled, _ = resample(
+        values, np.ones(values.shape[:2], np.bool_), whole, lattice.window, lattice, size_px, size_px
+    )
+    pixels = np.clip(255 * (resampled - low) / (high - low), 0, 255).round().astype(np.uint8)
+    ships = harbour.ships()
+    truth = Annotations(ships.boxes, ships.class_ids, np.zeros(len(ships.boxes), np.bool_))
+    return TrainingScene(f"harbour_{seed:06d}", pixels, to_lattice(truth, lattice))
