@@ -63,9 +63,9 @@ def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
     from pipeline.cluster.executor import RayExecutor
     from pipeline.cluster.submission import refuse_relative_paths
+    from pipeline.detectors.weights import load, model_card
     from pipeline.engine.local import LocalExecutor
     from pipeline.runs.run import check_run, detect
-    from pipeline.weights import load, model_card
 
     check_run(config)
     refuse_relative_paths(config)

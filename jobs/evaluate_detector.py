@@ -23,13 +23,13 @@ from pipeline.annotations.annotations import AnnotatedScenes
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
+from pipeline.detectors.weights import model_card
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.report import as_text, figures
-from pipeline.weights import model_card
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") -> int:

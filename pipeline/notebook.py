@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import shapely
 
 from pipeline.config import RunConfig
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import PipelineError
 from pipeline.runs.scene import detections_of

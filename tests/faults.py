@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
 from pipeline.errors import ModelError
 from pipeline.types import Chip, Look, ModelCard, Window
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
 from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import FloatArray, ModelCard, Window

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.detectors.base import Detector
 from pipeline.detectors.cross_attention import DEFORMABLE, DENSE, Samples, dense_weights, samples_of
+from pipeline.detectors.protocol import Detector
 from pipeline.errors import ModelError
 from pipeline.pixels.cells import shares
 from pipeline.types import AttentionMap, Chip, FloatArray

@@ -19,6 +19,7 @@ from pipeline.names import complaint, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"

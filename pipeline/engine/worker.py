@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import psutil
 
-from pipeline.detectors.base import Detector
-from pipeline.detectors.memory import memory_errors
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.torch_process import memory_errors
 from pipeline.engine.block import BlockPixels
 from pipeline.errors import PipelineError, one_sentence
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import RunConfig
+from pipeline.detectors.weights import load
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import detections_from_columns
@@ -14,7 +15,6 @@ from pipeline.outputs.geoparquet import read_detections
 from pipeline.outputs.tables import Table
 from pipeline.runs.scene import detections_of
 from pipeline.types import Detections, ModelCard
-from pipeline.weights import load
 
 
 def detect_scenes(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.detectors.weights import load, model_card
 from pipeline.errors import PipelineError, redacted
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.blocks import plan_blocks
@@ -18,7 +19,6 @@ from pipeline.planning.plan import prepare
 from pipeline.planning.tiles import resolve_tile_px
 from pipeline.runs.run import check_run
 from pipeline.types import Chip, ModelCard, Window
-from pipeline.weights import load, model_card
 
 
 def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:

@@ -46,7 +46,7 @@ EXACT = Jitter()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OracleDetector:
-    """Answers with the true objects a chip shows. Implements :class:`~pipeline.detectors.base.Detector`.
+    """Answers with the true objects a chip shows. Implements :class:`~pipeline.detectors.protocol.Detector`.
 
     Picklable, and thread-safe, because nothing changes after it was made.
     """

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.config import RasterConfig
 from pipeline.detectors.card import card_from_mapping
-from pipeline.detectors.oriented import OrientedDetector
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.errors import ConfigError
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.oriented import read_config, save_network
-from pipeline.detectors.oriented_network import OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, PIXEL_MEAN, PIXEL_STD, STATE_FILE
 from pipeline.types import ModelCard

@@ -17,8 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.detectors.oriented import CONFIG_FILE, normalise
-from pipeline.detectors.oriented_network import OrientedRTDetr
+from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
+from pipeline.detectors.oriented_rtdetr.detector import normalise
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training.data.batches import Batch, Target, TileSampler
 from pipeline.training.losses.criterion import criterion

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.detectors.oriented import load_network
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.folder import load_network
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 
 
 def first_network(init: Path | None, classes: int | None) -> OrientedRTDetr:

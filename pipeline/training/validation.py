@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
 from pipeline.evaluation.average_precision import (
     area_under_curve,
     average_precision_coco,

@@ -23,10 +23,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.config import RunConfig, TilingConfig
+from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
-from pipeline.weights import load, model_card
 from tests.load import ROOT, Timed, local_cluster
 
 BUILTIN = "builtin:ships-s2"

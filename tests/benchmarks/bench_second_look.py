@@ -23,14 +23,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import RefineConfig, RunConfig, TilingConfig
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.weights import load
 from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import TileWorker
 from pipeline.planning.plan import ScenePlan, prepare, screen
 from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import Block, Chip, Look, ModelCard
-from pipeline.weights import load
 
 WEIGHTS = "builtin:ships-s2"
 SEED = 20_000_011

@@ -23,12 +23,12 @@ from rasterio.enums import Resampling
 
 from pipeline.command_line import parse_run
 from pipeline.config import RunConfig
+from pipeline.detectors.weights import model_card
 from pipeline.planning.plan import prepare, screen
 from pipeline.raster.writer import write_scene
 from pipeline.storage.files import file_names
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import Block, Tile, Window
-from pipeline.weights import model_card
 from tests.conftest import ROOT
 
 SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")

@@ -61,9 +61,9 @@ def main() -> int:
 def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
     """As jobs/detect_scene.py does, with the detector wrapped."""
     from pipeline.cluster.executor import RayExecutor
+    from pipeline.detectors.weights import load, model_card
     from pipeline.engine.local import LocalExecutor
     from pipeline.runs.run import detect
-    from pipeline.weights import load, model_card
 
     journal = Journal(form=config.log)
     card = model_card(config.weights)

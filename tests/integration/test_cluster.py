@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import ClusterConfig, DetectorConfig, RefineConfig, RunConfig, TilingConfig
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.weights import load, model_card
 from pipeline.engine.executor import Executor
 from pipeline.engine.ledger import account
 from pipeline.engine.local import LocalExecutor
@@ -28,7 +29,6 @@ from pipeline.runs.context import SILENT
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.types import ModelCard
-from pipeline.weights import load, model_card
 from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
 from tests.harbours import HarbourCase, small_harbour
 

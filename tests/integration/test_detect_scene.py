@@ -19,11 +19,11 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from jobs import detect_scene
 from pipeline.annotations.coco import read_annotations
+from pipeline.detectors.weights import load
 from pipeline.evaluation.average_precision import operating_point
 from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.notebook import detect_frame
-from pipeline.weights import load
 from tests.conftest import ROOT
 from tests.harbours import HarbourCase, small_harbour
 

@@ -22,6 +22,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from pipeline.config import DetectorConfig, OutputConfig, RasterConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.pixels.decoding import decode_window
@@ -39,7 +40,6 @@ from pipeline.runs.run import detect
 from pipeline.storage.fetching import exists, read_text
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from pipeline.types import Scene, Window
-from pipeline.weights import load, model_card
 from tests.fault_proxy import Fault, FaultProxy, Faults, fault_proxy
 from tests.harbours import HarbourCase, small_harbour
 from tests.reading import native

@@ -20,13 +20,13 @@ import pytest
 
 from jobs import detect_scene
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
+from pipeline.detectors.weights import load
 from pipeline.engine.ledger import account
 from pipeline.engine.local import LocalExecutor
 from pipeline.planning.plan import ScreenedScene, prepare, screen
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
-from pipeline.weights import load
 from tests.conftest import ROOT
 from tests.faults import DiesOnce, Faulty, Hangs, Refuses, Sleepy, TorchOutOfMemory
 from tests.harbours import HarbourCase, small_harbour

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
+from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import SceneUnreadable
 from pipeline.planning.plan import ScenePlan
@@ -25,7 +26,6 @@ from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.storage.lease import Lease, lease_uri
 from pipeline.types import Block, BlockOutcome
-from pipeline.weights import load, model_card
 from tests.conftest import ROOT
 from tests.harbours import HarbourCase, small_harbour
 

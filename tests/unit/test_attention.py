@@ -14,10 +14,10 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from pipeline.detectors import load_detector
 from pipeline.detectors.attention import AttentionRecord, Placement, attention_of, splat, watch
 from pipeline.detectors.cross_attention import Samples
-from pipeline.detectors.oriented import OrientedDetector
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.errors import ModelError
 from pipeline.types import Chip, FloatArray, Look, Window
 from tests.checkpoints import FAMILIES, save_checkpoint

@@ -19,8 +19,8 @@ from pipeline.annotations.annotations import Annotations
 from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.oriented import load_network, save_network
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
 from pipeline.evaluation.average_precision import (
     COCO_IOU_THRESHOLDS,

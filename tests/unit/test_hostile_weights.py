@@ -17,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.detectors import load_detector, read_model_card
 from pipeline.detectors.card import card_from_mapping, read_card
+from pipeline.detectors.loading import load_detector, read_model_card
 from pipeline.errors import ModelError
 from tests.conftest import ROOT
 from tests.fuzz.templates import CARD
@@ -200,5 +200,5 @@ def test_nothing_in_the_package_can_unpickle_weights() -> None:
     for path in sources:
         text = path.read_text()
         assert not any(word in text for word in ("torch.load", "import pickle", "allow_pickle", "joblib")), path
-    code = "import sys; import pipeline.weights; assert 'torch' not in sys.modules"
+    code = "import sys; import pipeline.detectors.weights; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

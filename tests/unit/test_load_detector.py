@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline import detectors
-from pipeline.detectors import builtin_folder, hub_folder, load_detector, read_model_card, resolve_weights
-from pipeline.detectors.base import Detector
-from pipeline.detectors.devices import best_device
+from pipeline.detectors.loading import load_detector, read_model_card
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.torch_process import best_device
+from pipeline.detectors.weights import builtin_folder, hub_folder, resolve_weights
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import Chip, Window
 from tests.checkpoints import CLASSES, FAMILIES, save_checkpoint
@@ -196,7 +196,7 @@ def test_a_model_card_is_read_without_torch(family: str, tmp_path: Path) -> None
     if family != "detr":
         return
     code = (
-        "import sys; from pathlib import Path; from pipeline.detectors import read_model_card; "
+        "import sys; from pathlib import Path; from pipeline.detectors.loading import read_model_card; "
         f"print(read_model_card(Path({str(folder)!r})).name); print(*{{'torch', 'transformers'}} & set(sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -225,7 +225,7 @@ def test_what_this_machine_cannot_do_is_a_configuration_error(folder: Path) -> N
 def test_builtin_names_are_folders_of_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pristine: Path
 ) -> None:
-    monkeypatch.setattr(detectors, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("pipeline.detectors.weights.__file__", str(tmp_path / "weights.py"))
     with pytest.raises(ConfigError, match="no builtin:ships; embedded are: none"):
         builtin_folder("ships")
     shutil.copytree(pristine, tmp_path / "weights" / "boats")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import RasterConfig, RunConfig
-from pipeline.detectors import resolve_weights
+from pipeline.detectors.weights import resolve_weights
 from pipeline.errors import ConfigError, ModelError, SceneError
 from pipeline.names import LONGEST, complaint, shown
 from pipeline.raster.addresses import scene_id_of, split_uris

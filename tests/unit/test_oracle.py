@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
 from pipeline.geometry.frames import chip_to_lattice
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs

@@ -11,19 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.detectors import load_detector
-from pipeline.detectors.base import FEWEST_QUERIES, Detector
 from pipeline.detectors.card import write_card
+from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
+from pipeline.detectors.checkpoint import WEIGHTS as WEIGHTS_FILE
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.oriented import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    OrientedDetector,
-    load_network,
-    load_oriented,
-    save_network,
-)
-from pipeline.detectors.oriented_network import LayerOutput, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, load_oriented
+from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
+from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.protocol import FEWEST_QUERIES, Detector
 from pipeline.errors import ModelError
 from pipeline.types import Chip, Frame, ModelCard, Window
 

@@ -7,14 +7,9 @@ import math
 import pytest
 import torch
 
-from pipeline.detectors.oriented_boxes import reference_frames
-from pipeline.detectors.oriented_network import (
-    NetworkConfig,
-    OrientedRTDetr,
-    RotatedDeformableAttention,
-    select,
-    token_grid,
-)
+from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr, select, token_grid
+from pipeline.detectors.oriented_rtdetr.torch_boxes import reference_frames
 
 SMALL = NetworkConfig(
     stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20

@@ -15,7 +15,9 @@ from transformers.models.deformable_detr.image_processing_pil_deformable_detr im
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
+from pipeline.detectors.transformers_detr.card import foreign_card
+from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
+from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.errors import ModelError
 
 MEAN_STD = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}

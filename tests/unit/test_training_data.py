@@ -13,8 +13,8 @@ from numpy.random import default_rng
 from pipeline.annotations.annotations import Annotations
 from pipeline.annotations.dota import read_dota
 from pipeline.config import RasterConfig
-from pipeline.detectors.oriented import save_network
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.folder import save_network
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import canonical_obb, obb_to_corners
 from pipeline.training.data.augment import AugmentConfig, Pose, draw_pose, relight, warp_boxes, warp_pixels

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from jobs.train_detector import main
-from pipeline.detectors import load_detector
-from pipeline.detectors.oriented_network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.scenes import TrainingScene, save_scene
@@ -147,7 +147,7 @@ def test_mistakes_end_in_one_sentence(
 @pytest.mark.slow
 def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
     """Everything between pixels and boxes is right: 400 steps on one small scene find all its ships, well placed."""
-    from pipeline.detectors.oriented import OrientedDetector
+    from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
     from pipeline.training.export import training_card
 
     scene = TrainingScene("made", scene_with(SHIPS).pixels, scene_with(SHIPS).truth)

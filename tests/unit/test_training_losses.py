@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detectors.oriented_network import LayerOutput
+from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.boxes import box_losses, corner_distance, rotated_overlap, varifocal

@@ -22,9 +22,9 @@ from transformers.models.deformable_detr.image_processing_pil_deformable_detr im
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-from pipeline.detectors import load_detector
-from pipeline.detectors.base import Detector, queries_for
-from pipeline.detectors.transformers_detr import PICKS_QUERIES
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.protocol import Detector, queries_for
+from pipeline.detectors.transformers_detr.detector import PICKS_QUERIES
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
-from pipeline.detectors import builtin_folder, load_detector
-from pipeline.detectors.base import Detector
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.weights import builtin_folder
 from pipeline.engine.block import read_block
 from pipeline.engine.ledger import Account, account
 from pipeline.engine.worker import TileWorker

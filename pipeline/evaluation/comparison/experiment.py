@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
+from pipeline.detectors.weights import model_card
 from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.comparison.figures import Judging, compare
 from pipeline.evaluation.comparison.measuring import Measurement, detectors_of, measure
@@ -20,7 +21,6 @@ from pipeline.evaluation.comparison.strategies import Strategy, make_strategies
 from pipeline.evaluation.comparison.text import as_markdown
 from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
 from pipeline.evaluation.dota_submission import write_submission
-from pipeline.weights import model_card
 
 NAME = "comparison"
 """Stem of the files that are written."""

@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline.annotations.annotations import EVERY_CLASS, Annotations
 from pipeline.config import RunConfig
-from pipeline.detectors import resolve_weights
-from pipeline.detectors.base import Detector
+from pipeline.detectors.protocol import Detector
+from pipeline.detectors.weights import load, resolve_weights
 from pipeline.engine.ledger import Account, account
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError
@@ -30,7 +30,6 @@ from pipeline.runs.context import Run
 from pipeline.runs.scene import merge_run
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import Detections, FloatArray, Frame, Lattice, ModelCard
-from pipeline.weights import load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.oriented_boxes import align_to, corners, kld_distance, rotation
+from pipeline.detectors.oriented_rtdetr.torch_boxes import align_to, corners, kld_distance, rotation
 
 BOX_SCALE_PX = 16.0
 """Errors of centres and sides are measured in this unit."""

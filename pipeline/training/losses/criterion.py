@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.detectors.oriented_boxes import rotation
-from pipeline.detectors.oriented_network import LayerOutput, NetworkOutput
+from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkOutput
+from pipeline.detectors.oriented_rtdetr.torch_boxes import rotation
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.boxes import box_losses, quality_focal, rotated_overlap, varifocal
 from pipeline.training.losses.denoising import Denoising

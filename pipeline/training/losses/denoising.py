@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.detectors.oriented_boxes import refine
-from pipeline.detectors.oriented_network import Queries
+from pipeline.detectors.oriented_rtdetr.network import Queries
+from pipeline.detectors.oriented_rtdetr.torch_boxes import refine
 from pipeline.training.data.batches import Target
 
 BUDGET = 60

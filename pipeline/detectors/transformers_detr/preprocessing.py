@@ -17,29 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.detectors.card import CARD, LARGEST_INPUT_PX, MOST_CLASSES, card_from_mapping, check_sha256
-from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
+from pipeline.detectors.card import LARGEST_INPUT_PX
+from pipeline.detectors.transformers_detr.settings import PREPROCESSOR, band_names, stated_settings
 from pipeline.errors import ModelError
-from pipeline.types import BoolArray, ByteArray, ModelCard
+from pipeline.types import BoolArray, ByteArray
 
-PREPROCESSOR = "preprocessor_config.json"
-MOST_BANDS = 1024
 FloatImage = NDArray[np.float32]
-
-_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-_COMMON = {**_IMAGENET, "do_resize": True, "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255}
-_SHORTEST = {**_COMMON, "size": {"shortest_edge": 800, "longest_edge": 1333}, "do_normalize": True, "do_pad": True}
-_SQUARE = {**_COMMON, "size": {"height": 640, "width": 640}, "do_normalize": False, "do_pad": False}
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "rt_detr": _SQUARE,
-    "rt_detr_v2": _SQUARE,
-    "d_fine": _SQUARE,
-    "deformable_detr": _SHORTEST,
-    "conditional_detr": _SHORTEST,
-    "detr": _SHORTEST,
-}
-"""What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
 SIDE_STEP_PX = 32
 """Sides of crops are multiples of it: the largest stride of any family."""
 
@@ -138,63 +121,19 @@ def read_preprocessing(folder: Path, family: str) -> Preprocessing:
 
     Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
     """
-    settings = _settings(folder, family)
+    settings = stated_settings(folder, family)
     source = folder / PREPROCESSOR
     try:
         pad_size = settings.get("pad_size")
         return Preprocessing(
             size=_checked_size(settings) if settings["do_resize"] else None,
             resample=Image.Resampling(settings["resample"]),
-            table=_table(settings, len(_bands(folder))),
+            table=_table(settings, len(band_names(folder))),
             pad=bool(settings["do_pad"]),
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{source} asks for something this program does not know ({error!r})") from error
-
-
-def foreign_card(folder: Path, family: str) -> ModelCard:
-    """The card of a checkpoint that was not made here: from its own files, overlaid by ``card.json`` where it has one.
-
-    A foreign ``card.json`` may hold any subset of the keys, e.g. only ``{"gsd_m": 0.3}``. Raises ModelError.
-    """
-    preprocessing = read_preprocessing(folder, family)
-    config, overlay = read_json(folder / CONFIG), _overlay(folder)
-    mean, std = _normalisation(preprocessing.table)
-    derived = {
-        "name": str(config.get("_name_or_path") or folder.resolve().name),
-        "classes": _classes(config),
-        "gsd_m": None,
-        "bands": _bands(folder),
-        "input_px": _input_px(preprocessing),
-        "sha256": overlay.get("sha256") or weights_sha256(folder),
-        "mean": mean,
-        "std": std,
-    }
-    card = card_from_mapping({**derived, **overlay}, source=str(folder / CARD))
-    if "sha256" in overlay:
-        check_sha256(folder, card.sha256)
-    return card
-
-
-def _settings(folder: Path, family: str) -> dict[str, Any]:
-    """The family's defaults, overlaid by the file, overlaid by the card."""
-    overlay = _overlay(folder)
-    stated: dict[str, Any] = {}
-    if (folder / PREPROCESSOR).is_file() or not {"input_px", "mean", "std"} <= set(overlay):
-        stated = read_json(folder / PREPROCESSOR)
-    settings = {**DEFAULTS[family], **{key: value for key, value in stated.items() if value is not None}}
-    settings["do_pad"] = stated.get("do_pad", stated.get("pad_and_return_pixel_mask", settings["do_pad"]))
-    if "input_px" in overlay:
-        settings |= {"do_resize": True, "size": {"height": overlay["input_px"], "width": overlay["input_px"]}}
-    for key, name in (("mean", "image_mean"), ("std", "image_std")):
-        if key in overlay:
-            settings |= {name: overlay[key], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}
-    return settings
-
-
-def _overlay(folder: Path) -> dict[str, Any]:
-    return read_json(folder / CARD) if (folder / CARD).is_file() else {}
 
 
 def _checked_size(settings: Mapping[str, Any]) -> dict[str, int]:
@@ -226,41 +165,3 @@ def _per_band(values: float | Sequence[float], bands: int) -> FloatImage:
     if given.ndim and given.shape != (bands,):
         raise ValueError(f"{given.size} values of normalisation for {bands} bands")
     return np.broadcast_to(given, (bands,))
-
-
-def _normalisation(table: FloatImage) -> tuple[list[float], list[float]]:
-    """The card's mean and standard deviation (of pixels / 255) from the table, which is a straight line per band."""
-    first, last = table[:, 0].astype(np.float64), table[:, 255].astype(np.float64)
-    std = 1 / (last - first)
-    return [round(float(value), 6) for value in -first * std], [round(float(value), 6) for value in std]
-
-
-def _input_px(preprocessing: Preprocessing) -> int:
-    """Side of the square chip the network sees as it is: nothing is gained by larger tiles."""
-    if preprocessing.size is None:
-        return 640
-    sides = preprocessing.size
-    return min(sides.values()) if "shortest_edge" in sides else max(sides.values())
-
-
-def _bands(folder: Path) -> list[str]:
-    """Names of the network's channels; the backbone's count is the one that matters."""
-    config = read_json(folder / CONFIG)
-    backbone = config.get("backbone_config")
-    count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
-    if not isinstance(count, int) or not 1 <= count <= MOST_BANDS:
-        raise ModelError(
-            f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {str(count)[:40]!r}"
-        )
-    return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(count)]
-
-
-def _classes(config: Mapping[str, Any]) -> list[str]:
-    """Class names in the order of the network's answers; the library's own placeholders where none are given."""
-    labels = config.get("id2label")
-    if not isinstance(labels, dict) or not labels:
-        count = config.get("num_labels", 2)
-        if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
-            raise ModelError(f"{CONFIG}: num_labels must be a whole number from 1 to {MOST_CLASSES}")
-        return [f"LABEL_{number}" for number in range(count)]
-    return [str(labels.get(str(number), f"LABEL_{number}")) for number in range(len(labels))]

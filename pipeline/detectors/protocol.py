@@ -35,6 +35,6 @@ class Detector(Protocol):
         canonical oriented boxes (a horizontal detector answers with angle 0 or -pi/2), and the attention map
         when ``attention`` is asked for and the network can give one.
         Raises ModelError when the network answers anything that is not finite, MemoryError or torch's own
-        ``OutOfMemoryError`` when the batch is too large (see :mod:`pipeline.detectors.memory`).
+        ``OutOfMemoryError`` when the batch is too large (see :mod:`pipeline.detectors.torch_process`).
         """
         ...

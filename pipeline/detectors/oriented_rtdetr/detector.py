@@ -1,35 +1,24 @@
-"""The oriented RT-DETR as a :class:`~pipeline.detectors.base.Detector`, and how it is stored.
-
-A folder holds ``config.json`` (:class:`NetworkConfig`), ``model.safetensors`` (16-bit; running statistics 32-bit) and
-``card.json``. Nothing is ever unpickled.
-"""
+"""The oriented RT-DETR as a :class:`~pipeline.detectors.protocol.Detector`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
-from pipeline.detectors.checkpoint import check_numbers, check_sizes, first_line, read_json
-from pipeline.detectors.oriented_boxes import canonical
-from pipeline.detectors.oriented_network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.folder import load_network
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
 from pipeline.errors import ModelError
 from pipeline.types import Chip, Detections, Frame, Look, ModelCard
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -55,7 +44,7 @@ class OrientedDetector:
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
-        """See :meth:`pipeline.detectors.base.Detector.detect`."""
+        """See :meth:`pipeline.detectors.protocol.Detector.detect`."""
         if not chips:
             return []
         pixels = self.batch(chips)
@@ -129,66 +118,6 @@ def fold_normalisation(network: OrientedRTDetr) -> OrientedRTDetr:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
     return network
-
-
-def save_network(folder: Path, network: OrientedRTDetr) -> None:
-    """Write ``config.json`` and ``model.safetensors`` (16-bit where float32 is not needed) to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(network.config.to_json(), indent=2) + "\n")
-    statistics = ("running_mean", "running_var")
-    tensors = {
-        name: tensor.detach().cpu().half().contiguous()
-        if tensor.is_floating_point() and not name.endswith(statistics)
-        else tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, folder / WEIGHTS_FILE)
-    (folder / WEIGHTS_FILE).chmod(0o644)  # the library makes it private
-
-
-def load_network(folder: Path) -> OrientedRTDetr:
-    """The network stored in ``folder``, float32, in eval mode. Raises ModelError when the files do not fit."""
-    config = read_config(folder)
-    try:
-        tensors = load_file(folder / WEIGHTS_FILE)
-        with torch.device("meta"):  # a config may promise any size: no memory is taken before the weights agree
-            shapes = OrientedRTDetr(config).state_dict()
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the weights {folder / WEIGHTS_FILE}: {error}") from error
-    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{folder / CONFIG_FILE} describes no network that can be built: {first_line(error)}"
-        ) from error
-    wanted = {name: t.shape for name, t in shapes.items() if not name.endswith("num_batches_tracked")}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wanted != found:
-        unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise ModelError(
-            f"{folder / WEIGHTS_FILE} does not fit the network of {CONFIG_FILE}: {len(unlike)} tensors are missing, "
-            f"unknown or of another shape, the first is {unlike[0]}"
-        )
-    check_numbers(folder, tensors)
-    network = OrientedRTDetr(config)
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
-    return network.eval()
-
-
-def read_config(folder: Path) -> NetworkConfig:
-    """The network's shape from ``config.json``. Raises ModelError when it is missing or not one of ours."""
-    path = folder / CONFIG_FILE
-    try:
-        values = read_json(path)
-        check_sizes(values, path)
-        if values.pop("model_type") != MODEL_TYPE:
-            raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
-        known = {field.name for field in fields(NetworkConfig)}
-        if unknown := sorted(values.keys() - known):
-            raise ModelError(f"{path} has settings this version does not know: {', '.join(unknown)}")
-        checked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return NetworkConfig(**checked)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} is not a configuration of the oriented detector: {error}") from error
 
 
 def load_oriented(folder: Path, *, device: str, precision: str) -> OrientedDetector:

@@ -27,12 +27,11 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
     RTDetrV2DecoderLayer,
     RTDetrV2HybridEncoder,
     RTDetrV2MLPPredictionHead,
-    RTDetrV2MultiscaleDeformableAttention,
-    multi_scale_deformable_attention_v2,
 )
 
-from pipeline.detectors.base import queries_for
-from pipeline.detectors.oriented_boxes import SMALLEST_SIDE_PX, reference_frames, refine
+from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
+from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
+from pipeline.detectors.protocol import queries_for
 
 MODEL_TYPE = "kestrel_oriented_rtdetr"
 PRIOR_PROBABILITY = 0.01
@@ -119,40 +118,6 @@ class NetworkOutput:
     layers: tuple[LayerOutput, ...]
 
 
-class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type: ignore[misc]
-    """Multi-scale deformable attention whose sampling offsets are turned and scaled with the reference box."""
-
-    def sampling_locations(self, queries: Tensor, frames: Tensor) -> Tensor:
-        """(B, N, width) queries and (B, N, 2, 3) reference frames → (B, N, heads, levels · points, 2) in [0, 1]."""
-        batch, count, _ = queries.shape
-        offsets = self.sampling_offsets(queries).view(batch, count, self.n_heads, -1, 2)
-        local = offsets * self.n_points_scale.to(queries.dtype)[:, None] * self.offset_scale
-        located: Tensor = (frames[:, :, None, None, :, :2] * local[..., None, :]).sum(-1) + frames[
-            :, :, None, None, :, 2
-        ]
-        return located
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        position_embeddings: Tensor,
-        reference_points: Tensor,
-        spatial_shapes_list: list[tuple[int, int]],
-        **_: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """As in the library, with ``reference_points`` being (B, N, 2, 3) frames."""
-        queries = hidden_states + position_embeddings
-        batch, count, _width = queries.shape
-        value = self.value_proj(encoder_hidden_states).view(batch, -1, self.n_heads, self.d_model // self.n_heads)
-        locations = self.sampling_locations(queries, reference_points)
-        weights = self.attention_weights(queries).view(batch, count, self.n_heads, -1).softmax(-1)
-        mixed = multi_scale_deformable_attention_v2(
-            value.to(locations.dtype), spatial_shapes_list, locations, weights, self.n_points_list, self.method
-        )
-        return self.output_proj(mixed), weights
-
-
 class ProposalHead(nn.Module):
     """Scores every token and lets it write an oriented box around itself."""
 
@@ -221,7 +186,7 @@ class OrientedRTDetr(nn.Module):
             elif isinstance(module, RotatedDeformableAttention):
                 spread_later.append(module)
         for attention in spread_later:
-            _spread_sampling_points(attention)
+            spread_sampling_points(attention)
         for score in (self.proposals.score, *self.score_heads):
             nn.init.constant_(score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
         for box in self.box_heads:
@@ -307,15 +272,3 @@ def select(logits: Tensor, shapes: list[tuple[int, int]], count: int) -> Tensor:
 
 def _gather(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
-
-
-def _spread_sampling_points(attention: RotatedDeformableAttention) -> None:
-    """Heads look in different directions, points at growing distances, as Deformable DETR starts."""
-    turn = torch.arange(attention.n_heads) * (2 * math.pi / attention.n_heads)
-    directions = torch.stack([turn.cos(), turn.sin()], -1)
-    directions = directions / directions.abs().amax(-1, keepdim=True)
-    distances = torch.arange(1, attention.n_points + 1, dtype=torch.float32)
-    spread = directions[:, None, None] * distances[:, None]
-    nn.init.zeros_(attention.sampling_offsets.weight)
-    attention.sampling_offsets.bias.copy_(spread.expand(-1, attention.n_levels, -1, -1).flatten())
-    nn.init.zeros_(attention.attention_weights.weight)

@@ -17,6 +17,7 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 _FAMILIES = ("detr", "conditional_detr", "deformable_detr")
 """Families whose configuration falls back to timm; the others have backbones of their own."""
 

@@ -1,4 +1,4 @@
-"""Any DETR-family checkpoint of the transformers library as a :class:`~pipeline.detectors.base.Detector`.
+"""Any DETR-family checkpoint of the transformers library as a :class:`~pipeline.detectors.protocol.Detector`.
 
 RT-DETR, RT-DETRv2, D-FINE, Deformable DETR, Conditional DETR, DETR: ``config.json``, safetensors and
 ``preprocessor_config.json`` in a folder. No code from the folder is ever run, nothing is unpickled. Boxes are
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.detectors.attention import AttentionRecord, Placement, QueryWeights, watch
-from pipeline.detectors.base import queries_for
 from pipeline.detectors.checkpoint import (
     CONFIG,
     check_keys,
@@ -31,8 +30,11 @@ from pipeline.detectors.checkpoint import (
     read_json,
     read_state_dict,
 )
-from pipeline.detectors.preprocessing import DEFAULTS, Preprocessing, foreign_card, pad_batch, read_preprocessing
-from pipeline.detectors.timm_resnet import replace_timm_backbone
+from pipeline.detectors.protocol import queries_for
+from pipeline.detectors.transformers_detr.card import foreign_card
+from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
+from pipeline.detectors.transformers_detr.settings import DEFAULTS
+from pipeline.detectors.transformers_detr.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import canonical_obb
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
@@ -135,7 +137,7 @@ class TransformersDetr:
     query_weights: QueryWeights = "mean"
 
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
-        """One Look per chip, in order; see :meth:`pipeline.detectors.base.Detector.detect`.
+        """One Look per chip, in order; see :meth:`pipeline.detectors.protocol.Detector.detect`.
 
         Chips that the network sees at one size share a forward pass; networks that take a pixel mask take all chips
         in one. Raises ModelError for chips with another number of bands or an answer that is not finite.

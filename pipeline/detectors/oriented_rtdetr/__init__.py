@@ -1,0 +1,1 @@
+"""Our own detector: an RT-DETR whose boxes turn."""

@@ -1,0 +1,1 @@
+"""Any DETR-family checkpoint of the transformers library."""

@@ -1,0 +1,61 @@
+"""What a foreign checkpoint's files say about its input, and the library's defaults where they say nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.detectors.card import CARD
+from pipeline.detectors.checkpoint import CONFIG, read_json
+from pipeline.errors import ModelError
+
+PREPROCESSOR = "preprocessor_config.json"
+MOST_BANDS = 1024
+
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_COMMON = {**_IMAGENET, "do_resize": True, "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255}
+_SHORTEST = {**_COMMON, "size": {"shortest_edge": 800, "longest_edge": 1333}, "do_normalize": True, "do_pad": True}
+_SQUARE = {**_COMMON, "size": {"height": 640, "width": 640}, "do_normalize": False, "do_pad": False}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "rt_detr": _SQUARE,
+    "rt_detr_v2": _SQUARE,
+    "d_fine": _SQUARE,
+    "deformable_detr": _SHORTEST,
+    "conditional_detr": _SHORTEST,
+    "detr": _SHORTEST,
+}
+"""What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
+
+
+def stated_settings(folder: Path, family: str) -> dict[str, Any]:
+    """The family's defaults, overlaid by the file, overlaid by the card."""
+    overlay = card_overlay(folder)
+    stated: dict[str, Any] = {}
+    if (folder / PREPROCESSOR).is_file() or not {"input_px", "mean", "std"} <= set(overlay):
+        stated = read_json(folder / PREPROCESSOR)
+    settings = {**DEFAULTS[family], **{key: value for key, value in stated.items() if value is not None}}
+    settings["do_pad"] = stated.get("do_pad", stated.get("pad_and_return_pixel_mask", settings["do_pad"]))
+    if "input_px" in overlay:
+        settings |= {"do_resize": True, "size": {"height": overlay["input_px"], "width": overlay["input_px"]}}
+    for key, name in (("mean", "image_mean"), ("std", "image_std")):
+        if key in overlay:
+            settings |= {name: overlay[key], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}
+    return settings
+
+
+def card_overlay(folder: Path) -> dict[str, Any]:
+    """The keys of a ``card.json`` beside a foreign checkpoint; none where there is no card."""
+    return read_json(folder / CARD) if (folder / CARD).is_file() else {}
+
+
+def band_names(folder: Path) -> list[str]:
+    """Names of the network's channels; the backbone's count is the one that matters."""
+    config = read_json(folder / CONFIG)
+    backbone = config.get("backbone_config")
+    count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
+    if not isinstance(count, int) or not 1 <= count <= MOST_BANDS:
+        raise ModelError(
+            f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {str(count)[:40]!r}"
+        )
+    return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(count)]

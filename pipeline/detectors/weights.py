@@ -1,0 +1,110 @@
+"""What ``--weights`` may say → a local folder, a model card for planning, a detector inside a worker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.detectors.loading import load_detector, read_model_card
+from pipeline.detectors.protocol import Detector
+from pipeline.errors import ConfigError, ModelError
+from pipeline.names import complaint, shown
+from pipeline.storage.fetching import fetch_folder
+from pipeline.types import ModelCard
+
+_BUILTIN = "builtin:"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_TIMEOUT_S = 5.0
+
+
+def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
+    """The local folder of ``--weights``: ``builtin:NAME``, a local folder, a URI, or the hub's ``owner/name``.
+
+    ``fetch_folder`` turns a URI with a scheme into a local folder (``storage.fetch_folder``). A local folder wins
+    over a hub name. Raises ConfigError for an unknown builtin, ModelError when there is nothing under that name.
+    """
+    if uri.startswith(_BUILTIN):
+        return builtin_folder(uri.removeprefix(_BUILTIN))
+    reason = complaint(uri)
+    if reason is not None:
+        raise ModelError(f"--weights {shown(uri)} is refused: {reason}")
+    if "://" in uri:
+        return fetch_folder(uri)
+    folder = _folder(uri)
+    if folder is not None:
+        return folder
+    if _HUB_NAME.fullmatch(uri) and not uri.startswith("."):
+        return hub_folder(uri)
+    raise ModelError(f"--weights: there is no folder {shown(uri)}")
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of that name on this machine, if there is one."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError):  # a name no file can have, or the home of nobody
+        return None
+
+
+def builtin_folder(name: str) -> Path:
+    """The folder of an embedded detector. Raises ConfigError that lists what there is."""
+    root = Path(__file__).parent / "weights"
+    known = sorted(path.parent.name for path in root.glob("*/config.json"))
+    if name not in known:
+        raise ConfigError(f"--weights: there is no {_BUILTIN}{name}; embedded are: {', '.join(known) or 'none'}")
+    return root / name
+
+
+def hub_folder(name: str) -> Path:
+    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only.
+
+    Answers within seconds when the hub cannot be reached; ``HF_HUB_OFFLINE`` uses the cache alone. Raises ModelError.
+    """
+    from huggingface_hub import HfApi, snapshot_download  # late, like torch: only a hub name needs it
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(name, timeout=_HUB_TIMEOUT_S)
+        reached = True
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"--weights: the hub has no public model {name}, and there is no folder of that name"
+        ) from error
+    except Exception:  # noqa: BLE001 - the HTTP library below the hub's client changes, and its errors with it
+        reached = False
+    try:
+        wanted = ["*.json", "*.safetensors"]
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not reached))
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"--weights: {name} is neither a local folder nor cached, and the model hub could not be reached: "
+            "copy the checkpoint here and give its folder"
+        ) from error
+    except Exception as error:
+        raise ModelError(f"--weights: fetching {name} from the model hub broke off ({error}): try again") from error
+
+
+def model_card(uri: str) -> ModelCard:
+    """What the model says about itself, without loading its network.
+
+    ``uri`` is ``builtin:NAME``, a folder, an fsspec address, or a hub name. Raises ConfigError for an unknown
+    builtin, StorageError for an address out of reach, ModelError for a folder that holds no usable checkpoint.
+    """
+    return read_model_card(resolve_weights(uri, fetch_folder))
+
+
+def load(uri: str, device: str = "auto", precision: str = "float32", threads: int = 1) -> Detector:
+    """The detector, in this process (RayExecutor calls this inside each actor). Raises as :func:`model_card`.
+
+    ``device`` ``auto`` is a GPU where this process may use one; ``threads`` are CPU threads, for the whole process.
+    """
+    folder = resolve_weights(uri, fetch_folder)
+    if device == "auto":
+        from pipeline.detectors.torch_process import (
+            best_device,  # torch takes seconds to import, and planning needs none
+        )
+
+        device = best_device()
+    return load_detector(folder, device=device, precision=precision, threads=threads)
