@@ -27,7 +27,7 @@ from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
-from tests.load import ROOT, Timed, local_cluster
+from tests.support.load import ROOT, Timed, local_cluster
 
 BUILTIN = "builtin:ships-s2"
 SIDE_PX = 1024

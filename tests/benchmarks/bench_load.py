@@ -42,7 +42,7 @@ from pipeline.synth.known import ObjectField
 from pipeline.synth.oracle import Jitter, OracleDetector, oracle_card
 from pipeline.synth.sparse import SparseScene
 from pipeline.types import FloatArray, ModelCard, Window
-from tests.load import CARD, ROOT, SleepingDetector, Timed, local_cluster
+from tests.support.load import CARD, ROOT, SleepingDetector, Timed, local_cluster
 
 BLOCK_PX = 512
 SEED = 20_000_001

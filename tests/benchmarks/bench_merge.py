@@ -44,7 +44,7 @@ from pipeline.planning.tiles import plan_tiles
 from pipeline.runs.identity import Identity
 from pipeline.runs.result_files import build_table
 from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene, Stretch
-from tests.load import ROOT, local_cluster
+from tests.support.load import ROOT, local_cluster
 
 LOOKS = 1.3
 DISTANCE_PX = 30.0

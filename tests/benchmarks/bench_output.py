@@ -25,7 +25,7 @@ from pipeline.outputs.geojson import write_geojson
 from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.wkb import polygon_corners
-from tests.outputs import UTM_32N, Sample, sample, utm_to_lonlat
+from tests.support.outputs import UTM_32N, Sample, sample, utm_to_lonlat
 
 
 @dataclass(frozen=True, slots=True)

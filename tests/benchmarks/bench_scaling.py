@@ -32,7 +32,7 @@ from pipeline.engine.ledger import account
 from pipeline.planning.plan import ScreenedScene, prepare, screen
 from pipeline.raster.writer import write_scene
 from pipeline.runs.context import SILENT
-from tests.load import CARD, SleepingDetector, local_cluster
+from tests.support.load import CARD, SleepingDetector, local_cluster
 
 TILE_PX, TILES_PER_SIDE = 64, 8
 """A block is 8 x 8 tiles, without halo: about as many as there are of 512 px in a block of the default 24 Mpx."""

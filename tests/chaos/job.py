@@ -19,8 +19,8 @@ from pipeline.config import RunConfig
 from pipeline.errors import PipelineError
 from pipeline.reporting.journal import Journal
 from pipeline.types import Chip, Window
-from tests import faults
-from tests.faults import Faulty, Wrapped
+from tests.support import faults
+from tests.support.faults import Faulty, Wrapped
 
 
 @dataclass

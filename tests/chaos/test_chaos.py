@@ -15,9 +15,9 @@ import pytest
 from pipeline.types import Window
 from tests.chaos.conftest import Nodes
 from tests.chaos.drill import FULL, SAME_BYTES, Drill, fault, workers
-from tests.fault_proxy import Fault, Faults, fault_proxy
-from tests.scenes import damage_block
-from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
+from tests.support.fault_proxy import Fault, Faults, fault_proxy
+from tests.support.scenes import damage_block
+from tests.support.servers import BUCKET, fill_bucket, s3_client, s3_process
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEFAULT_REGION": "us-east-1",

@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from tests.scenes import GEOREFERENCES, disc, ground_control_points, picture, write_geotiff
+from tests.support.scenes import GEOREFERENCES, disc, ground_control_points, picture, write_geotiff
 
 HEIGHT, WIDTH = 80, 112
 """Pixels of a scene; with overviews and masks none has more than 60 kB."""

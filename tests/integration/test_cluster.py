@@ -29,8 +29,8 @@ from pipeline.runs.context import SILENT
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.types import ModelCard
-from tests.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
-from tests.harbours import HarbourCase, small_harbour
+from tests.support.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
+from tests.support.harbours import HarbourCase, small_harbour
 
 pytestmark = pytest.mark.ray
 

@@ -25,7 +25,7 @@ from pipeline.evaluation.matching import match_classes
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.notebook import detect_frame
 from tests.conftest import ROOT
-from tests.harbours import HarbourCase, small_harbour
+from tests.support.harbours import HarbourCase, small_harbour
 
 SMALL = ("--executor", "local", "--tiling.tile_px", "224", "--tiling.halo_px", "48")
 PLACE = ["px_cx", "px_cy", "px_w", "px_h", "px_angle_rad", "score"]

@@ -19,7 +19,7 @@ from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.tables import DETECTION_SCHEMA, Table
 from pipeline.outputs.wkb import polygon_corners
-from tests.outputs import UTM_32N, sample, utm_to_lonlat
+from tests.support.outputs import UTM_32N, sample, utm_to_lonlat
 
 TEXT_ROWS = 500
 """Detections in the GeoJSON and the GeoPackage; the Parquet holds all, in several row groups."""

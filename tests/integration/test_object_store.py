@@ -40,11 +40,11 @@ from pipeline.runs.run import detect
 from pipeline.storage.fetching import exists, read_text
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from pipeline.types import Scene, Window
-from tests.fault_proxy import Fault, FaultProxy, Faults, fault_proxy
-from tests.harbours import HarbourCase, small_harbour
-from tests.reading import native
-from tests.scenes import write_geotiff
-from tests.servers import BUCKET, fill_bucket, s3_client, s3_process
+from tests.support.fault_proxy import Fault, FaultProxy, Faults, fault_proxy
+from tests.support.harbours import HarbourCase, small_harbour
+from tests.support.reading import native
+from tests.support.scenes import write_geotiff
+from tests.support.servers import BUCKET, fill_bucket, s3_client, s3_process
 
 SIDE = 9000
 """With tiles of 128 pixels the index of such a file is larger than what opening reads: it comes piece by piece."""

@@ -28,9 +28,9 @@ from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
 from tests.conftest import ROOT
-from tests.faults import DiesOnce, Faulty, Hangs, Refuses, Sleepy, TorchOutOfMemory
-from tests.harbours import HarbourCase, small_harbour
-from tests.servers import http_server
+from tests.support.faults import DiesOnce, Faulty, Hangs, Refuses, Sleepy, TorchOutOfMemory
+from tests.support.harbours import HarbourCase, small_harbour
+from tests.support.servers import http_server
 
 pytestmark = pytest.mark.ray
 

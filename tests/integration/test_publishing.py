@@ -22,8 +22,8 @@ from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.storage.fetching import fetch_folder, read_text
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
-from tests.outputs import sample, utm_to_lonlat
-from tests.servers import fill_bucket, s3_process
+from tests.support.outputs import sample, utm_to_lonlat
+from tests.support.servers import fill_bucket, s3_process
 
 ROOT = Path(__file__).resolve().parents[2]
 

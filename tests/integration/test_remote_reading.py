@@ -17,9 +17,9 @@ from pipeline.raster.overview import measure_stretch, read_thumbnail
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.types import Scene, Window
-from tests.reading import native
-from tests.scenes import picture, write_geotiff
-from tests.servers import BUCKET, http_server, s3_server
+from tests.support.reading import native
+from tests.support.scenes import picture, write_geotiff
+from tests.support.servers import BUCKET, http_server, s3_server
 
 CONFIG = RasterConfig()
 

@@ -27,7 +27,7 @@ from pipeline.runs.run import detect
 from pipeline.storage.lease import Lease, lease_uri
 from pipeline.types import Block, BlockOutcome
 from tests.conftest import ROOT
-from tests.harbours import HarbourCase, small_harbour
+from tests.support.harbours import HarbourCase, small_harbour
 
 SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")
 BUILTIN = "builtin:ships-s2"

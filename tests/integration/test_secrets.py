@@ -20,9 +20,9 @@ from jobs import detect_scene
 from pipeline.errors import StorageError
 from pipeline.raster.gdal import remote_options
 from tests.conftest import ROOT
-from tests.harbours import small_harbour
-from tests.scenes import write_geotiff
-from tests.servers import BUCKET, fill_bucket, http_server, s3_process
+from tests.support.harbours import small_harbour
+from tests.support.scenes import write_geotiff
+from tests.support.servers import BUCKET, fill_bucket, http_server, s3_process
 
 KEY = "planted-key-5e1f"
 PASSWORD = "planted-password-77a0"

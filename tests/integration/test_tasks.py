@@ -17,8 +17,8 @@ from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd
-from tests.faults import always_dies, dies_once, refuses, slow_square
-from tests.harbours import small_harbour
+from tests.support.faults import always_dies, dies_once, refuses, slow_square
+from tests.support.harbours import small_harbour
 
 pytestmark = pytest.mark.ray
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.geometry.obb import canonical_obb, corners_to_obb, obb_to_aabb, obb_to_corners
 from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import FloatArray
-from tests.strategies import numbers, obb_pairs, obbs
+from tests.support.strategies import numbers, obb_pairs, obbs
 
 Pair = tuple[FloatArray, FloatArray]
 

@@ -11,7 +11,7 @@ from pipeline.geometry.nms import merge, rotated_nms, total_order
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import Detections, FloatArray, Frame, IntArray
-from tests.strategies import detections
+from tests.support.strategies import detections
 
 THRESHOLDS = st.sampled_from([0.05, 0.3, 0.5, 0.9])
 COLUMNS = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.pixels.resampling import axis_taps, is_identity, resample, source_window
 from pipeline.types import Lattice, Window
-from tests.scenes import picture
+from tests.support.scenes import picture
 
 HEIGHT, WIDTH = 90, 120
 SCALES = st.sampled_from([0.37, 0.5, 0.8, 0.999, 1.001, 1.3, 1.5, 2.0, 2.7, 4.0])

@@ -71,7 +71,7 @@ def test_a_virtual_name_is_read_where_it_is_allowed(tmp_path: Path) -> None:
     """And the file inside is still judged: an archive may hold a VRT."""
     import zipfile
 
-    from tests.scenes import picture, write_geotiff
+    from tests.support.scenes import picture, write_geotiff
 
     path = write_geotiff(tmp_path / "scene.tif", picture(20, 30))
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
@@ -90,7 +90,7 @@ def test_a_virtual_name_is_read_where_it_is_allowed(tmp_path: Path) -> None:
 
 def test_a_driver_prefix_is_part_of_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that exists under such a name is that file, and not what GDAL would make of it."""
-    from tests.scenes import picture, write_geotiff
+    from tests.support.scenes import picture, write_geotiff
 
     monkeypatch.chdir(tmp_path)
     write_geotiff(tmp_path / "other.tif", picture(40, 50))
@@ -99,7 +99,7 @@ def test_a_driver_prefix_is_part_of_the_name_of_a_file(tmp_path: Path, monkeypat
 
 
 def test_a_file_address_may_be_written_with_percent_signs(tmp_path: Path) -> None:
-    from tests.scenes import picture, write_geotiff
+    from tests.support.scenes import picture, write_geotiff
 
     write_geotiff(tmp_path / "port of call.tif", picture(20, 30))
     assert open_scene(f"file://{tmp_path}/port%20of%20call.tif", RasterConfig()).width == 30

@@ -26,9 +26,8 @@ from pipeline.detectors.torch_process import best_device
 from pipeline.detectors.weights import builtin_folder, hub_folder, resolve_weights
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import Chip, Window
-from tests.checkpoints import CLASSES, FAMILIES, save_checkpoint
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+from tests.support.checkpoints import CLASSES, FAMILIES, save_checkpoint
 
 
 @pytest.fixture(scope="module")

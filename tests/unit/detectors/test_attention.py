@@ -20,8 +20,8 @@ from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.errors import ModelError
 from pipeline.types import Chip, FloatArray, Look, Window
-from tests.checkpoints import FAMILIES, save_checkpoint
-from tests.unit.test_oriented_detector import CARD, small_network
+from tests.support.checkpoints import FAMILIES, save_checkpoint
+from tests.unit.detectors.oriented_rtdetr.test_detector import CARD, small_network
 
 KINDS = (*FAMILIES, "rt_detr_v2 discrete", "oriented")
 SIZES = ((50, 70), (70, 50), (33, 60))

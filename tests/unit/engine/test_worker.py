@@ -19,10 +19,10 @@ from pipeline.engine.worker import TileWorker
 from pipeline.planning.plan import prepare, screen
 from pipeline.second_look.look import NO_ATTENTION
 from pipeline.types import Chip
-from tests.checkpoints import save_checkpoint
-from tests.faults import TorchOutOfMemory, Wrapped
-from tests.harbours import HarbourCase, small_harbour
-from tests.scenes import picture, write_geotiff
+from tests.support.checkpoints import save_checkpoint
+from tests.support.faults import TorchOutOfMemory, Wrapped
+from tests.support.harbours import HarbourCase, small_harbour
+from tests.support.scenes import picture, write_geotiff
 
 TWICE = TilingConfig(tile_px=224, halo_px=64, global_factor=2.0)
 

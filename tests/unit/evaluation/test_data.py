@@ -21,7 +21,7 @@ from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.raster.overview import read_thumbnail
 from pipeline.raster.scene import open_scene
 from pipeline.types import Detections, Frame, Stretch
-from tests.scenes import picture, write_geotiff
+from tests.support.scenes import picture, write_geotiff
 
 GREY = Stretch(kind="none", low=(0.0,) * 3, high=(255.0,) * 3, source="test")
 

@@ -18,17 +18,8 @@ from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import write_scene
 from pipeline.types import Window
-from tests.reading import CONFIG, native, read, reference, resampled
-from tests.scenes import (
-    HEIGHT,
-    KINDS,
-    NORTH_UP,
-    UTM,
-    WIDTH,
-    disc,
-    picture,
-    write_geotiff,
-)
+from tests.support.reading import CONFIG, native, read, reference, resampled
+from tests.support.scenes import HEIGHT, KINDS, NORTH_UP, UTM, WIDTH, disc, picture, write_geotiff
 
 
 @pytest.mark.parametrize("kind", KINDS)

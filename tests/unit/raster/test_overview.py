@@ -15,17 +15,8 @@ from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.writer import write_scene
 from pipeline.types import Window
-from tests.reading import CONFIG, native, read, reference, resampled
-from tests.scenes import (
-    HEIGHT,
-    KINDS,
-    NORTH_UP,
-    UTM,
-    WIDTH,
-    damage_block,
-    picture,
-    write_geotiff,
-)
+from tests.support.reading import CONFIG, native, read, reference, resampled
+from tests.support.scenes import HEIGHT, KINDS, NORTH_UP, UTM, WIDTH, damage_block, picture, write_geotiff
 
 
 @pytest.mark.parametrize("kind", ["mask", "nodata_uint8", "rgba", "float32_nan", "nodata_uint16_strip"])

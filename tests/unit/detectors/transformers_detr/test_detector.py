@@ -28,7 +28,7 @@ from pipeline.detectors.transformers_detr.detector import PICKS_QUERIES
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window
-from tests.checkpoints import CLASSES, FAMILIES, save_checkpoint, save_timm_checkpoint
+from tests.support.checkpoints import CLASSES, FAMILIES, save_checkpoint, save_timm_checkpoint
 
 PROCESSORS = {
     "rt_detr": RTDetrImageProcessorPil,

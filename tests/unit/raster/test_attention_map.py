@@ -15,7 +15,7 @@ from pipeline.errors import StorageError
 from pipeline.raster.attention_map import heat, write_attention
 from pipeline.raster.scene import open_scene
 from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
-from tests.scenes import GEOREFERENCES, UTM, ground_control_points, picture, write_geotiff
+from tests.support.scenes import GEOREFERENCES, UTM, ground_control_points, picture, write_geotiff
 
 
 def lattice_of(scene: Scene, scale_x: float = 1.0, scale_y: float = 1.0) -> Lattice:

@@ -15,7 +15,7 @@ from pipeline.engine.executor import Executor
 from pipeline.planning.plan import ScenePlan
 from pipeline.types import Block, BlockOutcome, Chip, Detections, Frame, Look, ModelCard
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers")
 CARD = ModelCard(
     name="stand-in", classes=("object",), gsd_m=None, bands=("red", "green", "blue"), input_px=512, sha256="0" * 64,

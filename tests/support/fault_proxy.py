@@ -11,9 +11,9 @@ In a test::
         proxy.faults = Faults()              # the storm is over
         proxy.traffic.requests               # what crossed it so far
 
-The proxy is a process of its own: ``python -m tests.fault_proxy UPSTREAM [PORT]`` prints its address. ``PUT /-/faults``
-with the JSON of :meth:`Faults.to_json` sets the faults, ``GET /-/traffic`` tells the traffic, ``DELETE /-/traffic``
-forgets it (no bucket is called ``-``); any process may open a ``FaultProxy(url)`` on it.
+The proxy is a process of its own: ``python -m tests.support.fault_proxy UPSTREAM [PORT]`` prints its address.
+``PUT /-/faults`` with the JSON of :meth:`Faults.to_json` sets the faults, ``GET /-/traffic`` tells the traffic,
+``DELETE /-/traffic`` forgets it (no bucket is called ``-``); any process may open a ``FaultProxy(url)`` on it.
 """
 
 from __future__ import annotations
@@ -362,8 +362,8 @@ class FaultProxy:
 @contextlib.contextmanager
 def fault_proxy(upstream: str, faults: Faults | None = None, port: int = 0) -> Iterator[FaultProxy]:
     """A proxy before ``upstream``: a process, because GDAL waits for answers without letting other threads work."""
-    command = [sys.executable, "-m", "tests.fault_proxy", upstream, str(port)]
-    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "tests.support.fault_proxy", upstream, str(port)]
+    root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None

@@ -18,8 +18,8 @@ from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import iso_time, open_scene, scene_facts
 from pipeline.types import Window
-from tests.reading import CONFIG, native, read
-from tests.scenes import (
+from tests.support.reading import CONFIG, native, read
+from tests.support.scenes import (
     GEOREFERENCES,
     HEIGHT,
     KINDS,

@@ -18,7 +18,7 @@ from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.loop import METRICS_FILE, LoopConfig, Trainer
 from pipeline.training.validation import validate
 from pipeline.types import Chip, Window
-from tests.unit.test_training_data import scene_with
+from tests.unit.training.data.test_batches import scene_with
 
 SMALL = NetworkConfig(
     stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20

@@ -20,8 +20,8 @@ from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.types import Window
 from tests.conftest import ROOT
-from tests.reading import CONFIG
-from tests.scenes import NORTH_UP, UTM, damage_block, picture, write_geotiff
+from tests.support.reading import CONFIG
+from tests.support.scenes import NORTH_UP, UTM, damage_block, picture, write_geotiff
 
 DAMAGE = "ZIPDecode"
 """A word of GDAL's error."""

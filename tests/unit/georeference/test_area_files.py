@@ -20,7 +20,7 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.georeference.pixel_maps import AffineMap
 from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.types import Lattice
-from tests.witness import witness
+from tests.support.witness import witness
 
 SQUARES = shapely.MultiPolygon([shapely.box(9, 50, 10, 51), shapely.box(9.5, 50, 11, 51)])
 

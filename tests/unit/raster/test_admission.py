@@ -18,9 +18,9 @@ from pipeline.planning.plan import prepare
 from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from tests.fuzz.templates import CARD
-from tests.reading import native
-from tests.scenes import ground_control_points, picture, write_geotiff
-from tests.witness import witness
+from tests.support.reading import native
+from tests.support.scenes import ground_control_points, picture, write_geotiff
+from tests.support.witness import witness
 
 CONFIG = RasterConfig()
 SECRET = 77

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.pictures.colours import SCORE_COLOURS, score_colour
 from pipeline.pictures.preview import _distinct_best, _round_metres, draw_preview
 from pipeline.types import ByteArray
-from tests.outputs import box_corners
+from tests.support.outputs import box_corners
 
 GROUND = 60
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.fault_proxy import SLOW_DOWN, Fault, FaultProxy, Faults, fault_proxy
+from tests.support.fault_proxy import SLOW_DOWN, Fault, FaultProxy, Faults, fault_proxy
 
 BODY = bytes(range(256)) * 1000
 

@@ -22,7 +22,7 @@ from pipeline.outputs.geojson import write_geojson
 from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.tables import DETECTION_SCHEMA
 from pipeline.outputs.wkb import polygon_corners
-from tests.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
+from tests.support.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
 
 
 def degrees(points: np.ndarray) -> np.ndarray:

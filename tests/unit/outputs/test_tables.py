@@ -20,7 +20,7 @@ from pipeline.outputs.rows import hilbert_index, round_bits
 from pipeline.outputs.tables import DETECTION_SCHEMA, ROW_GROUP_ROWS, _covering
 from pipeline.outputs.wkb import polygon_corners
 from pipeline.types import Failed
-from tests.outputs import CLASSES, UTM_32N, sample
+from tests.support.outputs import CLASSES, UTM_32N, sample
 
 COLUMNS = [
     *("geometry", "detection_id", "scene_id", "class_id", "class_name", "score"),
