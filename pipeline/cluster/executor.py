@@ -33,7 +33,7 @@ from pipeline.engine.bisection import bisect, failed_block
 from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import LoadDetector
 from pipeline.errors import DeadlineExceeded, PipelineError
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome
@@ -44,10 +44,10 @@ TROUBLES = ("worker_deaths", "deadlines_exceeded", "blocks_recomputed", "blocks_
 """What the record of the work counts."""
 
 
-def _read(plan: ScenePlan, block: Block) -> Iterator[Place | BlockPixels]:
+def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     """The place at once, as a sign that the read began, and the pixels."""
     yield here()
-    yield read_block(plan, block)
+    yield read_block(order, block)
 
 
 _read_task: Any = ray.remote(max_retries=3, num_returns="streaming")(_read)
@@ -57,7 +57,7 @@ _read_task: Any = ray.remote(max_retries=3, num_returns="streaming")(_read)
 class _Queue:
     """The blocks of one scene that no actor holds."""
 
-    plan: Any
+    order: Any
     """Reference to the scene's plan."""
     todo: deque[Work]
     reading: list[Work] = field(default_factory=list)
@@ -99,11 +99,11 @@ class RayExecutor:
         """See :class:`pipeline.engine.executor.Executor`."""
         check_visible(paths, self._config.start_s)
 
-    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """See :class:`pipeline.engine.executor.Executor`."""
         if not blocks:
             return
-        queue = _Queue(ray.put(plan), deque(Work(block, limit=self._config.max_attempts) for block in blocks))
+        queue = _Queue(ray.put(order), deque(Work(block, limit=self._config.max_attempts) for block in blocks))
         watch = Watch(self._config.stuck_s, self._journal, self.metrics)
         while queue.todo or queue.reading or self._pool.busy:
             self._pool.staff(len(queue.todo) + len(queue.reading))
@@ -127,7 +127,7 @@ class RayExecutor:
         while queue.todo and len(queue.reading) < bound:
             work = queue.todo.popleft()
             work.begin()
-            work.read = _read_task.options(num_cpus=cpus, scheduling_strategy="SPREAD").remote(queue.plan, work.block)
+            work.read = _read_task.options(num_cpus=cpus, scheduling_strategy="SPREAD").remote(queue.order, work.block)
             queue.reading.append(work)
 
     def _hand_out(self, queue: _Queue) -> None:
@@ -135,7 +135,7 @@ class RayExecutor:
         idle = self._pool.idle()
         for work in [work for work in queue.reading if work.pixels is not None][: len(idle)]:
             queue.reading.remove(work)
-            idle.pop().look(queue.plan, work)
+            idle.pop().look(queue.order, work)
 
     def _collect(self, queue: _Queue) -> list[BlockOutcome]:
         """Wait until a read or an actor shows a sign of life, and deal with it."""

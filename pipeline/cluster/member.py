@@ -13,7 +13,7 @@ from pipeline.cluster.watch import Flight
 from pipeline.cluster.work import Place, Work, here, place_facts
 from pipeline.engine.block import BlockPixels
 from pipeline.engine.worker import LoadDetector, TileWorker
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.types import Block, BlockOutcome
 
 
@@ -29,10 +29,10 @@ class _Host:
     def load(self, load_detector: LoadDetector) -> None:
         self._worker = TileWorker(load_detector())
 
-    def look(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
+    def look(self, order: WorkOrder, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
         """A sign of life after every batch, and the outcome."""
         assert self._worker is not None
-        yield from self._worker.steps(plan, block, pixels)
+        yield from self._worker.steps(order, block, pixels)
 
 
 host_actor: Any = ray.remote(max_restarts=0)(_Host)
@@ -54,11 +54,11 @@ class Member:
     def idle(self) -> bool:
         return self.phase == "ready" and self.work is None
 
-    def look(self, plan: Any, work: Work) -> None:
+    def look(self, order: Any, work: Work) -> None:
         """Start on a block whose pixels are there."""
         self.work = work
         work.begin(self.place)
-        self.step = self.actor.look.options(num_returns="streaming").remote(plan, work.block, work.pixels)
+        self.step = self.actor.look.options(num_returns="streaming").remote(order, work.block, work.pixels)
 
     def let_go(self) -> Work | None:
         """The block it was busy with, if any; it no longer is."""

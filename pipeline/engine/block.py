@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.pixels.decoding import decode_window
 from pipeline.pixels.resampling import source_window
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.raster.reader import SceneReader
 from pipeline.types import Block, BoolArray, ByteArray, Chip, FloatArray, Window
 
@@ -49,16 +49,16 @@ class BlockPixels:
         return valid
 
 
-def read_block(plan: ScenePlan, block: Block) -> BlockPixels:
+def read_block(order: WorkOrder, block: Block) -> BlockPixels:
     """Read a block's window. Raises SceneError when the file is damaged there, StorageError when out of reach."""
     started = time.perf_counter()
-    with SceneReader(plan.scene, plan.lattice, plan.stretch, plan.raster) as reader:
+    with SceneReader(order.scene, order.lattice, order.stretch, order.raster) as reader:
         pixels, valid = reader.read(block.window)
-    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(plan, block))
+    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(order, block))
 
 
-def decoded_bytes(plan: ScenePlan, block: Block) -> int:
+def decoded_bytes(order: WorkOrder, block: Block) -> int:
     """Bytes of pixels that the file is decoded to for ``block``: whole blocks of the file, in its own type."""
-    scene = plan.scene
-    source = source_window(block.window, plan.lattice, scene.width, scene.height)
+    scene = order.scene
+    source = source_window(block.window, order.lattice, scene.width, scene.height)
     return decode_window(scene, source).pixels * len(scene.bands) * np.dtype(scene.dtype).itemsize

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome
 
@@ -20,7 +20,7 @@ class Executor(Protocol):
     metrics: Metrics
     """What the work is counted in."""
 
-    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
 
         Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.

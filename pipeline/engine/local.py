@@ -11,7 +11,7 @@ from pipeline.engine.block import read_block
 from pipeline.engine.executor import Answer, Part
 from pipeline.engine.worker import LoadDetector, TileWorker
 from pipeline.errors import PipelineError
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.metrics import Metrics
 from pipeline.second_look.windows import Gain
 from pipeline.types import Block, BlockOutcome
@@ -29,26 +29,26 @@ class LocalExecutor:
         self._worker: TileWorker | None = None
         self.metrics = Metrics()
 
-    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         """See :class:`Executor`."""
         if blocks and self._worker is None:
             self._worker = TileWorker(self._load(), self._gain)
         for block in blocks:
-            yield from self._outcomes(plan, block)
+            yield from self._outcomes(order, block)
 
-    def _outcomes(self, plan: ScenePlan, block: Block) -> Iterator[BlockOutcome]:
+    def _outcomes(self, order: WorkOrder, block: Block) -> Iterator[BlockOutcome]:
         assert self._worker is not None
         try:
-            pixels = read_block(plan, block)
+            pixels = read_block(order, block)
         except PipelineError as error:
             if len(block.tiles) == 1:
                 yield failed_block(block, error)
                 return
             self.metrics.count(blocks_bisected=1)
             for half in bisect(block):
-                yield from self._outcomes(plan, half)
+                yield from self._outcomes(order, half)
             return
-        yield self._worker(plan, block, pixels)
+        yield self._worker(order, block, pixels)
 
     def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
         """See :class:`Executor`."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from pipeline.engine.executor import Executor
 from pipeline.engine.parts_folder import THREADS, WorkFolder
 from pipeline.errors import ConfigError
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.types import Block, BlockOutcome, Done
 
 UNWRITTEN = 2 * THREADS
@@ -22,7 +22,7 @@ class Resume:
     """How a run goes on from what lies in a work folder."""
 
     work: WorkFolder
-    plan: ScenePlan
+    order: WorkOrder
     """As the recipe of the parts has it: its score threshold is the one from which on parts keep detections."""
     only_merge: bool = False
     """No detector: every block must have been done."""
@@ -56,7 +56,7 @@ class Resume:
             left = sum(len(block.tiles) for block in todo)
             self.say(f"{kept_tiles} tiles in {len(blocks) - len(todo)} blocks were done before; {left} tiles to do")
         with _Keeper(self.work, todo) as keeper:
-            for outcome in executor.map(self.plan, todo):
+            for outcome in executor.map(self.order, todo):
                 keeper.add(outcome)
                 yield above(outcome, score_threshold), True
 

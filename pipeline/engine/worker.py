@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError, one_sentence
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.obb import scaled
 from pipeline.pixels.shrinking import as_part, shrunk
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.planning.tiles import EDGE_MARGIN_PX
 from pipeline.second_look.look import NO_ATTENTION, SecondLook, TileView
 from pipeline.second_look.windows import Gain
@@ -41,26 +41,26 @@ class TileWorker:
     largest_batch: int = 1 << 30
     notes: list[str] = field(default_factory=list)
 
-    def __call__(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> BlockOutcome:
+    def __call__(self, order: WorkOrder, block: Block, pixels: BlockPixels) -> BlockOutcome:
         """Look at every tile of ``block``, and again where it pays; never raises for what a tile causes."""
-        *_, outcome = self.steps(plan, block, pixels)
+        *_, outcome = self.steps(order, block, pixels)
         assert isinstance(outcome, BlockOutcome)
         return outcome
 
-    def steps(self, plan: ScenePlan, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
+    def steps(self, order: WorkOrder, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
         """The same, with signs of life: after every batch the number of its chips, and the outcome last."""
         started = time.perf_counter()
         self.notes = []
         second = SecondLook(
-            config=plan.refine, gain=self.gain, lattice=plan.lattice, factor=plan.global_factor,
-            score_threshold=plan.score_threshold,
+            config=order.refine, gain=self.gain, lattice=order.lattice, factor=order.global_factor,
+            score_threshold=order.score_threshold,
         )  # fmt: skip
         tiles = [tile for tile in block.tiles if pixels.visible(tile.window)]
-        chips = [shrunk(pixels.as_chip(tile.window), plan.global_factor) for tile in tiles]
-        attention = second.attention or plan.export_attention
-        looks = yield from self._look(chips, plan.batch, second.lowest_score, attention)
+        chips = [shrunk(pixels.as_chip(tile.window), order.global_factor) for tile in tiles]
+        attention = second.attention or order.export_attention
+        looks = yield from self._look(chips, order.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, picture=chip, look=look, seen=to_lattice(look.detections, tile, plan, pixels))
+            TileView(tile=tile, picture=chip, look=look, seen=to_lattice(look.detections, tile, order, pixels))
             for tile, chip, look in zip(tiles, chips, looks, strict=True)
             if isinstance(look, Look)
         ]
@@ -68,7 +68,7 @@ class TileWorker:
         again = [
             as_part(shrunk(pixels.as_chip(crop.window), second.crop_factor), views[crop.row].picture) for crop in crops
         ]
-        more = yield from self._look(again, plan.batch, second.lowest_score, attention=False)
+        more = yield from self._look(again, order.batch, second.lowest_score, attention=False)
         if second.lacks_attention(views):
             self.notes.append(NO_ATTENTION)
         failed = {tile.tile_id: look for tile, look in zip(tiles, looks, strict=True) if isinstance(look, Exception)}
@@ -91,7 +91,7 @@ class TileWorker:
             notes=tuple(self.notes),
             crops=tuple(crops),
             tiles_refined=len({crop.row for crop in crops}),
-            attention=_maps(views) if plan.export_attention else (),
+            attention=_maps(views) if order.export_attention else (),
             network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
             bytes_read=pixels.bytes_read,
         )
@@ -150,13 +150,13 @@ def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
     return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
 
 
-def to_lattice(detections: Detections, tile: Tile, plan: ScenePlan, pixels: BlockPixels) -> Detections:
+def to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:
     """Shrunk chip → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
 
     Near is within EDGE_MARGIN_PX as the network saw it.
     """
-    boxes = chip_to_lattice(scaled(detections.boxes, plan.global_factor), tile.window)
-    edge = near_inner_edge(boxes, tile.window, plan.lattice.window, EDGE_MARGIN_PX * plan.global_factor)
+    boxes = chip_to_lattice(scaled(detections.boxes, order.global_factor), tile.window)
+    edge = near_inner_edge(boxes, tile.window, order.lattice.window, EDGE_MARGIN_PX * order.global_factor)
     count = len(boxes)
     moved = Detections(
         boxes=boxes,

@@ -42,7 +42,7 @@ class ScreenedScene:
     """A prepared scene after the look at its overview: stretch known, empty tiles gone, blocks made."""
 
     prepared: PreparedScene
-    plan: ScenePlan
+    plan: WorkOrder
     tiles: tuple[Tile, ...]
     tiles_empty: int
     blocks: tuple[Block, ...]
@@ -86,7 +86,7 @@ def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> Scree
         tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice, config.raster), lattice)
         skipped = len(empty)
     threshold = config.detector.score_threshold
-    plan = ScenePlan(
+    plan = WorkOrder(
         scene=scene,
         lattice=lattice,
         stretch=stretch,
@@ -117,7 +117,7 @@ def with_meta(scene: Scene, meta: dict[str, str]) -> Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScenePlan:
+class WorkOrder:
     """All that a worker has to know of a scene; pickles to a few kilobytes."""
 
     scene: Scene

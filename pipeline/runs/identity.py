@@ -17,7 +17,7 @@ import pipeline
 from pipeline.config import RunConfig
 from pipeline.errors import StorageError
 from pipeline.planning.area import AreaOfInterest
-from pipeline.planning.plan import ScenePlan, ScreenedScene
+from pipeline.planning.plan import ScreenedScene, WorkOrder
 from pipeline.runs.context import Run
 from pipeline.storage.files import file_version
 from pipeline.types import ByteArray, ModelCard, Scene
@@ -54,7 +54,7 @@ FORMAT = 1
 class Recipe:
     """What the detections of a block depend on, but for the block itself."""
 
-    plan: ScenePlan
+    plan: WorkOrder
     scene_version: str
     """Changes when a file of the scene does."""
     model: str

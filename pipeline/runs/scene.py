@@ -128,7 +128,7 @@ def _resume(screened: ScreenedScene, run: Run, version: str) -> Resume:
     work.sweep()
     return Resume(
         work=work,
-        plan=generous,
+        order=generous,
         only_merge=config.start_from == "merge",
         afresh=config.force,
         say=lambda message: run.say(f"{scene_id}: {message}"),

@@ -39,7 +39,7 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.outputs.geojson import write_geojson
 from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
-from pipeline.planning.plan import PreparedScene, ScenePlan, ScreenedScene
+from pipeline.planning.plan import PreparedScene, ScreenedScene, WorkOrder
 from pipeline.planning.tiles import plan_tiles
 from pipeline.runs.identity import Identity
 from pipeline.runs.result_files import build_table
@@ -91,7 +91,7 @@ def screened_of(rows: int) -> ScreenedScene:
         tiles_outside_aoi=0, area=None,
     )  # fmt: skip
     stretch = Stretch(kind="none", low=(0.0,) * 3, high=(255.0,) * 3, source="none")
-    plan = ScenePlan(scene=scene, lattice=lattice, stretch=stretch, raster=RasterConfig(), score_threshold=0.3, batch=1)
+    plan = WorkOrder(scene=scene, lattice=lattice, stretch=stretch, raster=RasterConfig(), score_threshold=0.3, batch=1)
     return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=0, blocks=())
 
 

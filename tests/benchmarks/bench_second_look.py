@@ -27,7 +27,7 @@ from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load
 from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import TileWorker
-from pipeline.planning.plan import ScenePlan, prepare, screen
+from pipeline.planning.plan import WorkOrder, prepare, screen
 from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import Block, Chip, Look, ModelCard
@@ -57,7 +57,7 @@ def harbour_on_disk(folder: Path, side: int) -> Path:
     return path
 
 
-def plan_of(path: Path, card: ModelCard, config: RunConfig) -> tuple[ScenePlan, tuple[Block, ...]]:
+def plan_of(path: Path, card: ModelCard, config: RunConfig) -> tuple[WorkOrder, tuple[Block, ...]]:
     screened = screen(prepare(str(path), config, card, None), config, card)
     return screened.plan, screened.blocks
 
@@ -85,7 +85,7 @@ def compare(path: Path, detector: Detector, rounds: int) -> None:
 
         work = tuple(zip(blocks, pixels, strict=True))
 
-        def pipeline(plan: ScenePlan = plan, work: Sequence[tuple[Block, BlockPixels]] = work) -> object:
+        def pipeline(plan: WorkOrder = plan, work: Sequence[tuple[Block, BlockPixels]] = work) -> object:
             return [TileWorker(detector)(plan, *pair) for pair in work]
 
         def bare(calls: Sequence[tuple[Sequence[Chip], float, bool]] = tuple(recorded.calls)) -> object:

@@ -20,7 +20,7 @@ from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, 
 from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import SceneUnreadable
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
@@ -52,8 +52,8 @@ class Mortal(LocalExecutor):
     def __post_init__(self) -> None:
         super().__init__(lambda: load(BUILTIN, "cpu"))
 
-    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-        for outcome in super().map(plan, blocks):
+    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        for outcome in super().map(order, blocks):
             if len(self.done) == self.blocks:
                 raise Dies
             self.done.append(outcome.block_id)
@@ -311,13 +311,13 @@ def test_scratch_that_cannot_be_removed_is_said_and_the_scene_stays_published(
 
     @dataclass
     class Busy(Mortal):
-        def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
             (folder,) = (tmp_path / "scratch").iterdir()
             command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
             if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
                 pytest.skip("mounting a tmpfs is not permitted here: a busy folder cannot be made")
             busy.append(folder)
-            yield from super().map(plan, blocks)
+            yield from super().map(order, blocks)
 
     try:
         report = detect(job.config, model_card(BUILTIN), Busy(), Journal(job.said.append))
@@ -356,8 +356,8 @@ def test_who_lost_its_lease_publishes_nothing(job: Job) -> None:
 
     @dataclass
     class Robbed(Mortal):
-        def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-            yield from super().map(plan, blocks)
+        def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+            yield from super().map(order, blocks)
             Path(lease_uri(job.config.out, "harbour")).write_text(json.dumps({"token": "other"}))
 
     report = detect(job.config, model_card(BUILTIN), Robbed(), Journal(print))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine.executor import Executor
-from pipeline.planning.plan import ScenePlan
+from pipeline.planning.plan import WorkOrder
 from pipeline.types import Block, BlockOutcome, Chip, Detections, Frame, Look, ModelCard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,9 +70,9 @@ class Timed:
     """Processor time of this process (all its threads) during ``map``."""
     started: float = 0.0
 
-    def map(self, plan: ScenePlan, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
         self.started, cpu = time.perf_counter(), time.process_time()
-        for outcome in self.inner.map(plan, blocks):
+        for outcome in self.inner.map(order, blocks):
             self.arrived.append(time.perf_counter() - self.started)
             yield outcome
         self.cpu_s += time.process_time() - cpu
