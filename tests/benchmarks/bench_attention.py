@@ -28,7 +28,8 @@ from pipeline.storage.fetching import fetch_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.detectors.loading import attention, load_detector
+from pipeline.detectors import attention
+from pipeline.detectors.loading import load_detector
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import resolve_weights
 from pipeline.types import Chip, Window

@@ -120,7 +120,7 @@ def fold_normalisation(network: OrientedRTDetr) -> OrientedRTDetr:
     return network
 
 
-def load_oriented(folder: Path, *, device: str, precision: str) -> OrientedDetector:
+def load(folder: Path, *, device: str, precision: str) -> OrientedDetector:
     """The oriented detector stored in ``folder``. Raises ModelError when anything in it does not fit."""
     network, card = load_network(folder), read_card(folder)
     if len(card.classes) != network.config.classes:

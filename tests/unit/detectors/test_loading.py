@@ -20,6 +20,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline.detectors import transformers_detr
+from pipeline.detectors.loading import FAMILIES as KNOWN
 from pipeline.detectors.loading import load_detector, read_model_card
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.torch_process import best_device
@@ -183,6 +185,15 @@ def test_step_counters_of_batch_norms_may_be_there_or_not(tmp_path: Path) -> Non
     counter = norm.replace("running_mean", "num_batches_tracked")
     edit_weights(folder, lambda w: w.update({counter: torch.tensor(5)}))
     load_detector(folder)
+
+
+def test_every_model_type_has_one_family_and_none_is_imported_with_torch() -> None:
+    """The table holds what the library's checkpoints of ``tests/support`` say they are, and our own."""
+    assert list(KNOWN) == [*FAMILIES, "kestrel_oriented_rtdetr"]
+    assert {KNOWN[kind] for kind in FAMILIES} == {transformers_detr}
+    code = "import sys, pipeline.detectors; print(*{'torch', 'transformers'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout == "\n"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
