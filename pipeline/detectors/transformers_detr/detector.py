@@ -30,7 +30,9 @@ from pipeline.detectors.checkpoint import (
     read_json,
     read_state_dict,
 )
+from pipeline.detectors.cross_attention import Decoder
 from pipeline.detectors.protocol import queries_for
+from pipeline.detectors.transformers_detr.attention import decoder_of
 from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
@@ -134,7 +136,7 @@ class TransformersDetr:
         for rows in self._groups(images):
             pixels, mask = pad_batch([images[row] for row in rows], self._pad_size())
             share = max(chips[row].share for row in rows)
-            with watch(self.network, attention) as record, _fewer_queries(self.network, share):
+            with watch(self._decoder() if attention else None) as record, _fewer_queries(self.network, share):
                 logits, boxes = self._forward(pixels, mask)
             placements = [_placement(chips[row], images[row], pixels) for row in rows]
             maps = self._maps(record, logits, placements)
@@ -151,6 +153,9 @@ class TransformersDetr:
                 f"but the chip has {bands}: choose them with raster.bands"
             )
         return chip.pixels
+
+    def _decoder(self) -> Decoder:
+        return decoder_of(self.network, MODEL_TYPES[self.network.config.model_type])
 
     def _pad_size(self) -> tuple[int, int] | None:
         return self.preprocessing.pad_size if self.preprocessing.pad else None

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detectors.attention import AttentionRecord, Placement, attention_of, splat, watch
-from pipeline.detectors.cross_attention import Samples
+from pipeline.detectors.cross_attention import Decoder, Samples
 from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of as oriented_decoder
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
+from pipeline.detectors.transformers_detr.attention import decoder_of as library_decoder
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
 from pipeline.types import Chip, FloatArray, Look, Window
 from tests.support.checkpoints import FAMILIES, save_checkpoint
@@ -54,6 +57,13 @@ def detectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def network_of(detector: Any) -> nn.Module:
     network: nn.Module = detector._network if isinstance(detector, OrientedDetector) else detector.network
     return network
+
+
+def decoder_of(detector: Any) -> Decoder:
+    """What the detector's family hands over to the probe."""
+    if isinstance(detector, OrientedDetector):
+        return oriented_decoder(network_of(detector))
+    return library_decoder(detector.network, MODEL_TYPES[detector.network.config.model_type])
 
 
 def make_chips(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Chip]:
@@ -340,9 +350,9 @@ def test_hooks_are_gone_after_use_and_after_a_failure(
 ) -> None:
     detector, network = detectors[kind], network_of(detectors[kind])
     before = hooks_of(network)
-    with watch(network, wanted=False):
+    with watch(None):
         assert hooks_of(network) == before
-    with watch(network):
+    with watch(decoder_of(detector)):
         assert hooks_of(network) > before
     assert hooks_of(network) == before
 
