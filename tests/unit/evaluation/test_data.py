@@ -167,7 +167,7 @@ class TestFolders:
         label.write_text("5 5 5 5 5 5 5 5 ship 0\n10 10 30 10 30 20 10 20 ship 0\n")
         data = read_data(tmp_path, "val")
         assert len(data.truth["P1.png"].boxes) == 1
-        assert data.notes == ("1 boxes without area were left out",)
+        assert data.notes == ("1 annotated boxes have no area and were left out",)
         label.write_text("nan 10 30 10 30 20 10 20 ship 0\n")
         with pytest.raises(ConfigError, match=r"P1\.txt, line 1: a coordinate is not a number"):
             read_data(tmp_path, "val")
