@@ -30,9 +30,15 @@ class Family(Protocol):
         ...
 
 
-_KNOWN: tuple[Family, ...] = (transformers_detr, oriented_rtdetr)
-FAMILIES: dict[str, Family] = {kind: family for family in _KNOWN for kind in family.MODEL_TYPES}
-"""Model type → the family that loads it. A new family is a folder, and its name in ``_KNOWN``."""
+def _by_model_type(*families: Family) -> dict[str, Family]:
+    return {kind: family for family in families for kind in family.MODEL_TYPES}
+
+
+FAMILIES = _by_model_type(
+    transformers_detr,
+    oriented_rtdetr,
+)
+"""Model type → the family that loads it. A new family is a folder, and a line here."""
 
 
 def load_detector(
