@@ -60,12 +60,12 @@ class DetectorContract:
         assert isinstance(detector, Detector)
 
     def test_each_chip_gets_its_own_look_in_order(self, detector: Detector, chips: list[Chip]) -> None:
-        """A batch of one chip many times: every look is of that chip; none for no chips."""
+        """A batch of one chip twice: both looks are of that chip. None for no chips."""
         assert detector.detect([], score_threshold=0.0) == []
         assert len(detector.detect(chips, score_threshold=0.0)) == len(chips)
-        for chip in chips:
+        for chip in chips[:2]:
             (alone,) = detector.detect([chip], score_threshold=0.0)
-            for look in detector.detect([chip] * 3, score_threshold=0.0):
+            for look in detector.detect([chip] * 2, score_threshold=0.0):
                 assert len(look.detections) == len(alone.detections)
                 np.testing.assert_allclose(look.detections.scores, alone.detections.scores, atol=1e-4)
 

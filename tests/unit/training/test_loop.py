@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jobs.train_detector import main
 from pipeline.detectors.loading import load_detector
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.protocol import Detector
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import Batch, TileSampler
@@ -24,11 +24,9 @@ from pipeline.training.loop import CHECKPOINT, METRICS_FILE, LoopConfig, Trainer
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.validation import validate
 from pipeline.types import Chip, ModelCard, Window
-from tests.unit.training.data.test_batches import scene_with
+from tests.support.oriented import SMALL
+from tests.support.prepared import scene_with
 
-SMALL = NetworkConfig(
-    stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
-)
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 
 

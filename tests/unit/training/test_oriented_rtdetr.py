@@ -9,16 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.export import training_card
 from pipeline.training.oriented_rtdetr import OrientedLearner
-from tests.unit.training.data.test_batches import scene_with
+from tests.support.oriented import SMALL
+from tests.support.prepared import scene_with
 
-SMALL = NetworkConfig(
-    stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
-)
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 
 

@@ -11,7 +11,7 @@ from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from tests.contracts.detector import CheckpointContract
-from tests.unit.detectors.oriented_rtdetr.test_detector import CARD, small_network
+from tests.support.oriented import CARD, small_network
 
 
 class TestOrientedRTDetr(CheckpointContract):

@@ -18,37 +18,16 @@ from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, load
 from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
-from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.detectors.protocol import FEWEST_QUERIES, Detector
 from pipeline.errors import ModelError
-from pipeline.types import Chip, Frame, ModelCard, Window
-
-SMALL = NetworkConfig(
-    stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
-)
-CARD = ModelCard(
-    name="small",
-    classes=("ship",),
-    gsd_m=6.0,
-    bands=("red", "green", "blue"),
-    input_px=64,
-    sha256="0" * 64,
-    oriented=True,
-)
+from pipeline.types import Chip, Frame, Window
+from tests.support.oriented import CARD, small_network
 
 
 def chip(height: int, width: int, seed: int = 0) -> Chip:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Chip(pixels=pixels, window=Window(x=0, y=0, width=width, height=height))
-
-
-def small_network(seed: int = 0) -> OrientedRTDetr:
-    """A network whose normalisation has seen data, so that folding it away changes something."""
-    torch.manual_seed(seed)
-    network = OrientedRTDetr(SMALL).train()
-    for _ in range(5):
-        network(torch.rand(2, 3, 64, 64))
-    return network.eval()
 
 
 @pytest.fixture
