@@ -21,8 +21,6 @@ from tests.support.checkpoints import FAMILIES, save_checkpoint
 from tests.support.oriented import CARD, small_network
 
 KINDS = (*FAMILIES, "rt_detr_v2 discrete", "oriented")
-
-
 SIZES = ((50, 70), (70, 50), (33, 60))
 """Chips of unlike shapes: padded into one batch, or resized, or padded to whole strides."""
 
