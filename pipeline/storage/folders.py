@@ -83,7 +83,8 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True)
 
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
     Object stores: the old manifest goes, data is uploaded, stale files go, the new manifest comes last.
-    Raises StorageError; then the earlier local result is untouched.
+    Raises StorageError; then the earlier local result is untouched, but for one case: where only the last step fails,
+    to sync ``out_uri`` itself, the new result is in its place already, whole, and a power cut may still undo the swap.
     """
     out = local_path(out_uri)
     if out is None:
@@ -96,7 +97,10 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True)
 
 
 def swap_in(staged: Path, out: Path, name: str) -> str:
-    """A staged folder takes its place, or changes places with what was there. Raises StorageError."""
+    """A staged folder takes its place, or changes places with what was there; returns the place.
+
+    Raises StorageError, also where it has its place and only the sync of ``out`` after that fails.
+    """
     target = out / name
     with translated(f"cannot publish {name} to {out}"):
         for path in [*sorted(path for path in staged.rglob("*") if path.parent.name != WORK), staged]:
