@@ -16,7 +16,7 @@ from rasterio.enums import Resampling
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
 from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes
-from pipeline.pixels.validity import nodata_value
+from pipeline.pixels.validity import may_be_invalid
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
@@ -195,8 +195,8 @@ def read_coverage(scene: Scene, lattice: Lattice, config: RasterConfig, max_side
     """
     shrink = max(1.0, max(lattice.width, lattice.height) / max_side_px)
     shape = (max(1, int(lattice.height / shrink)), max(1, int(lattice.width / shrink)))
-    masked = scene.has_mask or nodata_value(scene) is not None or np.dtype(scene.dtype).kind == "f"
-    if not masked or (not scene.overviews and scene.width * scene.height > FULL_PASS_PX):
+    sound = not may_be_invalid(scene, masked=scene.has_mask)
+    if sound or (not scene.overviews and scene.width * scene.height > FULL_PASS_PX):
         return np.ones(shape, np.bool_)
     decimation = min(scene.width / shape[1], scene.height / shape[0])
     levels = [level for level, factor in enumerate(scene.overviews) if factor <= decimation]
