@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
+from pipeline.pixels.decoding import decoded_spans
 from pipeline.pixels.resampling import is_identity, resample, source_window
 from pipeline.pixels.stretch import is_identity_stretch, to_bytes
 from pipeline.raster.source import Pixels
@@ -109,8 +110,7 @@ class _HeldRows:
         drop = min(y, self.end) - self.first
         self.pixels, self.valid, self.first = self.pixels[drop:], self.valid[drop:], self.first + drop
         if y1 > self.end:
-            step = self.source.block_height
-            until = min(self.window.y1, -(-y1 // step) * step)
+            until = int(decoded_spans(y, y1, self.source.block_height, self.window.y1)[1])
             window = Window(x=self.window.x, y=self.end, width=self.window.width, height=until - self.end)
             pixels = self.source.read(window)
             valid = np.ones(pixels.shape[:2], np.bool_)
