@@ -35,7 +35,7 @@ from pipeline.raster.admission import (
 )
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.remote import remote_failure, steadily
-from pipeline.retrying import PATIENCE, retried
+from pipeline.retrying import PATIENCE, Patience, retried
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 _T = TypeVar("_T")
@@ -79,18 +79,18 @@ def _head(path: Path) -> bytes:
         return file.read(4096)
 
 
-def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T]) -> _T:
+def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience) -> _T:
     """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
 
     A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
     scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
     """
-    remote, earlier, left = any(map(is_remote, uris)), [""], PATIENCE.attempts
+    remote, earlier, left = any(map(is_remote, uris)), [""], patience.attempts
 
     def attempt() -> _T:
         nonlocal earlier, left
         verdict: _T | SceneError
-        with gdal_environment(config, uris), EAR.listening(warnings=True) as said:
+        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said:
             try:
                 verdict = action()
             except SceneError as error:
@@ -103,7 +103,7 @@ def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[],
             raise verdict
         return verdict
 
-    return steadily(uris, attempt)
+    return steadily(uris, attempt, patience)
 
 
 def _check_local(path: str, uri: str) -> None:
@@ -160,8 +160,10 @@ class Pixels:
     One thread of one process only: GDAL's handles are not safe to share.
     """
 
-    def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
-        self.scene, self.config, self._overview = scene, config, overview
+    def __init__(
+        self, scene: Scene, config: RasterConfig, overview: int | None = None, patience: Patience = PATIENCE
+    ) -> None:
+        self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
         self.files: list[Any] = []
         self._open()
@@ -182,7 +184,7 @@ class Pixels:
                 return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened)
+            self.files = from_headers(scene.uris, self.config, opened, self._patience)
 
     def close(self) -> None:
         for file in self.files:
@@ -190,7 +192,7 @@ class Pixels:
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
-        return gdal_environment(self.config, self.scene.uris)
+        return gdal_environment(self.config, self.scene.uris, self._patience)
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -246,7 +248,7 @@ class Pixels:
         def may_pass(error: Exception) -> bool:
             return opened and isinstance(error, StorageError)  # opening has had its own attempts
 
-        return retried(attempt, may_pass, f"{self.scene.scene_id} {window}")
+        return retried(attempt, may_pass, f"{self.scene.scene_id} {window}", self._patience)
 
     @contextlib.contextmanager
     def _failing(self, window: Window) -> Iterator[None]:

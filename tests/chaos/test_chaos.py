@@ -25,7 +25,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEF
 whole_only = pytest.mark.parametrize(
     "drill", [pytest.param(FULL, marks=pytest.mark.chaos)], indirect=True, ids=["full"]
 )
-"""For what CI shows on fewer tiles in tests/integration: test_cluster.py, test_operators.py, test_object_store.py."""
+"""For what CI shows on fewer tiles in tests/integration: test_cluster.py, test_operators.py, object_store."""
 HOLES = ("--output.max_failed_tiles", "9")
 
 

@@ -64,16 +64,13 @@ def test_outside_of_the_lattice_is_zero_and_invalid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tiled_uint8", "strip_uint8", "mask_uint16_overviews", "float32_nan", "nodata_uint8"])
 @pytest.mark.parametrize("scales", [(0.5, 0.5), (1.7, 1.7), (2.5, 0.8)])
-def test_overlapping_windows_are_equal_when_resampled(
-    kind: str, scales: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overlapping_windows_are_equal_when_resampled(kind: str, scales: tuple[float, float], tmp_path: Path) -> None:
     """The lattice is one grid: also when strips of a few rows force the reader to carry source rows over."""
     scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
     lattice = resampled(scene, *scales)
     part = Window(x=11, y=7, width=lattice.width - 20, height=lattice.height - 13)
     [(whole, whole_valid)] = read(scene, lattice, lattice.window)
-    monkeypatch.setattr("pipeline.raster.reader.STRIP_PX", 5 * WIDTH)
-    [(pixels, valid)] = read(scene, lattice, part)
+    [(pixels, valid)] = read(scene, lattice, part, strip_px=5 * WIDTH)
     area = (slice(part.y, part.y1), slice(part.x, part.x1))
     assert pixels.tobytes() == whole[area].tobytes()
     assert (valid == whole_valid[area]).all()
@@ -84,9 +81,8 @@ def test_resampling_decodes_every_source_row_once(tmp_path: Path, monkeypatch: p
     """Strips of lattice rows share source rows: those are kept, not read again."""
     scene = open_scene(str(KINDS["strip_uint8"](tmp_path)), CONFIG)
     lattice = resampled(scene, 1.5, 1.5)
-    monkeypatch.setattr("pipeline.raster.reader.STRIP_PX", 5 * WIDTH)
     rows: list[int] = []
-    with SceneReader(scene, lattice, measure_stretch(scene, CONFIG), CONFIG) as reader:
+    with SceneReader(scene, lattice, measure_stretch(scene, CONFIG), CONFIG, strip_px=5 * WIDTH) as reader:
         assert reader._pixels is not None
         real = reader._pixels.read
 

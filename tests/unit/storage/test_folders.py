@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -37,7 +39,7 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Retries without waiting; the pauses asked for."""
     pauses: list[float] = []
-    monkeypatch.setattr("pipeline.retrying.time.sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     return pauses
 
 
@@ -126,7 +128,7 @@ def test_readers_see_one_whole_result_while_results_change_places(tmp_path: Path
 def test_without_the_kernels_exchange_a_failed_swap_restores_the_old_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.folders.ctypes.CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     publish(str(tmp_path), {"a": "old"})
     publish(str(tmp_path), {"a": "new"})
     assert (tmp_path / "scene/a").read_text() == "new"
