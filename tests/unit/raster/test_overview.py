@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
@@ -218,3 +219,12 @@ def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
     assert sum(read) == 10 * 10 * 16 * 16
     assert np.array_equal(valid, exact_valid)
     assert np.array_equal(picture[valid], exact[valid])
+
+
+def test_a_real_palette_is_shown_in_its_colours(kestrel_data: Path) -> None:
+    scene = open_scene(str(kestrel_data / "large_geotiff" / "cog_cmap.tif"), CONFIG)
+    pixels, valid = read_thumbnail(scene, measure_stretch(scene, CONFIG), CONFIG, 300)
+    with rasterio.open(scene.uris[0]) as file:
+        colours = {colour[:3] for colour in file.colormap(1).values()}
+    assert {tuple(map(int, colour)) for colour in np.unique(pixels[valid], axis=0)} <= colours
+    assert 0.3 < valid.mean() < 0.9
