@@ -15,7 +15,8 @@ import pytest
 from pipeline.types import Window
 from tests.chaos.conftest import Nodes
 from tests.chaos.drill import FULL, SAME_BYTES, Drill, fault, workers
-from tests.support.fault_proxy import Fault, Faults, fault_proxy
+from tests.support.fault_proxy import fault_proxy
+from tests.support.proxy_faults import Fault, Faults
 from tests.support.scenes import damage_block
 from tests.support.servers import BUCKET, fill_bucket, s3_client, s3_process
 

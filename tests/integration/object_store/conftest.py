@@ -11,9 +11,10 @@ import pytest
 import rasterio.shutil
 from numpy.typing import NDArray
 
-from tests.support.fault_proxy import FaultProxy, Faults, fault_proxy
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.harbours import HarbourCase, small_harbour
 from tests.support.object_store import SIDE
+from tests.support.proxy_faults import Faults
 from tests.support.scenes import write_geotiff
 from tests.support.servers import BUCKET, fill_bucket, s3_client, s3_process
 

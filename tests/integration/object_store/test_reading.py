@@ -21,9 +21,10 @@ from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.retrying import PATIENCE
 from pipeline.types import Window
-from tests.support.fault_proxy import Fault, FaultProxy, Faults
+from tests.support.fault_proxy import FaultProxy
 from tests.support.object_store import OPENING, PLAIN, SIDE, WINDOW, block, needed_ranges, signed, thumbnail
 from tests.support.patience import OURS_ALONE, OURS_ALONE_QUICK, QUICK
+from tests.support.proxy_faults import Fault, Faults
 from tests.support.reading import native
 from tests.support.scenes import write_geotiff
 from tests.support.servers import BUCKET, s3_client

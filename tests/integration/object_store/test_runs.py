@@ -22,9 +22,10 @@ from pipeline.runs.run import detect
 from pipeline.storage.fetching import read_text
 from pipeline.storage.folders import MANIFEST
 from pipeline.types import Window
-from tests.support.fault_proxy import Fault, FaultProxy, Faults
+from tests.support.fault_proxy import FaultProxy
 from tests.support.harbours import HarbourCase
 from tests.support.object_store import OPENING, kept, needed_ranges, run_config
+from tests.support.proxy_faults import Fault, Faults
 from tests.support.servers import BUCKET
 
 SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")

@@ -11,9 +11,10 @@ import pytest
 from pipeline.errors import ConfigError, StorageError
 from pipeline.storage.fetching import exists
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder
-from tests.support.fault_proxy import Fault, FaultProxy, Faults
+from tests.support.fault_proxy import FaultProxy
 from tests.support.object_store import kept, publish
 from tests.support.patience import ONCE, QUICK
+from tests.support.proxy_faults import Fault, Faults
 from tests.support.servers import s3_client
 
 
