@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyproj
 
+from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.tables import Table, TableIdentity, detections_table
 from pipeline.types import Detections, FloatArray, Frame
 
@@ -111,3 +113,10 @@ def utm_to_lonlat(points: FloatArray) -> FloatArray:
     """(N, 2) eastings and northings of UTM zone 32 north to longitude and latitude."""
     transformer = pyproj.Transformer.from_crs(UTM_32N, 4326, always_xy=True)
     return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+
+
+def write_sample(table: Table, path: Path, crs: pyproj.CRS | None = UTM_32N) -> Path:
+    """A table as a GeoParquet file with two facts of its scene."""
+    projjson = None if crs is None else crs.to_json_dict()
+    write_geoparquet(table, path, crs_projjson=projjson, metadata={"sensor": "S2", "acquired": "2026"})
+    return path

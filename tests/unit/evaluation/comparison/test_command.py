@@ -124,8 +124,10 @@ class TestTheJob:
         ],
     )
     def test_it_refuses_in_one_sentence(
-        self, argv: list[str], said: str, tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+        self, argv: list[str], said: str, tmp_path: Path, weights: Path,
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(tmp_path)  # the folder of results is made before some refusals, and is here by default
         given = [str(self.data(tmp_path)) if word == "DATA" else word for word in argv]
         assert evaluate_detector.main(["--weights", str(weights), *given]) == 2
         assert said in capsys.readouterr().err
