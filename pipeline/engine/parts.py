@@ -18,17 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.types.detections import COLUMNS
 
+_SINGULAR = {"scores": "score", "class_ids": "class_id"}
+"""Columns of Detections that a single stored detection calls otherwise."""
 _COLUMNS = {
-    "score": ("scores", pa.float64()),
-    "class_id": ("class_ids", pa.int64()),
-    "edge": ("edge", pa.bool_()),
-    "tile_index": ("tile_index", pa.int64()),
-    "stage": ("stage", pa.int64()),
-    "n_merged": ("n_merged", pa.int64()),
-    "entropy": ("entropy", pa.float64()),
+    _SINGULAR.get(name, name): (name, pa.from_numpy_dtype(getattr(Detections.empty(Frame.LATTICE), name).dtype))
+    for name in COLUMNS
+    if name != "boxes"
 }
-"""Field of a stored detection → column of Detections, and its type."""
+"""Field of a stored detection → column of Detections, and its type. A part without one of them counts as damaged."""
 _BOX = ("cx", "cy", "w", "h", "angle_rad")
 _DETECTION = pa.struct(
     [pa.field(name, pa.float64()) for name in _BOX] + [pa.field(name, kind) for name, (_, kind) in _COLUMNS.items()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import psutil
@@ -157,16 +157,6 @@ def to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: Blo
     """
     boxes = chip_to_lattice(scaled(detections.boxes, order.global_factor), tile.window)
     edge = near_inner_edge(boxes, tile.window, order.lattice.window, EDGE_MARGIN_PX * order.global_factor)
-    count = len(boxes)
-    moved = Detections(
-        boxes=boxes,
-        scores=detections.scores,
-        class_ids=detections.class_ids,
-        frame=Frame.LATTICE,
-        edge=edge,
-        tile_index=np.full(count, tile.index, np.int64),
-        stage=detections.stage,
-        n_merged=detections.n_merged,
-        entropy=detections.entropy,
-    )
+    index = np.full(len(boxes), tile.index, np.int64)
+    moved = replace(detections, boxes=boxes, frame=Frame.LATTICE, edge=edge, tile_index=index)
     return moved[pixels.valid_at(boxes[:, 0], boxes[:, 1])]

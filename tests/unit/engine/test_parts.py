@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.parts import DamagedPart, read_part, write_part
+from pipeline.engine.parts import PART_SCHEMA, DamagedPart, read_part, write_part
 from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
 
 
@@ -74,6 +74,16 @@ def test_what_was_written_is_read_to_the_bit(seed: int, counts: list[int], faile
     data = write_part(written)
     assert same(read_part(data), written)
     assert write_part(read_part(data)) == data
+
+
+def test_the_fields_of_a_stored_detection_are_those_of_parts_written_before() -> None:
+    """Other names or types would make every part that users have kept a damaged one."""
+    stored = {field.name: str(field.type) for field in PART_SCHEMA.field("detections").type.value_type}
+    assert stored == {
+        **dict.fromkeys(("cx", "cy", "w", "h", "angle_rad", "score"), "double"),
+        "class_id": "int64", "edge": "bool", "tile_index": "int64", "stage": "int64", "n_merged": "int64",
+        "entropy": "double",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -8, -200])
