@@ -10,7 +10,7 @@ from pipeline.config import RunConfig
 from pipeline.detectors.protocol import Detector
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import PipelineError
-from pipeline.runs.scene import detections_of
+from pipeline.runs.scene import table_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -24,7 +24,7 @@ def detect_frame(uri: str, detector: Detector, config: RunConfig | None = None) 
     """
     import geopandas
 
-    table, crs_wkt, failures = detections_of(uri, detector.card, LocalExecutor(lambda: detector), config or RunConfig())
+    table, crs_wkt, failures = table_of(uri, detector.card, LocalExecutor(lambda: detector), config or RunConfig())
     if failures:
         raise PipelineError(f"{len(failures)} tiles of {uri} failed, first {failures[0].tile_id}: {failures[0].reason}")
     geometry = shapely.from_wkb(table.column("geometry").to_pylist())

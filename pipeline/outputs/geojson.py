@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import Table
 from pipeline.outputs.wkb import polygon_corners
 from pipeline.types import BoolArray, FloatArray
@@ -22,6 +23,12 @@ _POINT = "[%.8f,%.8f]"  # 1e-8 degrees are 1.1 mm on the ground: a tenth of the 
 _RING = f"[{','.join([_POINT] * 5)}]"
 _NUMBERS = {"px_cx": "%.4f", "px_cy": "%.4f", "px_w": "%.4f", "px_h": "%.4f", "px_angle_rad": "%.7f"}
 """Digits of the number columns; six significant ones where none are named, more than a pixel can tell."""
+
+
+def write(result: Result, folder: Path) -> None:
+    """``detections.geojson``; nothing for a pixel scene: GeoJSON knows places on Earth only (RFC 7946, 4)."""
+    if result.georeference is not None:
+        write_geojson(result.table, folder / "detections.geojson", result.georeference.world_to_lonlat)
 
 
 def write_geojson(table: Table, path: Path, to_lonlat: LonLat) -> None:

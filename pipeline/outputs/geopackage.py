@@ -13,10 +13,17 @@ import pyogrio
 
 from pipeline.errors import StorageError
 from pipeline.outputs.qgis import qgis_style
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import Table
 
 LAYER = "detections"
 """Name of the GeoPackage layer."""
+
+
+def write(result: Result, folder: Path) -> None:
+    """``detections.gpkg`` and its style ``detections.qml``. Raises StorageError when they cannot be written."""
+    place = result.georeference
+    write_gpkg(result.table, folder / "detections.gpkg", None if place is None else place.crs_wkt)
 
 
 def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:

@@ -15,8 +15,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import ROW_GROUP_ROWS
 from pipeline.outputs.wkb import polygon_corners
+
+
+def write(result: Result, folder: Path) -> None:
+    """``detections.parquet``. Raises OSError when the disk does."""
+    place = result.georeference
+    projjson = None if place is None else place.crs_projjson()
+    write_geoparquet(result.table, folder / "detections.parquet", crs_projjson=projjson, metadata=result.metadata)
 
 
 def write_geoparquet(

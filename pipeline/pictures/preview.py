@@ -28,10 +28,19 @@ _RING_LIMIT = 600
 _INSETS = 6
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxesShown:
+    """N detections in the pixels of a picture."""
+
+    corners_px: FloatArray
+    """(N, 4, 2)"""
+    scores: FloatArray
+    """(N,) 0 to 1."""
+
+
 def draw_preview(
     pixels: ByteArray,
-    corners_px: FloatArray,
-    scores: FloatArray,
+    boxes: BoxesShown,
     *,
     title: str,
     metres_per_px: float | None,
@@ -41,12 +50,13 @@ def draw_preview(
 ) -> None:
     """Write a PNG of a thumbnail with the detections on it, and where the second look went.
 
-    ``pixels`` (h, w, 3) uint8; ``corners_px`` (N, 4, 2) in thumbnail pixels; ``scores`` (N,). ``metres_per_px`` is
-    the thumbnail's, None for a pixel scene (no scale bar). The colour bar starts at ``score_threshold``, by
-    default at the lowest score, rounded down. Objects too small to see get a ring, and above 600 of them a dot.
+    ``pixels`` (h, w, 3) uint8, and the boxes and crops in its pixels. ``metres_per_px`` is the thumbnail's,
+    None for a pixel scene (no scale bar). The colour bar starts at ``score_threshold``, by default at the lowest score,
+    rounded down. Objects too small to see get a ring, and above 600 of them a dot.
     Raises OSError when the disk does.
     """
     height, width = pixels.shape[:2]
+    corners_px, scores = boxes.corners_px, boxes.scores
     low = _lowest(scores) if score_threshold is None else min(score_threshold, 0.99)
     font = Fonts.for_width(width)
     shown = _distinct_best(corners_px, scores, _inset_count(height))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -13,7 +13,8 @@ from pipeline.config import RunConfig
 from pipeline.errors import redacted
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
-from pipeline.types import Block, Lattice, ModelCard, Scene, Tile
+from pipeline.planning.plan import ScenePlan
+from pipeline.types import ModelCard, Scene
 
 HUGE_MPX = 100.0
 """Above this, a scene without overviews makes the stretch and the preview slow."""
@@ -26,19 +27,6 @@ OTHER_GSD = 1.25
 SMALL_UNIT_PX = 512
 """Smaller tiles in the file would hardly lower what is decoded."""
 SEQUENTIAL_DRIVERS = ("PNG", "JPEG")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What was planned for one scene before any pixel was read."""
-
-    lattice: Lattice
-    tile_px: int
-    halo_px: int
-    tiles: Sequence[Tile]
-    """Tiles that would be looked at."""
-    blocks: Sequence[Block]
-    tiles_outside_aoi: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +94,9 @@ class Inspection:
     """What will hurt, one sentence each, with the remedy."""
 
 
-def inspect(scene: Scene, card: ModelCard, plan: Plan, config: RunConfig, pace: Pace) -> Inspection:
-    """Figures and warnings for one scene. Opens nothing.
-
-    Raises SceneNotGeoreferenced when the scene's CRS or transform is unusable.
-    """
-    georeference = Georeference.of(scene)
+def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> Inspection:
+    """Figures and warnings for one scene, planned from its headers and in blocks. Opens nothing."""
+    scene, georeference = plan.scene, plan.georeference
     decoded = decoded_pixels(plan.blocks, scene, plan.lattice)
     delivered = delivered_pixels(plan.tiles, scene, plan.lattice)
     facts: dict[str, Any] = {
@@ -203,7 +188,7 @@ def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterato
         yield f"{scene.dtype} pixels without a stretch are clipped to 0 to 255; use raster.stretch=percentile"
 
 
-def _ground_warnings(card: ModelCard, plan: Plan) -> Iterator[str]:
+def _ground_warnings(card: ModelCard, plan: ScenePlan) -> Iterator[str]:
     lattice = plan.lattice
     factor = max(lattice.scale_x, lattice.scale_y)
     if lattice.gsd_m is None:
@@ -233,7 +218,7 @@ def _ground_warnings(card: ModelCard, plan: Plan) -> Iterator[str]:
         )
 
 
-def _plan_warnings(scene: Scene, plan: Plan, pace: Pace, amplification: float) -> Iterator[str]:
+def _plan_warnings(scene: Scene, plan: ScenePlan, pace: Pace, amplification: float) -> Iterator[str]:
     lattice = plan.lattice
     if not plan.tiles:
         yield "there is nothing to look at: no tile touches the area of interest"

@@ -22,98 +22,34 @@ from pipeline.types import Block, Detections, Lattice, ModelCard, Scene, Stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PreparedScene:
-    """One scene, planned. Nothing but its headers has been read."""
+class ScenePlan:
+    """What the driver knows of one scene: where its pixels lie, and which of them are looked at, in which pieces."""
 
     scene: Scene
     georeference: Georeference | None
+    """None for a pixel scene."""
     lattice: Lattice
     tile_px: int
     halo_px: int
     tiles: tuple[Tile, ...]
     """Tiles to look at, in plan order."""
     tiles_outside_aoi: int
+    tiles_empty: int = 0
+    """Skipped because they hold no valid pixel; known once the scene was screened."""
+    blocks: tuple[Block, ...] = ()
+    """The tiles in groups that are read in one go; none before :func:`grouped` or :func:`screen`."""
     area: BaseGeometry | None
     """Area of interest in lattice pixels; None for the whole scene."""
 
+    @property
+    def tiles_skipped(self) -> int:
+        """Tiles of the scene that are not looked at."""
+        return self.tiles_empty + self.tiles_outside_aoi
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ScreenedScene:
-    """A prepared scene after the look at its overview: stretch known, empty tiles gone, blocks made."""
-
-    prepared: PreparedScene
-    plan: WorkOrder
-    tiles: tuple[Tile, ...]
-    tiles_empty: int
-    blocks: tuple[Block, ...]
-
-
-def prepare(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> PreparedScene:
-    """Plan one scene from its headers.
-
-    Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
-    """
-    scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
-    georeference = Georeference.of(scene)
-    native_gsd = georeference.ground_gsd() if georeference else None
-    lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
-    check_pixels(lattice.width, lattice.height, f"the lattice of {public_uri(uri)}", config.raster)
-    tile_px = resolve_tile_px(config.tiling, card)
-    halo_px = resolve_halo_px(config.tiling, lattice, card)
-    planned = plan_tiles(lattice, tile_px, halo_px)
-    area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
-    tiles = planned if area is None else touching(planned, area)
-    if not tiles:
-        raise ConfigError(f"the area of interest {config.aoi} does not touch the scene {uri}")
-    return PreparedScene(
-        scene=scene,
-        georeference=georeference,
-        lattice=lattice,
-        tile_px=tile_px,
-        halo_px=halo_px,
-        tiles=tiles,
-        tiles_outside_aoi=len(planned) - len(tiles),
-        area=area,
-    )
-
-
-def screen(prepared: PreparedScene, config: RunConfig, card: ModelCard) -> ScreenedScene:
-    """Read the overview: take the stretch, drop tiles without a valid pixel, group the rest into blocks."""
-    scene, lattice = prepared.scene, prepared.lattice
-    stretch: Stretch = measure_stretch(scene, config.raster)
-    tiles, skipped = prepared.tiles, 0
-    if config.tiling.skip_empty:
-        tiles, empty = with_valid_pixels(tiles, read_coverage(scene, lattice, config.raster), lattice)
-        skipped = len(empty)
-    threshold = config.detector.score_threshold
-    plan = WorkOrder(
-        scene=scene,
-        lattice=lattice,
-        stretch=stretch,
-        raster=config.raster,
-        score_threshold=card.score_threshold if threshold is None else threshold,
-        batch=config.detector.batch,
-        global_factor=config.tiling.global_factor,
-        refine=config.refine,
-        export_attention=config.export.attention,
-    )
-    blocks = plan_blocks(tiles, scene, lattice, config.tiling.block_mpx)
-    return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=skipped, blocks=blocks)
-
-
-def meta_entries(config: RunConfig) -> dict[str, str]:
-    """``output.meta`` as a dictionary."""
-    return dict(entry.split("=", 1) for entry in config.output.meta)
-
-
-def with_meta(scene: Scene, meta: dict[str, str]) -> Scene:
-    """What the user says about the scene wins over the file's tags."""
-    return replace(
-        scene,
-        acquired=meta.get("acquired", scene.acquired),
-        sensor=meta.get("sensor", scene.sensor),
-        attribution=meta.get("attribution", scene.attribution),
-    )
+    @property
+    def mpx(self) -> float:
+        """Scene pixels behind the tiles that are looked at, each counted once, in millions (ruling 13)."""
+        return sum(tile.core.pixels for tile in self.tiles) * self.lattice.scale_x * self.lattice.scale_y / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +67,85 @@ class WorkOrder:
     export_attention: bool = False
 
 
-def inside(detections: Detections, prepared: PreparedScene) -> Detections:
-    """Detections whose centre lies in the area of interest, and on the scene itself."""
-    lattice, scene = prepared.lattice, prepared.scene
+def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> ScenePlan:
+    """Plan one scene from its headers, as far as they go: its tiles, not yet in blocks.
+
+    Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
+    """
+    scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
+    georeference = Georeference.of(scene)
+    native_gsd = georeference.ground_gsd() if georeference else None
+    lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
+    check_pixels(lattice.width, lattice.height, f"the lattice of {public_uri(uri)}", config.raster)
+    tile_px = resolve_tile_px(config.tiling, card)
+    halo_px = resolve_halo_px(config.tiling, lattice, card)
+    planned = plan_tiles(lattice, tile_px, halo_px)
+    area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
+    tiles = planned if area is None else touching(planned, area)
+    if not tiles:
+        raise ConfigError(f"the area of interest {config.aoi} does not touch the scene {uri}")
+    return ScenePlan(
+        scene=scene,
+        georeference=georeference,
+        lattice=lattice,
+        tile_px=tile_px,
+        halo_px=halo_px,
+        tiles=tiles,
+        tiles_outside_aoi=len(planned) - len(tiles),
+        area=area,
+    )
+
+
+def grouped(plan: ScenePlan, config: RunConfig) -> ScenePlan:
+    """The plan with its tiles in blocks."""
+    return replace(plan, blocks=plan_blocks(plan.tiles, plan.scene, plan.lattice, config.tiling.block_mpx))
+
+
+def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePlan, WorkOrder]:
+    """Read the overview: take the stretch, drop tiles without a valid pixel, group the rest into blocks.
+
+    Raises SceneError when the scene is damaged in most places, StorageError when it is out of reach.
+    """
+    scene, lattice = plan.scene, plan.lattice
+    stretch = measure_stretch(scene, config.raster)
+    if config.tiling.skip_empty:
+        kept, empty = with_valid_pixels(plan.tiles, read_coverage(scene, lattice, config.raster), lattice)
+        plan = replace(plan, tiles=kept, tiles_empty=len(empty))
+    threshold = config.detector.score_threshold
+    order = WorkOrder(
+        scene=scene,
+        lattice=lattice,
+        stretch=stretch,
+        raster=config.raster,
+        score_threshold=card.score_threshold if threshold is None else threshold,
+        batch=config.detector.batch,
+        global_factor=config.tiling.global_factor,
+        refine=config.refine,
+        export_attention=config.export.attention,
+    )
+    return grouped(plan, config), order
+
+
+def meta_entries(config: RunConfig) -> dict[str, str]:
+    """``output.meta`` as a dictionary."""
+    return dict(entry.split("=", 1) for entry in config.output.meta)
+
+
+def with_meta(scene: Scene, meta: dict[str, str]) -> Scene:
+    """What the user says about the scene wins over the file's tags."""
+    return replace(
+        scene,
+        acquired=meta.get("acquired", scene.acquired),
+        sensor=meta.get("sensor", scene.sensor),
+        attribution=meta.get("attribution", scene.attribution),
+    )
+
+
+def asked_for(detections: Detections, plan: ScenePlan) -> Detections:
+    """Detections (frame LATTICE) whose centre lies on the scene, and in the area of interest where there is one."""
+    lattice, scene = plan.lattice, plan.scene
     x, y = detections.boxes[:, 0], detections.boxes[:, 1]
     keep = (x >= 0) & (y >= 0) & (x * lattice.scale_x <= scene.width) & (y * lattice.scale_y <= scene.height)
-    if prepared.area is not None:
-        keep &= shapely.intersects_xy(prepared.area, x, y)
+    if plan.area is not None:
+        keep &= shapely.intersects_xy(plan.area, x, y)
     return detections[keep]

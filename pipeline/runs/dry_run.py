@@ -12,10 +12,9 @@ from pipeline.config import RunConfig
 from pipeline.detectors.weights import load, model_card
 from pipeline.errors import PipelineError, redacted
 from pipeline.planning.area import area_of_interest
-from pipeline.planning.blocks import plan_blocks
-from pipeline.planning.inspection import Pace, Plan, inspect
+from pipeline.planning.inspection import Pace, inspect
 from pipeline.planning.inspection_text import render_text
-from pipeline.planning.plan import prepare
+from pipeline.planning.plan import grouped, plan_scene
 from pipeline.planning.tiles import resolve_tile_px
 from pipeline.runs.run import check_run
 from pipeline.types import Chip, ModelCard, Window
@@ -32,20 +31,11 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     aoi = area_of_interest(config)
     for uri in config.scene:
         try:
-            prepared = prepare(uri, config, card, aoi)
+            plan = plan_scene(uri, config, card, aoi)
         except PipelineError as error:
             yield f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
             continue
-        blocks = plan_blocks(prepared.tiles, prepared.scene, prepared.lattice, config.tiling.block_mpx)
-        plan = Plan(
-            lattice=prepared.lattice,
-            tile_px=prepared.tile_px,
-            halo_px=prepared.halo_px,
-            tiles=prepared.tiles,
-            blocks=blocks,
-            tiles_outside_aoi=prepared.tiles_outside_aoi,
-        )
-        yield render_text(inspect(prepared.scene, card, plan, config, pace)), 0
+        yield render_text(inspect(grouped(plan, config), card, config, pace)), 0
 
 
 def measured_pace(config: RunConfig, card: ModelCard) -> Pace:

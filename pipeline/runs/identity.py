@@ -1,14 +1,17 @@
 """Who is who: every digest by which scenes, models, settings, requests, parts and runs are told apart.
 
-The same content gives the same digest, whenever and wherever it is worked out. A change of any of them is a decision:
-parts are done again, and ids of the same detections differ from those that users have kept.
+The same content gives the same digest, whenever and wherever it is worked out. What goes into each is named field by
+field, so a new field of a dataclass changes none of them by itself: whoever adds one decides here (a test asks). A
+change of any digest is a decision too: parts are done again, and ids of the same detections differ from those that
+users have kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,85 +20,37 @@ import pipeline
 from pipeline.config import RunConfig
 from pipeline.errors import StorageError
 from pipeline.planning.area import AreaOfInterest
-from pipeline.planning.plan import ScreenedScene, WorkOrder
-from pipeline.runs.context import Run
+from pipeline.planning.plan import WorkOrder
 from pipeline.storage.files import file_version
-from pipeline.types import ByteArray, ModelCard, Scene
+from pipeline.types import ByteArray, ModelCard, Scene, Stretch
+
+PARTS = 1
+"""Goes up when code changes what a part holds, or what a detector finds."""
+FINGERPRINT_PX = 512
+"""Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
 
 ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
 """Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
 
+READING = ("bands", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata")
+"""Keys of ``raster`` that say which pixels a detector sees."""
 
-def result_settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
-    settings = asdict(config)
-    threads = settings.pop("cluster")["threads"]
-    for key in ADMISSION:
-        settings["raster"].pop(key)
-    for key in ("scene", "out", "executor", "dry_run", "log", "weights", "export"):
-        settings.pop(key)
-    for key in ("start_from", "force", "clean", "work"):
-        settings.pop(key)
-    settings["threads"] = threads
-    return settings
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "raster": (*READING, "allow_vrt", "gdal_cache_mb"),
+    "tiling": ("gsd", "tile_px", "halo_px", "halo_m", "global_factor", "block_mpx", "skip_empty"),
+    "detector": ("score_threshold", "batch", "precision"),
+    "refine": ("selector", "budget", "scales", "zoom", "gate", "candidate_score", "match_iou", "score_rule", "seed"),
+    "merge": ("iou_threshold", "class_groups"),
+    "output": ("max_failed_tiles", "preview_px", "meta"),
+}
+"""Settings that can change the bytes of a result, by section; and ``cluster.threads``."""
 
-
-def config_hash(config: RunConfig) -> str:
-    """SHA-256 (hex) over :func:`result_settings` in canonical JSON."""
-    canonical = json.dumps(result_settings(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-FORMAT = 1
-"""Goes up when code changes what a part holds, or what a detector finds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What the detections of a block depend on, but for the block itself."""
-
-    plan: WorkOrder
-    scene_version: str
-    """Changes when a file of the scene does."""
-    model: str
-    """Changes when the weights or the model card do."""
-    precision: str
-    threads: int
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest over everything that can change a part, and nothing else."""
-        content = asdict(replace(self.plan, export_attention=False))
-        for key in ("uris", "scene_id", "acquired", "sensor", "attribution"):
-            content["scene"].pop(key)
-        for key in ("gdal_cache_mb", "allow_vrt", *ADMISSION):
-            content["raster"].pop(key)
-        rest = [FORMAT, self.scene_version, self.model, self.precision, self.threads]
-        return hashlib.sha256(json.dumps([content, rest], sort_keys=True).encode()).hexdigest()
-
-
-FINGERPRINT_PX = 512
-"""Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
-
-
-def fingerprint(screened: ScreenedScene, thumbnail: ByteArray) -> str:
-    """SHA-256 (hex) of what identifies a scene: its grid, place and type, its stretch, and a thumbnail's pixels."""
-    scene = asdict(screened.prepared.scene)
-    for key in ("uris", "scene_id", "overviews", "block_width", "block_height"):
-        scene.pop(key)
-    digest = hashlib.sha256(repr((scene, screened.plan.stretch)).encode())
-    digest.update(np.ascontiguousarray(thumbnail).tobytes())
-    return digest.hexdigest()
-
-
-def run_identity(screened: ScreenedScene, run: Run, thumbnail: ByteArray) -> Identity:
-    """Content hashes: the same scene, configuration and weights give the same ids, whenever and wherever they run."""
-    parts = (fingerprint(screened, thumbnail), config_hash(run.config), run.card.sha256)
-    return Identity(
-        scene_id=screened.prepared.scene.scene_id,
-        model_id=f"{run.card.name}@{run.card.sha256[:12]}",
-        run_id=hashlib.sha256("".join(parts).encode()).hexdigest()[:16],
-    )
+PLACE = ("crs_wkt", "transform", "gcps")
+PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver")
+VALIDITY = ("nodata", "has_mask")
+LAYOUT = ("block_width", "block_height", "overviews")
+FACTS = ("acquired", "sensor", "attribution")
+"""Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +60,18 @@ class Identity:
     scene_id: str
     model_id: str
     run_id: str
+
+
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """The settings that can change the bytes of a result: everything but where and by whom the work is done."""
+    settings: dict[str, Any] = {name: _fields(getattr(config, name), keys) for name, keys in SETTINGS.items()}
+    return {"aoi": config.aoi, **settings, "threads": config.cluster.threads}
+
+
+def config_hash(config: RunConfig) -> str:
+    """SHA-256 (hex) over :func:`result_settings`."""
+    canonical = json.dumps(result_settings(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def scene_version(scene: Scene) -> str | None:
@@ -118,14 +85,65 @@ def scene_version(scene: Scene) -> str | None:
 
 def model_version(card: ModelCard) -> str:
     """SHA-256 (hex) over the model card, which holds that of the weights."""
-    return hashlib.sha256(json.dumps(asdict(card), sort_keys=True, default=str).encode()).hexdigest()
+    return _sha256(asdict(card))
 
 
 def request_sha256(scene: Scene, version: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> str:
     """Hex digest over all that was asked for: equal requests have equal results."""
     settings = result_settings(config)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
-    settings["export"] = asdict(config.export)
-    header = {**asdict(scene), "uris": len(scene.uris)}
-    content = [pipeline.__version__, header, version, settings, model_version(card)]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    settings["export"] = {"attention": config.export.attention}
+    header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
+    header["uris"] = len(scene.uris)
+    return _sha256([pipeline.__version__, header, version, settings, model_version(card)])
+
+
+def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunConfig) -> str:
+    """Hex digest over what the detections of a block depend on, but for the block itself: it names the parts.
+
+    ``version`` is the scene's. Whether attention is exported changes no detection, so it is in no name.
+    """
+    content = {
+        "scene": _fields(order.scene, (*PIXELS, *PLACE, *VALIDITY, *LAYOUT)),
+        "lattice": _fields(order.lattice, ("width", "height", "scale_x", "scale_y", "gsd_m")),
+        "stretch": _fields(order.stretch, ("kind", "low", "high", "source")),
+        "raster": _fields(order.raster, READING),
+        "refine": _fields(order.refine, SETTINGS["refine"]),
+        **_fields(order, ("score_threshold", "batch", "global_factor")),
+        "export_attention": False,
+    }
+    rest = [PARTS, version, model_version(card), config.detector.precision, config.cluster.threads]
+    return _sha256([content, rest])
+
+
+def fingerprint(scene: Scene, stretch: Stretch, thumbnail: ByteArray) -> str:
+    """SHA-256 (hex) of what identifies a scene: its grid, place and type, its stretch, and a thumbnail's pixels.
+
+    (h, w, 3) uint8, of FINGERPRINT_PX. The text that is hashed is Python's own of these values; ids that users keep
+    depend on it, to the letter.
+    """
+    header = _fields(scene, (*PIXELS, *PLACE, *VALIDITY, *FACTS))
+    values = ", ".join(f"{name}={getattr(stretch, name)!r}" for name in ("kind", "low", "high", "source"))
+    digest = hashlib.sha256(f"({header!r}, Stretch({values}))".encode())
+    digest.update(np.ascontiguousarray(thumbnail).tobytes())
+    return digest.hexdigest()
+
+
+def run_identity(scene: Scene, stretch: Stretch, thumbnail: ByteArray, config: RunConfig, card: ModelCard) -> Identity:
+    """Content hashes: the same scene, configuration and weights give the same ids, whenever and wherever they run."""
+    parts = (fingerprint(scene, stretch, thumbnail), config_hash(config), card.sha256)
+    return Identity(
+        scene_id=scene.scene_id,
+        model_id=f"{card.name}@{card.sha256[:12]}",
+        run_id=hashlib.sha256("".join(parts).encode()).hexdigest()[:16],
+    )
+
+
+def _fields(value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Fields of a dataclass by name, dataclasses inside them as dictionaries."""
+    content = asdict(value)
+    return {name: content[name] for name in names}
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

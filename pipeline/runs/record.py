@@ -16,62 +16,62 @@ from typing import Any
 import pipeline
 from pipeline.engine.ledger import Account
 from pipeline.names import public_uri
-from pipeline.planning.plan import ScreenedScene
-from pipeline.reporting.metrics import Numbers
-from pipeline.runs.identity import Identity
-from pipeline.types import ModelCard
+from pipeline.planning.plan import ScenePlan, WorkOrder
+from pipeline.runs.context import Run
+from pipeline.runs.identity import config_hash, result_settings
 
 LIBRARIES = ("ray", "torch", "transformers", "rasterio", "pyproj", "shapely", "pyarrow", "numpy", "numba", "pyogrio")
 
 
 def run_record(
-    screened: ScreenedScene,
-    results: Account,
-    card: ModelCard,
-    identity: Identity,
     ended: Mapping[str, Any],
+    plan: ScenePlan,
+    order: WorkOrder,
+    results: Account,
+    run: Run,
     seconds: Mapping[str, float],
-    numbers: Numbers,
 ) -> dict[str, Any]:
     """The record of one scene, ready for JSON. Holds no credentials: URIs are given without query and user.
 
-    ``seconds`` and ``numbers`` are of the job that publishes, and so are all times and the memory; counts are of the
-    result, whichever job did the block. ``worker_seconds_all_jobs`` is what the blocks of the result took altogether.
+    ``ended``: how, and under which ids. ``seconds`` are of the job that publishes, and so are all times and the memory;
+    counts are of the result, whichever job did the block. ``worker_seconds_all_jobs`` is what the blocks of the result
+    took altogether.
     """
-    prepared = screened.prepared
-    scene, lattice = prepared.scene, prepared.lattice
-    mpx = sum(tile.core.pixels for tile in screened.tiles) * lattice.scale_x * lattice.scale_y / 1e6
+    scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
     return {
         **ended,
-        **asdict(identity),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "scene": {**asdict(scene), "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
-        "lattice": asdict(lattice),
-        "stretch": asdict(screened.plan.stretch),
-        "score_threshold": screened.plan.score_threshold,
-        "tile_px": prepared.tile_px,
-        "halo_px": prepared.halo_px,
+        "lattice": asdict(plan.lattice),
+        "stretch": asdict(order.stretch),
+        "score_threshold": order.score_threshold,
+        "tile_px": plan.tile_px,
+        "halo_px": plan.halo_px,
         "tiles": {
-            "planned": len(screened.tiles) + screened.tiles_empty + prepared.tiles_outside_aoi,
+            "planned": len(plan.tiles) + plan.tiles_skipped,
             "done": results.tiles_done,
             "done_before": results.tiles_kept,
             "failed": len(results.failures),
-            "skipped_empty": screened.tiles_empty,
-            "skipped_outside_aoi": prepared.tiles_outside_aoi,
+            "skipped_empty": plan.tiles_empty,
+            "skipped_outside_aoi": plan.tiles_outside_aoi,
         },
-        "blocks": len(screened.blocks),
+        "blocks": len(plan.blocks),
         "second_look": {"crops": len(results.crops), "tiles_with_crops": results.tiles_refined},
         "network_mpx": round(results.network_px / 1e6, 3),
         "boxes_before_merge": len(results.detections),
         "seconds": dict(seconds),
         "worker_seconds": {stage: round(numbers.seconds[stage].sum_s, 3) for stage in ("read", "detect")},
         "worker_seconds_all_jobs": {"read": round(results.read_s, 3), "detect": round(results.detect_s, 3)},
-        "mpx": round(mpx, 3),
-        "mpx_per_s": {stage: round(mpx / s, 2) for stage, s in seconds.items() if s > 0},
+        "mpx": round(plan.mpx, 3),
+        "mpx_per_s": {stage: round(plan.mpx / s, 2) for stage, s in seconds.items() if s > 0},
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.peak_rss_bytes / 1e6)},
         "notes": list(results.notes),
         "model": {"name": card.name, "sha256": card.sha256, "gsd_m": card.gsd_m, "classes": list(card.classes)},
         "versions": versions(),
+        "config": {"hash": config_hash(config), **result_settings(config), **addresses},
+        "work": run.executor.record(),
+        "metrics": numbers.record(),
     }
 
 

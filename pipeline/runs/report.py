@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.engine.ledger import Account
 from pipeline.errors import EXIT_OK
-from pipeline.planning.plan import ScreenedScene
+from pipeline.planning.plan import ScenePlan
 from pipeline.reporting.metrics import Metrics
 
 
@@ -66,12 +66,6 @@ class Clock:
         return time.perf_counter() - self._started
 
 
-def scene_mpx(screened: ScreenedScene) -> float:
-    """Scene pixels behind the tiles that are looked at, each counted once, in millions (ruling 13)."""
-    lattice = screened.prepared.lattice
-    return sum(tile.core.pixels for tile in screened.tiles) * lattice.scale_x * lattice.scale_y / 1e6
-
-
 def unchanged(uri: str, record: Mapping[str, Any], folder: str) -> SceneReport:
     """The report of a scene whose result was there."""
     tiles = record["tiles"]
@@ -90,16 +84,16 @@ def unchanged(uri: str, record: Mapping[str, Any], folder: str) -> SceneReport:
     )
 
 
-def ending(status: str, results: Account, found: int, screened: ScreenedScene, where: str, clock: Clock) -> str:
-    """The sentence of a scene that was worked on to its end."""
-    rate = scene_mpx(screened) / max(clock.total, 1e-6)
+def ending(status: str, results: Account, plan: ScenePlan, found: int, where: str, seconds: float) -> str:
+    """The sentence of a scene that was worked on to its end: ``found`` detections ``where``, after ``seconds``."""
+    rate = plan.mpx / max(seconds, 1e-6)
     if status == "FAILED":
         first = results.failures[0]
         return (
-            f"{len(results.failures)} of {len(screened.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
+            f"{len(results.failures)} of {len(plan.tiles)} tiles failed, first {first.tile_id} ({first.reason}); "
             f"only failures.parquet and run.json were written to {where}; raise --output.max_failed_tiles to publish "
             "with holes"
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
     looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")
-    return f"{found} detections from {looks} in {clock.total:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
+    return f"{found} detections from {looks} in {seconds:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"

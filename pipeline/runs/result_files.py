@@ -12,13 +12,12 @@ import numpy as np
 from pipeline.geometry.frames import lattice_to_scene
 from pipeline.geometry.obb import aabb_to_obb, corners_to_obb, obb_to_corners
 from pipeline.outputs.failures import failures_table, write_failures
-from pipeline.outputs.geojson import write_geojson
-from pipeline.outputs.geopackage import write_gpkg
-from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.formats import FORMATS
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import TableIdentity, detections_table
 from pipeline.pictures.crops import CropsShown
-from pipeline.pictures.preview import draw_preview
-from pipeline.planning.plan import ScreenedScene
+from pipeline.pictures.preview import BoxesShown, draw_preview
+from pipeline.planning.plan import ScenePlan, WorkOrder
 from pipeline.runs.identity import Identity
 from pipeline.types import ByteArray, Crop, Detections, Failed, FloatArray, GroundMeasures, Lattice, ModelCard, Tile
 
@@ -26,17 +25,17 @@ PIECE_ROWS = 100_000
 """Detections whose corners and measures are worked out together."""
 
 
-def build_table(detections: Detections, screened: ScreenedScene, card: ModelCard, identity: Identity) -> Any:
+def build_table(detections: Detections, plan: ScenePlan, card: ModelCard, identity: Identity) -> Any:
     """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes.
 
     Worked out ``PIECE_ROWS`` at a time: what lies between a box and its columns is ten times as large as they are.
     """
-    prepared, count = screened.prepared, len(detections)
-    georeference = prepared.georeference
+    count = len(detections)
+    georeference = plan.georeference
     corners_world, px_boxes, measured = np.empty((count, 4, 2)), np.empty((count, 5)), np.empty((4, count))
     for start in range(0, count, PIECE_ROWS):
         rows = slice(start, start + PIECE_ROWS)
-        corners = lattice_to_scene(obb_to_corners(detections.boxes[rows]), prepared.lattice)
+        corners = lattice_to_scene(obb_to_corners(detections.boxes[rows]), plan.lattice)
         px_boxes[rows] = corners_to_obb(corners)
         corners_world[rows] = corners if georeference is None else georeference.scene_to_world(corners)
         if georeference is not None:
@@ -47,7 +46,7 @@ def build_table(detections: Detections, screened: ScreenedScene, card: ModelCard
         px_boxes=px_boxes,
         measures=None if georeference is None else GroundMeasures(*measured),
         detections=detections,
-        tile_ids=tile_names(prepared.tiles),
+        tile_ids=tile_names(plan.tiles),
         identity=TableIdentity(
             scene_id=identity.scene_id, model_id=identity.model_id, run_id=identity.run_id, classes=card.classes
         ),
@@ -62,19 +61,16 @@ def tile_names(tiles: Sequence[Tile]) -> list[str]:
     return names
 
 
-def write_detections(table: Any, folder: Path, screened: ScreenedScene, metadata: Mapping[str, str]) -> None:
-    """detections.parquet, .gpkg (with its .qml style) and, where the scene has a place on Earth, .geojson."""
-    georeference = screened.prepared.georeference
-    projjson = None if georeference is None else georeference.crs_projjson()
-    write_geoparquet(table, folder / "detections.parquet", crs_projjson=projjson, metadata=metadata)
-    write_gpkg(table, folder / "detections.gpkg", None if georeference is None else georeference.crs_wkt)
-    if georeference is not None:
-        write_geojson(table, folder / "detections.geojson", georeference.world_to_lonlat)
+def write_detections(table: Any, folder: Path, plan: ScenePlan, metadata: Mapping[str, str]) -> None:
+    """The detections in every format of :data:`~pipeline.outputs.formats.FORMATS`."""
+    result = Result(table=table, georeference=plan.georeference, metadata=metadata)
+    for write in FORMATS.values():
+        write(result, folder)
 
 
-def write_failed_tiles(failures: Sequence[Failed], folder: Path, screened: ScreenedScene, scene_id: str) -> None:
+def write_failed_tiles(failures: Sequence[Failed], folder: Path, plan: ScenePlan) -> None:
     """failures.parquet: every hole with its reason and its place in scene pixels; zero rows when there is none."""
-    lattice = screened.prepared.lattice
+    lattice = plan.lattice
     failed = {failure.tile_id for failure in failures}
     bounds = {
         tile.tile_id: (
@@ -83,28 +79,29 @@ def write_failed_tiles(failures: Sequence[Failed], folder: Path, screened: Scree
             int(np.ceil(tile.core.x1 * lattice.scale_x)),
             int(np.ceil(tile.core.y1 * lattice.scale_y)),
         )
-        for tile in screened.tiles
+        for tile in plan.tiles
         if tile.tile_id in failed
     }
-    write_failures(failures_table(failures, scene_id=scene_id, bounds_px=bounds), folder / "failures.parquet")
+    write_failures(
+        failures_table(failures, scene_id=plan.scene.scene_id, bounds_px=bounds), folder / "failures.parquet"
+    )
 
 
 def write_preview(
-    detections: Detections, crops: Sequence[Crop], thumbnail: ByteArray, screened: ScreenedScene, path: Path
+    detections: Detections, crops: Sequence[Crop], thumbnail: ByteArray, plan: ScenePlan, order: WorkOrder, path: Path
 ) -> None:
     """preview.png: the thumbnail with every detection drawn on it, and the crops of the second look."""
-    scene, lattice = screened.prepared.scene, screened.prepared.lattice
+    scene, lattice = plan.scene, plan.lattice
     height, width = thumbnail.shape[:2]
     shrink = np.array([width / scene.width, height / scene.height])
     metres = None if lattice.gsd_m is None else lattice.gsd_m / lattice.scale_x * scene.width / width
     draw_preview(
         thumbnail,
-        lattice_to_scene(obb_to_corners(detections.boxes), lattice) * shrink,
-        detections.scores,
+        BoxesShown(lattice_to_scene(obb_to_corners(detections.boxes), lattice) * shrink, detections.scores),
         title=scene.scene_id,
         metres_per_px=metres,
         path=path,
-        score_threshold=screened.plan.score_threshold,
+        score_threshold=order.score_threshold,
         crops=_crops_shown(crops, lattice, shrink) if crops else None,
     )
 

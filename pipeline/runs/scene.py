@@ -1,4 +1,4 @@
-"""The main path of one scene: plan → map → account → merge → publish."""
+"""The main path of one scene: plan → map → merge → publish."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,15 @@ from pipeline.geometry.class_groups import class_groups
 from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
-from pipeline.planning.plan import PreparedScene, ScreenedScene, inside, prepare, screen
+from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.attention_map import HeatMap
-from pipeline.raster.overview import read_thumbnail
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
-from pipeline.runs.identity import FINGERPRINT_PX, Recipe, model_version, request_sha256, run_identity, scene_version
+from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
 from pipeline.runs.published import published
-from pipeline.runs.publishing import publish_scene
-from pipeline.runs.report import Clock, SceneReport, scene_mpx, unchanged
+from pipeline.runs.publishing import Finding, identity_of, publish_scene
+from pipeline.runs.report import Clock, SceneReport, unchanged
 from pipeline.runs.result_files import build_table
 from pipeline.storage.folders import WORK
 from pipeline.storage.lease import Lease
@@ -43,8 +42,8 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     metrics = run.executor.metrics
     metrics.begin_scene()
     clock = Clock(metrics)
-    prepared = prepare(uri, run.config, run.card, run.aoi)
-    scene = prepared.scene
+    plan = plan_scene(uri, run.config, run.card, run.aoi)
+    scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         version = scene_version(scene)
         if version is None:
@@ -54,37 +53,124 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         record = None if run.config.force else published(run.config.out, scene.scene_id, request)
         if record is not None:
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
-        return _detect(uri, prepared, run, lease, version, request, clock)
+        plan, order = screen(plan, run.config, run.card)
+        clock.lap("plan")
+        return SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)(lease)
 
 
-def _detect(
-    uri: str, prepared: PreparedScene, run: Run, lease: Lease, version: str, request: str, clock: Clock
-) -> SceneReport:
-    """plan → map → account → merge → publish, for one scene that is ours alone."""
-    screened = screen(prepared, run.config, run.card)
-    clock.lap("plan")
-    resume = _resume(screened, run, version)
-    skipped = screened.tiles_empty + prepared.tiles_outside_aoi
-    run.executor.metrics.count(tiles_skipped=skipped)
-    run.journal.emit(
-        "scene_planned", scene_id=prepared.scene.scene_id, uri=uri, tiles=len(screened.tiles),
-        blocks=len(screened.blocks), tiles_skipped=skipped, mpx=scene_mpx(screened), seconds=clock.seconds["plan"],
-    )  # fmt: skip
-    with _scratch(run) as extra:
-        results = _map(screened, run, resume, extra)
-        clock.lap("detect")
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SceneRun:
+    """One scene that is ours alone, from its plan to its report."""
+
+    uri: str
+    run: Run
+    plan: ScenePlan
+    order: WorkOrder
+    version: str
+    """Of the scene's files."""
+    request: str
+    """Digest of all that was asked for."""
+    clock: Clock
+
+    def __call__(self, lease: Lease) -> SceneReport:
+        """map → merge → publish. Raises SceneBusy when another job has taken the scene over meanwhile."""
+        self._tell_plan()
+        resume = self.resume()
+        with _scratch(self.run) as folder:
+            results = self.map(resume, folder)
+            self.clock.lap("detect")
+            detections = asked_for(self.merge(results.detections), self.plan)
+            self.clock.lap("merge")
+            lease.check()
+            report = self.publish(results, detections, folder)
+        if self.run.config.clean:
+            self._clean(resume.work)
+        return report
+
+    @property
+    def scene_id(self) -> str:
+        return self.plan.scene.scene_id
+
+    def resume(self) -> Resume:
+        """How to go on from what earlier jobs have done of this scene."""
+        config = self.run.config
+        threshold = min(config.work.keep_score, self.order.score_threshold)
+        generous = replace(self.order, score_threshold=threshold)
+        work = WorkFolder(
+            folder=join(config.out, self.scene_id, WORK),
+            recipe_sha256=recipe_sha256(generous, self.version, self.run.card, config),
+            attention=config.export.attention,
+        )
+        work.sweep()
+        return Resume(
+            work=work,
+            order=generous,
+            only_merge=config.start_from == "merge",
+            afresh=config.force,
+            say=lambda message: self.run.say(f"{self.scene_id}: {message}"),
+        )
+
+    def map(self, resume: Resume, folder: Path) -> Account:
+        """All blocks through the executor, but for those done before, and the account of what became of every tile.
+
+        The attention map, when the run exports one, grows block by block in ``folder``: memory does not.
+        """
+        plan, journal, metrics = self.plan, self.run.journal, self.run.executor.metrics
+        tiles_kept = peak_rss_bytes = 0
+        with contextlib.ExitStack() as stack:
+            progress = stack.enter_context(Progress(self.scene_id, len(plan.tiles), plan.mpx, journal))
+            failures = TileFailures(journal, self.scene_id)
+            stack.callback(failures.end)
+            attention_map = None
+            if self.run.config.export.attention:
+                attention_map = stack.enter_context(HeatMap(folder / "attention.tif", plan.lattice, plan.scene))
+
+            def told() -> Iterator[BlockOutcome]:
+                nonlocal tiles_kept, peak_rss_bytes
+                for outcome, fresh in resume.outcomes(self.run.executor, plan.blocks, self.order.score_threshold):
+                    if attention_map is not None:
+                        for window, attention in outcome.attention:
+                            attention_map.add(window, attention)
+                    if fresh:
+                        metrics.block(outcome)
+                        peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
+                    failures.tell(outcome)
+                    found = sum(len(done.detections) for done in outcome.done)
+                    progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
+                    tiles_kept += 0 if fresh else len(outcome.done)
+                    yield outcome
+
+            results = account(plan.tiles, told())
         for note in results.notes:
-            run.journal.emit("note", f"{prepared.scene.scene_id}: {note}", scene_id=prepared.scene.scene_id)
-        detections = inside(merge_run(results.detections, run), prepared)
-        clock.lap("merge")
-        lease.check()
-        report = publish_scene(uri, screened, results, detections, run, clock, extra, request)
-    if run.config.clean:
-        what, folder = f"{prepared.scene.scene_id}: parts of other settings", resume.work.folder
-        with tidying(run.say, f"{what} stay in {folder}; nothing uses them, and they may be removed by hand"):
-            count = resume.work.clean(screened.blocks)
-            run.say(f"{prepared.scene.scene_id}: {count} parts of other settings removed")
-    return report
+            journal.emit("note", f"{self.scene_id}: {note}", scene_id=self.scene_id)
+        return replace(results, tiles_kept=tiles_kept, peak_rss_bytes=peak_rss_bytes)
+
+    def merge(self, detections: Detections) -> Detections:
+        """See :func:`merged`."""
+        return merged(detections, self.run)
+
+    def publish(self, results: Account, detections: Detections, folder: Path) -> SceneReport:
+        """Files, and one move; see :func:`publish_scene`."""
+        finding = Finding(
+            plan=self.plan, order=self.order, results=results, detections=detections, extra=folder,
+            request=self.request,
+        )  # fmt: skip
+        return publish_scene(self.uri, finding, self.run, self.clock)
+
+    def _tell_plan(self) -> None:
+        plan = self.plan
+        self.run.executor.metrics.count(tiles_skipped=plan.tiles_skipped)
+        self.run.journal.emit(
+            "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
+            tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],
+        )  # fmt: skip
+
+    def _clean(self, work: WorkFolder) -> None:
+        what = f"{self.scene_id}: parts of other settings"
+        left = f"{what} stay in {work.folder}; nothing uses them, and they may be removed by hand"
+        with tidying(self.run.say, left):
+            count = work.clean(self.plan.blocks)
+            self.run.say(f"{self.scene_id}: {count} parts of other settings removed")
 
 
 @contextlib.contextmanager
@@ -98,78 +184,7 @@ def _scratch(run: Run) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-def detections_of(
-    uri: str, card: ModelCard, executor: Executor, config: RunConfig
-) -> tuple[Any, str | None, tuple[Failed, ...]]:
-    """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
-    screened = screen(prepare(uri, config, card, run.aoi), config, card)
-    outcomes = executor.map(screened.plan, screened.blocks)
-    results = account(screened.tiles, outcomes)
-    detections = inside(merge_run(results.detections, run), screened.prepared)
-    thumbnail, _ = read_thumbnail(screened.prepared.scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
-    table = build_table(detections, screened, card, run_identity(screened, run, thumbnail))
-    return table, screened.prepared.scene.crs_wkt, results.failures
-
-
-def _resume(screened: ScreenedScene, run: Run, version: str) -> Resume:
-    """How to go on from what earlier jobs have done of this scene."""
-    config, scene_id = run.config, screened.prepared.scene.scene_id
-    generous = replace(screened.plan, score_threshold=min(config.work.keep_score, screened.plan.score_threshold))
-    recipe = Recipe(
-        plan=generous, scene_version=version, model=model_version(run.card),
-        precision=config.detector.precision, threads=config.cluster.threads,
-    )  # fmt: skip
-    work = WorkFolder(
-        folder=join(config.out, scene_id, WORK),
-        recipe_sha256=recipe.sha256,
-        attention=config.export.attention,
-    )
-    work.sweep()
-    return Resume(
-        work=work,
-        order=generous,
-        only_merge=config.start_from == "merge",
-        afresh=config.force,
-        say=lambda message: run.say(f"{scene_id}: {message}"),
-    )
-
-
-def _map(screened: ScreenedScene, run: Run, resume: Resume, extra: Path) -> Account:
-    """All blocks through the executor, but for those done before, and the account of what became of every tile.
-
-    The heat map, when the run exports one, grows block by block in the folder ``extra``: memory does not.
-    """
-    prepared, tiles_kept, peak_rss_bytes = screened.prepared, 0, 0
-    with contextlib.ExitStack() as stack:
-        name = prepared.scene.scene_id
-        progress = stack.enter_context(Progress(name, len(screened.tiles), scene_mpx(screened), run.journal))
-        failures = TileFailures(run.journal, name)
-        stack.callback(failures.end)
-        heat_map = None
-        if run.config.export.attention:
-            heat_map = stack.enter_context(HeatMap(extra / "attention.tif", prepared.lattice, prepared.scene))
-
-        def told() -> Iterator[BlockOutcome]:
-            nonlocal tiles_kept, peak_rss_bytes
-            for outcome, fresh in resume.outcomes(run.executor, screened.blocks, screened.plan.score_threshold):
-                if heat_map is not None:
-                    for window, attention in outcome.attention:
-                        heat_map.add(window, attention)
-                if fresh:
-                    run.executor.metrics.block(outcome)
-                    peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
-                failures.tell(outcome)
-                found = sum(len(done.detections) for done in outcome.done)
-                progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
-                tiles_kept += 0 if fresh else len(outcome.done)
-                yield outcome
-
-        results = account(screened.tiles, told())
-    return replace(results, tiles_kept=tiles_kept, peak_rss_bytes=peak_rss_bytes)
-
-
-def merge_run(detections: Detections, run: Run) -> Detections:
+def merged(detections: Detections, run: Run) -> Detections:
     """Exact rotated NMS over the whole scene, by class or by the configured groups of classes.
 
     Many detections are merged in parts, by whoever did the work before; the result is the same bit for bit.
@@ -181,3 +196,15 @@ def merge_run(detections: Detections, run: Run) -> Detections:
     return merge_in_parts(
         detections, run.executor.run, iou_threshold=threshold, class_groups=groups, partition_boxes=PARTITION_BOXES
     )
+
+
+def table_of(
+    uri: str, card: ModelCard, executor: Executor, config: RunConfig
+) -> tuple[Any, str | None, tuple[Failed, ...]]:
+    """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
+    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
+    plan, order = screen(plan_scene(uri, config, card, run.aoi), config, card)
+    results = account(plan.tiles, executor.map(order, plan.blocks))
+    detections = asked_for(merged(results.detections, run), plan)
+    table = build_table(detections, plan, card, identity_of(plan, order, run))
+    return table, plan.scene.crs_wkt, results.failures

@@ -31,7 +31,6 @@ import numpy as np
 import psutil
 import pyproj
 
-from pipeline.config import RasterConfig
 from pipeline.geometry.nms import merge, total_order
 from pipeline.geometry.obb import canonical_obb
 from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts, parts_of
@@ -39,11 +38,11 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.outputs.geojson import write_geojson
 from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
-from pipeline.planning.plan import PreparedScene, ScreenedScene, WorkOrder
+from pipeline.planning.plan import ScenePlan
 from pipeline.planning.tiles import plan_tiles
 from pipeline.runs.identity import Identity
 from pipeline.runs.result_files import build_table
-from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene, Stretch
+from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene
 from pipeline.types.detections import COLUMNS
 from tests.support.load import ROOT, local_cluster
 
@@ -78,7 +77,7 @@ def crowd(rows: int, looks: float = LOOKS) -> Detections:
     )  # fmt: skip
 
 
-def screened_of(rows: int) -> ScreenedScene:
+def plan_of(rows: int) -> ScenePlan:
     """The scene these detections would come from, as planned."""
     side = side_px(rows)
     scene = Scene(
@@ -87,13 +86,10 @@ def screened_of(rows: int) -> ScreenedScene:
     )  # fmt: skip
     lattice = Lattice(width=side, height=side, scale_x=1.0, scale_y=1.0, gsd_m=0.5)
     tiles = plan_tiles(lattice, TILE_PX, 0)
-    prepared = PreparedScene(
+    return ScenePlan(
         scene=scene, georeference=Georeference.of(scene), lattice=lattice, tile_px=TILE_PX, halo_px=0, tiles=tiles,
         tiles_outside_aoi=0, area=None,
     )  # fmt: skip
-    stretch = Stretch(kind="none", low=(0.0,) * 3, high=(255.0,) * 3, source="none")
-    plan = WorkOrder(scene=scene, lattice=lattice, stretch=stretch, raster=RasterConfig(), score_threshold=0.3, batch=1)
-    return ScreenedScene(prepared=prepared, plan=plan, tiles=tiles, tiles_empty=0, blocks=())
 
 
 @dataclass
@@ -182,8 +178,8 @@ def as_ray_tasks(rows: int) -> Cost:
 
 def published(rows: int, name: str) -> Cost:
     """The table of ``rows`` merged detections made, or else written in one format."""
-    screened, folder = screened_of(rows), Path(tempfile.mkdtemp())
-    georeference = screened.prepared.georeference
+    plan, folder = plan_of(rows), Path(tempfile.mkdtemp())
+    georeference = plan.georeference
     assert georeference is not None
     detections, few = crowd(rows, 1.0), crowd(1000, 1.0)
     identity = Identity(scene_id="crowd", model_id="crowd@0", run_id="0")
@@ -196,15 +192,15 @@ def published(rows: int, name: str) -> Cost:
         "geojson": lambda table, path: write_geojson(table, path, georeference.world_to_lonlat),
     }
     try:
-        small = build_table(few, screened, CARD, identity)
+        small = build_table(few, plan, CARD, identity)
         if name == "table":
             with measured() as cost:
-                table = build_table(detections, screened, CARD, identity)
+                table = build_table(detections, plan, CARD, identity)
             cost.facts = {"bytes": table.nbytes}
             return cost
         write[name](small, path)
         path.unlink()
-        table = build_table(detections, screened, CARD, identity)
+        table = build_table(detections, plan, CARD, identity)
         del detections
         with measured() as cost:
             write[name](table, path)

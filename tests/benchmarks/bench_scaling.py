@@ -29,7 +29,7 @@ import psutil
 from pipeline.cluster.executor import RayExecutor
 from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.engine.ledger import account
-from pipeline.planning.plan import ScreenedScene, prepare, screen
+from pipeline.planning.plan import ScenePlan, WorkOrder, plan_scene, screen
 from pipeline.raster.writer import write_scene
 from pipeline.runs.context import SILENT
 from tests.support.load import CARD, SleepingDetector, local_cluster
@@ -53,7 +53,7 @@ class Result:
     """Private resident memory of all actors and readers together."""
 
 
-def scene_of(blocks: int, folder: Path) -> ScreenedScene:
+def scene_of(blocks: int, folder: Path) -> tuple[ScenePlan, WorkOrder]:
     """A black scene of that many blocks, planned."""
     side = TILE_PX * TILES_PER_SIDE
     path = folder / f"{blocks}.tif"
@@ -63,9 +63,9 @@ def scene_of(blocks: int, folder: Path) -> ScreenedScene:
     )  # fmt: skip
     tiling = TilingConfig(tile_px=TILE_PX, halo_px=0, gsd="native", block_mpx=side * side / 1e6)
     config = RunConfig(scene=(str(path),), out="unused", tiling=tiling)
-    screened = screen(prepare(str(path), config, CARD, None), config, CARD)
-    assert len(screened.blocks) == blocks, f"{len(screened.blocks)} blocks planned, {blocks} wanted"
-    return screened
+    plan, order = screen(plan_scene(str(path), config, CARD, None), config, CARD)
+    assert len(plan.blocks) == blocks, f"{len(plan.blocks)} blocks planned, {blocks} wanted"
+    return plan, order
 
 
 def processor_seconds() -> dict[int, tuple[str, float]]:
@@ -83,17 +83,18 @@ def processor_seconds() -> dict[int, tuple[str, float]]:
 
 def measure(workers: int, blocks_each: int, tile_s: float, folder: Path) -> Result:
     """Start a cluster, wait until every actor has loaded, then work off ``blocks_each`` blocks per actor."""
-    screened, few = scene_of(workers * blocks_each, folder), scene_of(max(8, 2 * workers), folder)
+    plan, order = scene_of(workers * blocks_each, folder)
+    few, few_order = scene_of(max(8, 2 * workers), folder)
     began = time.perf_counter()
     with local_cluster(workers, object_store_mb=500):
         config = ClusterConfig(workers=workers, device="cpu", start_s=600)
         with RayExecutor(partial(SleepingDetector, tile_s), config, SILENT) as pool:
             while pool.record()["workers"] < workers:
-                account(few.tiles, pool.map(few.plan, few.blocks))
-            account(few.tiles, pool.map(few.plan, few.blocks))  # all actors at once, and as many readers as that takes
+                account(few.tiles, pool.map(few_order, few.blocks))
+            account(few.tiles, pool.map(few_order, few.blocks))  # all actors at once, and as many readers as that takes
             start_s = time.perf_counter() - began
             before, began = processor_seconds(), time.perf_counter()
-            account(screened.tiles, pool.map(screened.plan, screened.blocks))
+            account(plan.tiles, pool.map(order, plan.blocks))
             seconds, after = time.perf_counter() - began, processor_seconds()
             worker_mb = sum(
                 (one.memory_info().rss - one.memory_info().shared) / 1e6

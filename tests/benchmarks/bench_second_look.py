@@ -27,7 +27,7 @@ from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load
 from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import TileWorker
-from pipeline.planning.plan import WorkOrder, prepare, screen
+from pipeline.planning.plan import WorkOrder, plan_scene, screen
 from pipeline.raster.writer import write_scene
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.types import Block, Chip, Look, ModelCard
@@ -58,8 +58,8 @@ def harbour_on_disk(folder: Path, side: int) -> Path:
 
 
 def plan_of(path: Path, card: ModelCard, config: RunConfig) -> tuple[WorkOrder, tuple[Block, ...]]:
-    screened = screen(prepare(str(path), config, card, None), config, card)
-    return screened.plan, screened.blocks
+    plan, order = screen(plan_scene(str(path), config, card, None), config, card)
+    return order, plan.blocks
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -24,7 +24,7 @@ from rasterio.enums import Resampling
 from pipeline.command_line import parse_run
 from pipeline.config import RunConfig
 from pipeline.detectors.weights import model_card
-from pipeline.planning.plan import prepare, screen
+from pipeline.planning.plan import plan_scene, screen
 from pipeline.raster.writer import write_scene
 from pipeline.storage.files import file_names
 from pipeline.synth.harbour.harbour import Harbour
@@ -88,10 +88,10 @@ class Drill:
         self.scene = self.folder / "harbour.tif"
         _write(self.scene, self.size.side_px)
         config = self.config("unused")
-        self.screened = screen(prepare(str(self.scene), config, model_card(config.weights), None), config,
+        self.plan, _ = screen(plan_scene(str(self.scene), config, model_card(config.weights), None), config,
                                model_card(config.weights))  # fmt: skip
-        self.tiles: tuple[Tile, ...] = self.screened.tiles
-        self.blocks: tuple[Block, ...] = self.screened.blocks
+        self.tiles: tuple[Tile, ...] = self.plan.tiles
+        self.blocks: tuple[Block, ...] = self.plan.blocks
         quiet = self.job("quiet", executor="local")
         quiet.ended(0)
         self.quiet = quiet.out / "harbour"
@@ -165,7 +165,7 @@ class Drill:
     def _same_outside(self, published: Path, hurt: Sequence[Tile]) -> str:
         """Rows away from the blocks of the hurt tiles: equal to the bit. Inside, outside the tiles: told."""
         ours, theirs = _rows(published), _rows(self.quiet)
-        lattice = self.screened.prepared.lattice
+        lattice = self.plan.lattice
         scale = np.array([lattice.scale_x, lattice.scale_y])
         blocks = [self.block_of(tile).window for tile in hurt]
         far_ours, far_theirs = (rows[~_inside(rows, blocks, scale)] for rows in (ours, theirs))

@@ -122,7 +122,7 @@ def test_a_block_of_the_file_is_damaged(drill: Drill, nodes: Nodes) -> None:
     folder.mkdir()
     scene = Path(shutil.copy2(drill.scene, folder / "harbour.tif"))
     damage_block(scene, 1, 1)
-    scale = drill.screened.prepared.lattice.scale_x
+    scale = drill.plan.lattice.scale_x
     low, high = int(128 / scale), int(256 / scale)
     bad = Window(x=low, y=low, width=high - low + 1, height=high - low + 1)
     hurt = [tile for tile in drill.tiles if tile.window.intersect(bad)]

@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, ModelError, PipelineError, SceneNotGeor
 from pipeline.georeference.area_files import read_aoi
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.lattice import make_lattice
-from pipeline.planning.plan import prepare, screen
+from pipeline.planning.plan import ScenePlan, plan_scene, screen
 from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.raster.overview import read_thumbnail
 from pipeline.raster.scene import open_scene
@@ -108,32 +108,32 @@ def _place(error: BaseException) -> str:
 
 def _try_scene(folder: Path, stage: _Stage) -> None:
     path = folder / "case.tif"
-    prepared = prepare(str(path), CONFIG, _card(), None)
+    planned = plan_scene(str(path), CONFIG, _card(), None)
     stage.opened = True
-    scene = prepared.scene
+    scene = planned.scene
     assert 1 <= scene.width * scene.height <= RASTER.max_gigapixels * 1e9
-    if prepared.georeference is not None:
+    if planned.georeference is not None:
         centre = np.array([scene.width / 2, scene.height / 2])
-        assert np.isfinite(prepared.georeference.scene_to_world(centre)).all()
-        assert np.isfinite(prepared.georeference.scene_to_lonlat(centre)).all()
+        assert np.isfinite(planned.georeference.scene_to_world(centre)).all()
+        assert np.isfinite(planned.georeference.scene_to_lonlat(centre)).all()
     stage.decoded = True
-    screened = screen(prepared, CONFIG, _card())
-    for block in screened.blocks[:2]:
-        pixels = read_block(screened.plan, block)
+    plan, order = screen(planned, CONFIG, _card())
+    for block in plan.blocks[:2]:
+        pixels = read_block(order, block)
         window = block.window
         assert pixels.pixels.shape == (window.height, window.width, 3)
         assert pixels.pixels.dtype == np.uint8
         assert pixels.valid.shape == (window.height, window.width)
         assert pixels.valid.dtype == np.bool_
-        _check_pixels(path, screened, pixels)
-    picture, _ = read_thumbnail(scene, screened.plan.stretch, RASTER, 64)
+        _check_pixels(path, plan, pixels)
+    picture, _ = read_thumbnail(scene, order.stretch, RASTER, 64)
     assert picture.dtype == np.uint8
     assert max(picture.shape[:2]) <= 64
 
 
-def _check_pixels(path: Path, screened: Any, read: Any) -> None:
+def _check_pixels(path: Path, plan: ScenePlan, read: Any) -> None:
     """8-bit pixels on the native grid are the file's own, as rasterio alone reads them."""
-    scene, lattice, window = screened.prepared.scene, screened.prepared.lattice, read.window
+    scene, lattice, window = plan.scene, plan.lattice, read.window
     if scene.dtype != "uint8" or (lattice.scale_x, lattice.scale_y) != (1.0, 1.0):
         return
     with rasterio.open(path, driver="GTiff") as file:

@@ -23,7 +23,7 @@ from pipeline.engine.executor import Executor
 from pipeline.engine.ledger import account
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ClusterError, ModelError
-from pipeline.planning.plan import ScreenedScene, prepare, screen
+from pipeline.planning.plan import ScenePlan, WorkOrder, plan_scene, screen
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from pipeline.runs.report import RunReport
@@ -49,8 +49,8 @@ class Case:
     card: ModelCard
     load: Callable[[], Detector]
 
-    def screened(self) -> ScreenedScene:
-        return screen(prepare(self.config.scene[0], self.config, self.card, None), self.config, self.card)
+    def screened(self) -> tuple[ScenePlan, WorkOrder]:
+        return screen(plan_scene(self.config.scene[0], self.config, self.card, None), self.config, self.card)
 
     def run(self, executor: Executor, out: Path) -> RunReport:
         return detect(replace(self.config, out=str(out)), self.card, executor, SILENT)
@@ -127,18 +127,18 @@ def test_killed_actor_is_replaced_and_its_block_redone(
 @pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_tile_that_always_kills_its_actor_is_found_by_bisection(case: Case, ray_cluster: None, tmp_path: Path) -> None:
     """The poison tile ends as Failed, every other tile as Done."""
-    screened = case.screened()
-    poison = max(screened.blocks, key=lambda block: len(block.tiles)).tiles[1]
+    plan, order = case.screened()
+    poison = max(plan.blocks, key=lambda block: len(block.tiles)).tiles[1]
     with pool(Faulty(case.load, Poisoned, (("window", poison.window),))) as executor:
-        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+        results = account(plan.tiles, executor.map(order, plan.blocks))
     assert [failed.tile_id for failed in results.failures] == [poison.tile_id]
-    assert results.tiles_done == len(screened.tiles) - 1
+    assert results.tiles_done == len(plan.tiles) - 1
     assert "died" in results.failures[0].reason
 
 
 @pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_cluster: None, tmp_path: Path) -> None:
-    tile = case.screened().tiles[3]
+    tile = case.screened()[0].tiles[3]
     with pool(Faulty(case.load, Refuses, (("window", tile.window),))) as executor:
         strict = case.run(executor, tmp_path / "strict")
         lenient_case = replace(
@@ -154,28 +154,28 @@ def test_over_the_allowed_failures_only_the_holes_are_published(case: Case, ray_
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(case: Case, ray_cluster: None) -> None:
-    screened = case.screened()
+    plan, order = case.screened()
     with pool(Faulty(case.load, SmallMemory, (("most", 1),)), workers=1) as executor:
-        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+        results = account(plan.tiles, executor.map(order, plan.blocks))
     assert not results.failures
     assert any("batch halved to 1" in note for note in results.notes)
 
 
 def test_weights_that_do_not_load_end_the_job_within_a_minute(ray_cluster: None, case: Case, tmp_path: Path) -> None:
-    screened = case.screened()
+    plan, order = case.screened()
     started = time.monotonic()
     missing = partial(load, str(tmp_path / "nothing"), "cpu", "float32", 1)
     with pytest.raises(ModelError) as caught, pool(missing) as executor:
-        list(executor.map(screened.plan, screened.blocks))
+        list(executor.map(order, plan.blocks))
     assert time.monotonic() - started < 60
     assert "\n" not in str(caught.value)
 
 
 def test_actors_that_die_while_loading_end_the_job_within_a_minute(ray_cluster: None, case: Case) -> None:
-    screened = case.screened()
+    plan, order = case.screened()
     started = time.monotonic()
     with pytest.raises(ClusterError, match="died while loading"), pool(dies_while_loading) as executor:
-        list(executor.map(screened.plan, screened.blocks))
+        list(executor.map(order, plan.blocks))
     assert time.monotonic() - started < 60
 
 
@@ -195,12 +195,12 @@ def test_more_workers_than_room_is_said_and_does_not_hang(
 
 
 def test_no_room_at_all_ends_in_a_sentence(case: Case, ray_cluster: None) -> None:
-    screened = case.screened()
+    plan, order = case.screened()
     with (
         pytest.raises(ClusterError, match="no room for a worker"),
         pool(case.load, threads=64, wait_s=3.0) as executor,
     ):
-        list(executor.map(screened.plan, screened.blocks))
+        list(executor.map(order, plan.blocks))
 
 
 @pytest.mark.parametrize("theirs", [False, True], ids=["its own cluster", "a cluster that was there"])

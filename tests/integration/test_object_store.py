@@ -27,7 +27,7 @@ from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ConfigError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.pixels.decoding import decode_window
 from pipeline.pixels.resampling import source_window
-from pipeline.planning.plan import prepare, screen
+from pipeline.planning.plan import plan_scene, screen
 from pipeline.raster.gdal import remote_options
 from pipeline.raster.overview import measure_stretch, read_thumbnail
 from pipeline.raster.reader import SceneReader
@@ -307,12 +307,12 @@ def test_a_block_costs_its_header_and_its_bytes_and_no_more(
 def test_a_run_reads_what_its_plan_needs(proxy: FaultProxy, harbour: HarbourCase, tmp_path: Path) -> None:
     """Opening once per block and look; the pixels of each block; the whole small scene for its stretch and picture."""
     config = run_config(f"s3://{BUCKET}/harbour.tif", tmp_path, block_mpx=0.06)
-    plan = screen(prepare(config.scene[0], config, harbour.card, None), config, harbour.card)
-    scene = plan.prepared.scene
+    plan, _ = screen(plan_scene(config.scene[0], config, harbour.card, None), config, harbour.card)
+    scene = plan.scene
     assert len(plan.blocks) >= 4
     proxy.forget_traffic()
     assert detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
-    windows = [source_window(one.window, plan.prepared.lattice, scene.width, scene.height) for one in plan.blocks]
+    windows = [source_window(one.window, plan.lattice, scene.width, scene.height) for one in plan.blocks]
     whole = Window(x=0, y=0, width=scene.width, height=scene.height)
     looks = [whole, whole, *windows]  # stretch, thumbnail, blocks; preview_px is 0
     runs = [needed_ranges(harbour.path, scene, window) for window in looks]

@@ -23,7 +23,7 @@ from pipeline.config import ClusterConfig, RunConfig, TilingConfig
 from pipeline.detectors.weights import load
 from pipeline.engine.ledger import account
 from pipeline.engine.local import LocalExecutor
-from pipeline.planning.plan import ScreenedScene, prepare, screen
+from pipeline.planning.plan import ScenePlan, WorkOrder, plan_scene, screen
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
@@ -48,8 +48,8 @@ def config(harbour: HarbourCase, tmp_path: Path) -> RunConfig:
     return RunConfig(scene=(str(harbour.path),), out=str(tmp_path / "out"), tiling=TILING)
 
 
-def screened_scene(config: RunConfig, harbour: HarbourCase) -> ScreenedScene:
-    return screen(prepare(config.scene[0], config, harbour.card, None), config, harbour.card)
+def screened_scene(config: RunConfig, harbour: HarbourCase) -> tuple[ScenePlan, WorkOrder]:
+    return screen(plan_scene(config.scene[0], config, harbour.card, None), config, harbour.card)
 
 
 def pool(load_detector: Any, journal: Journal = SILENT, **settings: Any) -> Any:
@@ -74,15 +74,15 @@ def test_tile_on_which_the_detector_hangs_is_found_and_the_job_says_where_it_sto
     harbour: HarbourCase, config: RunConfig, ray_cluster: None
 ) -> None:
     """The tile fails for its deadline, its neighbours are done; meanwhile the log names block, node and process."""
-    screened = screened_scene(replace(config, tiling=replace(TILING, block_mpx=0.03)), harbour)
-    poison = max(screened.blocks, key=lambda block: len(block.tiles)).tiles[1]
+    plan, order = screened_scene(replace(config, tiling=replace(TILING, block_mpx=0.03)), harbour)
+    poison = max(plan.blocks, key=lambda block: len(block.tiles)).tiles[1]
     lines: list[str] = []
     faulty = Faulty(harbour.load_oracle, Hangs, (("window", poison.window),))
     with pool(faulty, Journal(lines.append, "json"), deadline_s=5.0, stuck_s=2.0, max_attempts=1) as executor:
-        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+        results = account(plan.tiles, executor.map(order, plan.blocks))
         record = executor.record()
     assert [(failed.tile_id, failed.error) for failed in results.failures] == [(poison.tile_id, "DeadlineExceeded")]
-    assert results.tiles_done == len(screened.tiles) - 1
+    assert results.tiles_done == len(plan.tiles) - 1
     assert record["deadlines_exceeded"] == record["worker_deaths"] >= 2
     events = read_log(lines)
     assert {event["error"] for event in named(events, "worker_died")} == {"DeadlineExceeded"}
@@ -90,7 +90,7 @@ def test_tile_on_which_the_detector_hangs_is_found_and_the_job_says_where_it_sto
         flight for event in named(events, "stuck") for flight in event["in_flight"] if flight["phase"] == "looking"
     ]
     assert looking
-    of_poison = {block.block_id for block in screened.blocks if poison in block.tiles}
+    of_poison = {block.block_id for block in plan.blocks if poison in block.tiles}
     assert {flight["block_id"] for flight in looking} == of_poison
     assert all(re.fullmatch(r"[\d.]+", flight["node"]) and flight["pid"] > 0 for flight in looking)
     assert max(flight["silent_s"] for flight in looking) >= 2.0
@@ -100,10 +100,10 @@ def test_tile_on_which_the_detector_hangs_is_found_and_the_job_says_where_it_sto
 def test_slow_but_living_looks_are_not_ended(harbour: HarbourCase, config: RunConfig, ray_cluster: None) -> None:
     """A block may take much longer than the deadline, as long as each of its batches does not."""
     one = replace(config, tiling=replace(TILING, block_mpx=1.0), detector=replace(config.detector, batch=1))
-    screened = screened_scene(one, harbour)
-    assert len(screened.blocks) == 1
+    plan, order = screened_scene(one, harbour)
+    assert len(plan.blocks) == 1
     with pool(Faulty(harbour.load_oracle, Sleepy, (("delay_s", 0.4),)), deadline_s=6.0) as executor:
-        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+        results = account(plan.tiles, executor.map(order, plan.blocks))
         assert executor.record()["deadlines_exceeded"] == 0
     assert not results.failures
     assert results.detect_s > 6.0
@@ -113,14 +113,14 @@ def test_read_that_hangs_is_given_up(harbour: HarbourCase, config: RunConfig, ra
     """A server that stops answering for one part of the file costs the tiles that need that part."""
     with http_server(harbour.path.parent) as traffic:
         remote = replace(config, scene=(f"{traffic.url}/harbour.tif",))
-        screened = screened_scene(remote, harbour)
+        plan, order = screened_scene(remote, harbour)
         size = harbour.path.stat().st_size
         traffic.silent_from = size - 20_000
         with pool(harbour.load_oracle, deadline_s=4.0, max_attempts=1, in_flight=4) as executor:
-            results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+            results = account(plan.tiles, executor.map(order, plan.blocks))
             assert executor.record()["worker_deaths"] == 0
     assert {failed.error for failed in results.failures} == {"DeadlineExceeded"}
-    assert 0 < len(results.failures) < len(screened.tiles) / 2
+    assert 0 < len(results.failures) < len(plan.tiles) / 2
     assert "read" in results.failures[0].reason
 
 
@@ -132,9 +132,9 @@ def test_torch_out_of_memory_on_the_cluster_halves_the_batch(
     from functools import partial
 
     loader = partial(load, "builtin:ships-s2", "cpu", "float32", 1)
-    screened = screened_scene(config, harbour)
+    plan, order = screened_scene(config, harbour)
     with pool(Faulty(loader, TorchOutOfMemory, (("most", 2),)), workers=1) as executor:
-        results = account(screened.tiles, executor.map(screened.plan, screened.blocks))
+        results = account(plan.tiles, executor.map(order, plan.blocks))
     assert not results.failures
     assert [note.partition(" after")[0] for note in results.notes] == ["batch halved to 2"]
 
@@ -179,7 +179,7 @@ def test_prometheus_sees_the_numbers_of_the_run_record(
     harbour: HarbourCase, config: RunConfig, observed_cluster: str, tmp_path: Path
 ) -> None:
     """Scraped over HTTP from the node's own agent: every counter equals the one in run.json."""
-    bad = screened_scene(config, harbour).tiles[3]
+    bad = screened_scene(config, harbour)[0].tiles[3]
     lenient = replace(config, output=replace(config.output, max_failed_tiles=1, preview_px=0))
 
     def faulty() -> Any:
@@ -208,7 +208,7 @@ def test_prometheus_sees_the_numbers_of_the_run_record(
 
 
 def test_the_same_numbers_without_ray(harbour: HarbourCase, config: RunConfig) -> None:
-    bad = screened_scene(config, harbour).tiles[3]
+    bad = screened_scene(config, harbour)[0].tiles[3]
     executor = LocalExecutor(lambda: Refuses(harbour.load_oracle(), bad.window))
     lenient = replace(config, output=replace(config.output, max_failed_tiles=1))
     (scene,) = detect(lenient, harbour.card, executor, SILENT).scenes

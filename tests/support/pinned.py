@@ -13,7 +13,7 @@ import rasterio
 
 from pipeline.config import MergeConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.local import LocalExecutor
-from pipeline.planning.plan import prepare, screen
+from pipeline.planning.plan import plan_scene, screen
 from pipeline.raster.overview import read_thumbnail
 from pipeline.runs.context import SILENT
 from pipeline.runs.identity import (
@@ -91,16 +91,16 @@ def pinned_run(folder: Path) -> dict[str, str | list[str]]:
 
 def _digests(config: RunConfig) -> dict[str, str | list[str]]:
     """The digests as they are worked out, beside where they end up. The addresses of files are in none."""
-    screened = screen(prepare(config.scene[0], config, CARD, None), config, CARD)
-    scene = screened.prepared.scene
-    thumbnail, _ = read_thumbnail(scene, screened.plan.stretch, config.raster, FINGERPRINT_PX)
+    plan, order = screen(plan_scene(config.scene[0], config, CARD, None), config, CARD)
+    scene = plan.scene
+    thumbnail, _ = read_thumbnail(scene, order.stretch, config.raster, FINGERPRINT_PX)
     version = scene_version(scene)
     assert version is not None
     return {
         "config hash": config_hash(config),
         "config hash of the defaults": config_hash(RunConfig()),
         "scene version": version,
-        "scene fingerprint": fingerprint(screened, thumbnail),
+        "scene fingerprint": fingerprint(scene, order.stretch, thumbnail),
         "model version": model_version(CARD),
         "request": request_sha256(scene, version, config, CARD, None),
     }

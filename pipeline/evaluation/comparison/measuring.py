@@ -25,9 +25,9 @@ from pipeline.evaluation.comparison.strategies import Strategy, as_close_as_crop
 from pipeline.evaluation.data import EvaluationData
 from pipeline.geometry.frames import lattice_to_scene, scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
-from pipeline.planning.plan import ScreenedScene, inside, prepare, screen
+from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.runs.context import Run
-from pipeline.runs.scene import merge_run
+from pipeline.runs.scene import merged
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import Detections, FloatArray, Frame, Lattice, ModelCard
 
@@ -102,9 +102,10 @@ def reachable(view: View, whole: Strategy, detector: Detector) -> FloatArray:
 def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
     """One strategy on one image."""
     card, classes = detector.card, view.classes
-    lattice = prepare(view.uri, strategy.config, card, None).lattice
+    lattice = plan_scene(view.uri, strategy.config, card, None).lattice
     config = fitted(strategy, lattice, card)
-    screened = screen(prepare(view.uri, config, card, None), config, card)
+    headers = plan_scene(view.uri, config, card, None)
+    plan, order = screen(headers, config, card)
     on_lattice = to_lattice(view.truth, lattice)
     gain = None
     if strategy.omniscient:
@@ -112,26 +113,26 @@ def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
         gain = oracle_gain(by_model(on_lattice, classes, card), view.reachable, lattice.window)
     executor = LocalExecutor(lambda: detector, gain=gain)
     run = Run(config=config, card=card, executor=executor, aoi=None)
-    results, found, seconds, cpu_seconds = _timed(screened, run)
+    results, found, seconds, cpu_seconds = _timed(plan, order, run)
     return Measurement(
         detections=to_scene(by_annotation(found, classes, card), lattice),
         seconds=seconds,
         cpu_seconds=cpu_seconds,
         network_px=results.network_px,
         crops=len(results.crops),
-        tiles=len(screened.tiles),
+        tiles=len(plan.tiles),
         tiles_refined=results.tiles_refined,
         failed=len(results.failures),
-        seam_px=seam_distance(on_lattice.boxes[:, :2], screened),
+        seam_px=seam_distance(on_lattice.boxes[:, :2], headers),
         lattice=lattice,
     )
 
 
-def _timed(screened: ScreenedScene, run: Run) -> tuple[Account, Detections, float, float]:
+def _timed(plan: ScenePlan, order: WorkOrder, run: Run) -> tuple[Account, Detections, float, float]:
     """The account of all blocks, the merged detections, and the seconds it took without reading, wall and processor."""
     wall, cpu = time.perf_counter(), time.process_time()
-    results = account(screened.tiles, run.executor.map(screened.plan, screened.blocks))
-    detections = inside(merge_run(results.detections, run), screened.prepared)
+    results = account(plan.tiles, run.executor.map(order, plan.blocks))
+    detections = asked_for(merged(results.detections, run), plan)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return results, detections, wall - results.read_s, cpu - min(results.read_s, cpu)
 
@@ -161,10 +162,10 @@ def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Ann
     return Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
 
 
-def seam_distance(centres: FloatArray, screened: ScreenedScene) -> FloatArray:
+def seam_distance(centres: FloatArray, plan: ScenePlan) -> FloatArray:
     """(M,) distance of lattice points to the nearest inner border between two tiles' cores; inf where there is none."""
-    lattice = screened.prepared.lattice
-    cores = [tile.core for tile in screened.prepared.tiles]
+    lattice = plan.lattice
+    cores = [tile.core for tile in plan.tiles]
     across = {core.x for core in cores} | {core.x1 for core in cores}
     down = {core.y for core in cores} | {core.y1 for core in cores}
     x = np.array(sorted(across - {0, lattice.width}), np.float64)

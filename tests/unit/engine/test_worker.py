@@ -16,7 +16,7 @@ from pipeline.detectors.weights import builtin_folder
 from pipeline.engine.block import read_block
 from pipeline.engine.ledger import Account, account
 from pipeline.engine.worker import TileWorker
-from pipeline.planning.plan import prepare, screen
+from pipeline.planning.plan import plan_scene, screen
 from pipeline.second_look.look import NO_ATTENTION
 from pipeline.types import Chip
 from tests.support.checkpoints import save_checkpoint
@@ -39,17 +39,17 @@ def test_torch_out_of_memory_halves_the_batch_for_good(harbour: HarbourCase, fam
     detector = load_detector(folder)
     tiling = TilingConfig(tile_px=96, halo_px=16, block_mpx=0.1, gsd="native")
     config = RunConfig(scene=(str(harbour.path),), tiling=tiling, detector=DetectorConfig(batch=4))
-    screened = screen(prepare(str(harbour.path), config, detector.card, None), config, detector.card)
+    plan, order = screen(plan_scene(str(harbour.path), config, detector.card, None), config, detector.card)
     whole = TileWorker(detector)
-    expected = [whole(screened.plan, block, read_block(screened.plan, block)) for block in screened.blocks]
+    expected = [whole(order, block, read_block(order, block)) for block in plan.blocks]
     faulty = TorchOutOfMemory(detector, most=2)
     worker = TileWorker(faulty)
     outcomes = []
-    for number, block in enumerate(screened.blocks):
+    for number, block in enumerate(plan.blocks):
         faulty.batches.clear()
-        outcomes.append(worker(screened.plan, block, read_block(screened.plan, block)))
+        outcomes.append(worker(order, block, read_block(order, block)))
         assert (max(faulty.batches) > 2) == (number == 0), "only the first block meets the error"
-    assert len(screened.blocks) > 1
+    assert len(plan.blocks) > 1
     assert worker.largest_batch == 2
     assert faulty.still_held == 0, "what refused a batch must let go of it, for the halves need its room"
     assert [note.partition(" after")[0] for note in outcomes[0].notes] == ["batch halved to 2"]
@@ -70,10 +70,9 @@ def test_out_of_memory_for_a_single_chip_fails_its_tile(harbour: HarbourCase) ->
 
 def looked_at(path: Path, detector: Detector, refine: RefineConfig, tiling: TilingConfig = TWICE) -> Account:
     config = RunConfig(scene=(str(path),), tiling=tiling, refine=refine)
-    screened = screen(prepare(str(path), config, detector.card, None), config, detector.card)
-    plan = screened.plan
-    outcomes = [TileWorker(detector)(plan, block, read_block(plan, block)) for block in screened.blocks]
-    return account(screened.tiles, outcomes)
+    plan, order = screen(plan_scene(str(path), config, detector.card, None), config, detector.card)
+    outcomes = [TileWorker(detector)(order, block, read_block(order, block)) for block in plan.blocks]
+    return account(plan.tiles, outcomes)
 
 
 class Blindfolded(Wrapped):

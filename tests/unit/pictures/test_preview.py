@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.pictures.colours import SCORE_COLOURS, score_colour
-from pipeline.pictures.preview import _distinct_best, _round_metres, draw_preview
+from pipeline.pictures.preview import BoxesShown, _distinct_best, _round_metres, draw_preview
 from pipeline.types import ByteArray
 from tests.support.outputs import box_corners
 
@@ -22,7 +22,7 @@ def draw(path: Path, boxes: list[tuple[float, ...]], scores: list[float], size: 
     corners = box_corners(np.array(boxes, np.float64).reshape(-1, 5))
     settings = {"title": "scene", "metres_per_px": 10.0, **options}
     ground = np.full((size, size, 3), GROUND, np.uint8)
-    draw_preview(ground, corners, np.array(scores, np.float64), path=path, **settings)
+    draw_preview(ground, BoxesShown(corners, np.array(scores, np.float64)), path=path, **settings)
     return load(path)
 
 
@@ -58,8 +58,8 @@ def test_boxes_stand_out_on_any_ground(ground: int, tmp_path: Path) -> None:
     corners = box_corners(np.array([(200.0, 200, 100, 40, 0.5)]))
     for score in (0.3, 0.6, 1.0):
         pixels = np.full((400, 400, 3), ground, np.uint8)
-        draw_preview(pixels, corners, np.array([score]), title="", metres_per_px=None, path=tmp_path / "p.png",
-                     score_threshold=0.3)  # fmt: skip
+        boxes = BoxesShown(corners, np.array([score]))
+        draw_preview(pixels, boxes, title="", metres_per_px=None, path=tmp_path / "p.png", score_threshold=0.3)
         picture = load(tmp_path / "p.png")[100:350, 60:400].astype(int)
         assert (np.abs(picture - ground).max(axis=2) > 85).sum() > 200
 
@@ -82,7 +82,8 @@ def test_odd_shapes_are_drawn(width: int, height: int, n: int, tmp_path: Path) -
     rng = np.random.default_rng(0)
     boxes = np.column_stack([rng.uniform(0, width, n), rng.uniform(0, height, n), np.full((n, 2), 5.0), np.zeros(n)])
     pixels = np.full((height, width, 3), GROUND, np.uint8)
-    draw_preview(pixels, box_corners(boxes), rng.random(n), title="t" * 500, metres_per_px=0.3, path=tmp_path / "p.png")
+    shown = BoxesShown(box_corners(boxes), rng.random(n))
+    draw_preview(pixels, shown, title="t" * 500, metres_per_px=0.3, path=tmp_path / "p.png")
     picture = load(tmp_path / "p.png")
     assert picture.shape[0] >= height
     assert picture.shape[1] >= width

@@ -11,9 +11,10 @@ from pyproj import CRS
 from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import plan_blocks
-from pipeline.planning.inspection import Inspection, Pace, Plan, inspect
+from pipeline.planning.inspection import Inspection, Pace, inspect
 from pipeline.planning.inspection_text import render_text
 from pipeline.planning.lattice import make_lattice
+from pipeline.planning.plan import ScenePlan
 from pipeline.planning.tiles import plan_tiles
 from pipeline.types import ModelCard, Scene
 
@@ -37,9 +38,12 @@ def look(
     lattice = make_lattice(scene, gsd, card.gsd_m, place.ground_gsd() if place else None)
     tiles = plan_tiles(lattice, tile_px, halo_px)
     blocks = plan_blocks(tiles, scene, lattice, block_mpx)
-    plan = Plan(lattice=lattice, tile_px=tile_px, halo_px=halo_px, tiles=tiles, blocks=blocks, tiles_outside_aoi=2)
+    plan = ScenePlan(
+        scene=scene, georeference=place, lattice=lattice, tile_px=tile_px, halo_px=halo_px, tiles=tiles, blocks=blocks,
+        tiles_outside_aoi=2, area=None,
+    )  # fmt: skip
     pace = Pace(seconds_per_tile=0.5, workers=workers, source="measured")
-    return inspect(scene, card, plan, config or RunConfig(), pace)
+    return inspect(plan, card, config or RunConfig(), pace)
 
 
 def test_figures_are_those_of_the_plan() -> None:

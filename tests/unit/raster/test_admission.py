@@ -14,7 +14,7 @@ from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import SceneError, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.georeference.georeference import Georeference
-from pipeline.planning.plan import prepare
+from pipeline.planning.plan import plan_scene
 from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from tests.fuzz.templates import CARD
@@ -232,7 +232,7 @@ def test_a_lattice_larger_than_allowed_is_refused_before_it_is_tiled(tmp_path: P
         file.transform = rasterio.Affine(40, 0, 5e5, 0, -40, 5e6)
     config = RunConfig(raster=RasterConfig(max_gigapixels=20))
     with pytest.raises(SceneUnreadable, match=r"the lattice of .*coarse\.tif promises .*max_gigapixels"):
-        prepare(str(path), config, card_from_mapping(CARD, source="card"), None)
+        plan_scene(str(path), config, card_from_mapping(CARD, source="card"), None)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])

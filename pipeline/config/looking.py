@@ -1,0 +1,89 @@
+"""Settings of looking: the detector, the second look, and how detections become one set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.config.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """How the detector is run."""
+
+    score_threshold: float | None = None
+    """Report detections with at least this score, 0 to 1. Default: the model card's."""
+    batch: int = 4
+    """Chips per forward pass. An out-of-memory error halves it, and the run record says so."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the network; the 16-bit ones are for GPUs."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.score_threshold is None or 0 <= self.score_threshold <= 1, "detector.score_threshold must be in [0, 1]"
+        )
+        require(self.batch >= 1, "detector.batch must be at least 1")
+
+
+Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """The second look: closer crops where the first look, shrunk by tiling.global_factor, was unsure.
+
+    There is none at a tiling.global_factor of 1, where the first look has seen every pixel.
+    """
+
+    selector: Selector = "ours"
+    """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found."""
+    budget: float = 0.25
+    """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
+    scales: tuple[float, ...] = (0.5,)
+    """Sides of the crops, as shares of the picture the global look sees: one of 0.5 costs a quarter of a look."""
+    zoom: float = 1.4
+    """How much closer than the first look crops are shown, never beyond full resolution. Closer shows less ground."""
+    gate: float = 0.0
+    """Tiles whose attention has less entropy than this, 0 to 1, get no crops; the paper's gate is 0.7."""
+    candidate_score: float = 0.05
+    """Detections of the global look from this score on take part in choosing crops and in fusion."""
+    match_iou: float = 0.4
+    """A crop's box and a global box of one class are one object from this rotated IoU on."""
+    score_rule: Literal["max", "published"] = "max"
+    """Score of what both looks saw: the larger one, or (the paper's) 0.7 of the global and 0.3 of the crop's."""
+    seed: int = 0
+    """For the selector ``random``."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.budget <= 16, "refine.budget must be in [0, 16]")
+        require(
+            len(self.scales) > 0 and all(0 < scale <= 16 for scale in self.scales), "refine.scales must lie in (0, 16]"
+        )
+        require(1 < self.zoom <= 64, "refine.zoom must be in (1, 64]")
+        require(0 <= self.gate <= 1, "refine.gate must be in [0, 1]")
+        require(0 <= self.candidate_score <= 1, "refine.candidate_score must be in [0, 1]")
+        require(0 < self.match_iou <= 1, "refine.match_iou must be in (0, 1]")
+
+    def crop_factor(self, global_factor: float) -> float:
+        """What crops are shrunk by, when the global look shrinks tiles by ``global_factor``."""
+        return max(1.0, global_factor / self.zoom)
+
+    def applies(self, global_factor: float) -> bool:
+        """Whether there is a second look at tiles that the first saw shrunk by ``global_factor``."""
+        return global_factor > 1 and self.selector != "none" and self.budget > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """How the detections of all tiles become one set."""
+
+    iou_threshold: float = 0.3
+    """Of two boxes of one class that overlap by more than this rotated IoU, the better stays. 0 to 1."""
+    class_groups: tuple[tuple[str, ...], ...] = ()
+    """Names of classes that suppress each other as if they were one, e.g. '[[car, truck]]'."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.iou_threshold <= 1, "merge.iou_threshold must be in (0, 1]")
+        names = [name for group in self.class_groups for name in group]
+        require(len(names) == len(set(names)), "merge.class_groups: a class may stand in one group only")

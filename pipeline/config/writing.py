@@ -1,0 +1,46 @@
+"""Settings of what is written, and of what is kept between jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputConfig:
+    """What is written."""
+
+    max_failed_tiles: int = 0
+    """Publish a scene with at most this many failed tiles (as PARTIAL); beyond it, only the list of failures."""
+    preview_px: int = 1600
+    """Longer side of preview.png, pixels; 0 writes none."""
+    meta: tuple[str, ...] = ()
+    """Facts to record about the scene, as key=value: acquired, sensor, attribution, or any other key."""
+
+    def __post_init__(self) -> None:
+        require(self.max_failed_tiles >= 0, "output.max_failed_tiles must not be negative")
+        require(self.preview_px == 0 or 64 <= self.preview_px <= 8192, "output.preview_px must be 0 or 64 to 8192")
+        require(all("=" in entry.strip("=") for entry in self.meta), "output.meta: write entries as key=value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Things that are written on request."""
+
+    attention: bool = False
+    """Also write where the detector looked: attention.tif, a georeferenced heat map, one pixel per 8 lattice pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkConfig:
+    """How work is kept, so that a job that was killed goes on where it was. Changes no result."""
+
+    keep_score: float = 0.05
+    """Detections from this score on are kept, so a later run may lower detector.score_threshold without a detector."""
+    lease_s: float = 30.0
+    """A job that gives no sign of life for this long has died: another may take its scene over. Seconds."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.keep_score <= 1, "work.keep_score must be in [0, 1]")
+        require(self.lease_s > 0, "work.lease_s must be positive")

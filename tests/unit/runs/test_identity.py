@@ -1,0 +1,118 @@
+"""Whoever adds a field decides whether it makes another scene, another result, other parts."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from pipeline.config import (
+    DetectorConfig,
+    MergeConfig,
+    OutputConfig,
+    RasterConfig,
+    RefineConfig,
+    RunConfig,
+    TilingConfig,
+)
+from pipeline.planning.plan import WorkOrder
+from pipeline.runs.identity import (
+    ADMISSION,
+    FACTS,
+    LAYOUT,
+    PIXELS,
+    PLACE,
+    READING,
+    SETTINGS,
+    VALIDITY,
+    config_hash,
+    fingerprint,
+    recipe_sha256,
+)
+from pipeline.types import Lattice, Scene, Stretch
+from tests.support.pinned import CARD
+
+SECTIONS = {
+    "raster": RasterConfig, "tiling": TilingConfig, "detector": DetectorConfig, "refine": RefineConfig,
+    "merge": MergeConfig, "output": OutputConfig,
+}  # fmt: skip
+NO_RESULT = {
+    "scene", "out", "weights", "executor", "dry_run", "start_from", "force", "clean", "log", "export", "work", "cluster"
+}  # fmt: skip
+"""Fields of a run that change no byte of its detections by themselves; weights and exports are asked for apart."""
+
+SCENE = Scene(
+    scene_id="a", uris=("a.tif",), width=10, height=20, bands=(1, 2, 3), band_count=3, dtype="uint16", driver="GTiff",
+    crs_wkt=None, transform=None,
+)  # fmt: skip
+STRETCH = Stretch(kind="percentile", low=(0.0,), high=(1.0,), source="all pixels")
+ORDER = WorkOrder(
+    scene=SCENE, lattice=Lattice(width=10, height=20, scale_x=1.0, scale_y=1.0, gsd_m=None), stretch=STRETCH,
+    raster=RasterConfig(), score_threshold=0.1, batch=4,
+)  # fmt: skip
+
+
+def names(kind: type) -> list[str]:
+    return [one.name for one in fields(kind)]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_of_a_section_is_in_the_hash_or_named_as_left_out(section: str) -> None:
+    left_out = ADMISSION if section == "raster" else ()
+    assert sorted((*SETTINGS[section], *left_out)) == sorted(names(SECTIONS[section]))
+
+
+def test_every_section_of_a_run_is_in_the_hash_or_named_as_left_out() -> None:
+    assert {*SETTINGS, "aoi", *NO_RESULT} == set(names(RunConfig))
+
+
+def test_every_field_of_a_scene_stands_in_one_group() -> None:
+    assert sorted(("scene_id", "uris", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS)) == sorted(names(Scene))
+
+
+def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
+    """``scene``, ``lattice``, ``stretch``, ``raster`` and ``refine`` by their own fields; export changes nothing."""
+    by_hand = {"scene", "lattice", "stretch", "raster", "refine", "score_threshold", "batch", "global_factor"}
+    assert by_hand | {"export_attention"} == set(names(WorkOrder))
+    assert (names(Lattice), names(Stretch)) == (
+        ["width", "height", "scale_x", "scale_y", "gsd_m"], ["kind", "low", "high", "source"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "another"),
+    [
+        ({"order": replace(ORDER, batch=2)}, True),
+        ({"order": replace(ORDER, stretch=replace(STRETCH, high=(2.0,)))}, True),
+        ({"order": replace(ORDER, raster=RasterConfig(nodata=0))}, True),
+        ({"order": replace(ORDER, raster=RasterConfig(gdal_cache_mb=999, allow_vrt=True, max_bands=7))}, False),
+        ({"order": replace(ORDER, export_attention=True)}, False),
+        ({"order": replace(ORDER, scene=replace(SCENE, scene_id="b", uris=("b.tif",), sensor="MSI"))}, False),
+        ({"version": "2"}, True),
+        ({"card": replace(CARD, sha256="f" * 64)}, True),
+        ({"config": RunConfig(detector=DetectorConfig(precision="bfloat16"))}, True),
+        ({"config": RunConfig(merge=MergeConfig(iou_threshold=0.7))}, False),
+    ],
+)
+def test_parts_have_other_names_where_a_detector_would_find_other_things(
+    changes: dict[str, Any], another: bool
+) -> None:
+    base: dict[str, Any] = {"order": ORDER, "version": "1", "card": CARD, "config": RunConfig()}
+    assert (recipe_sha256(**base) != recipe_sha256(**(base | changes))) is another
+    assert all(name in names(RasterConfig) for name in READING)
+
+
+def test_a_scene_is_known_by_its_pixels_and_not_by_its_name() -> None:
+    import numpy as np
+
+    picture = np.zeros((4, 5, 3), np.uint8)
+    one = fingerprint(SCENE, STRETCH, picture)
+    assert fingerprint(replace(SCENE, scene_id="b", uris=("b",), overviews=(2,)), STRETCH, picture) == one
+    assert fingerprint(replace(SCENE, nodata=0.0), STRETCH, picture) != one
+    assert fingerprint(SCENE, STRETCH, picture + np.uint8(1)) != one
+
+
+def test_where_the_work_is_done_is_in_no_hash() -> None:
+    assert config_hash(RunConfig(out="here", scene=("a",), executor="local")) == config_hash(RunConfig())
+    assert config_hash(RunConfig(detector=DetectorConfig(batch=1))) != config_hash(RunConfig())
