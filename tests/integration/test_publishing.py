@@ -156,7 +156,7 @@ def test_a_kill_at_any_moment_leaves_one_whole_result(moment: str, tmp_path: Pat
     program = f"""
         import os, signal
         from pathlib import Path
-        from pipeline import storage
+        from pipeline.storage import folders as storage
 
         def die(*_):
             os.kill(os.getpid(), signal.SIGKILL)
