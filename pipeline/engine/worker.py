@@ -25,7 +25,20 @@ from pipeline.planning.plan import WorkOrder
 from pipeline.planning.tiles import EDGE_MARGIN_PX
 from pipeline.second_look.look import NO_ATTENTION, SecondLook, TileView
 from pipeline.second_look.windows import Gain
-from pipeline.types import AttentionMap, Block, BlockOutcome, Chip, Detections, Done, Failed, Frame, Look, Tile, Window
+from pipeline.types import (
+    AttentionMap,
+    Block,
+    BlockOutcome,
+    Chip,
+    Cost,
+    Detections,
+    Done,
+    Failed,
+    Frame,
+    Look,
+    Tile,
+    Window,
+)
 
 LoadDetector = Callable[[], Detector]
 """Makes the detector inside a worker process. Picklable."""
@@ -85,15 +98,17 @@ class TileWorker:
             block_id=block.block_id,
             done=tuple(Done(tile_id, boxes) for tile_id, boxes in found.items() if tile_id not in failed),
             failed=tuple(Failed(name, type(why).__name__, one_sentence(why)) for name, why in failed.items()),
-            read_s=pixels.read_s,
-            detect_s=time.perf_counter() - started,
-            peak_rss_bytes=psutil.Process().memory_info().rss,
+            cost=Cost(
+                read_s=pixels.read_s,
+                detect_s=time.perf_counter() - started,
+                peak_rss_bytes=psutil.Process().memory_info().rss,
+                tiles_refined=len({crop.row for crop in crops}),
+                network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
+                bytes_read=pixels.bytes_read,
+            ),
             notes=tuple(self.notes),
             crops=tuple(crops),
-            tiles_refined=len({crop.row for crop in crops}),
             attention=_maps(views) if order.export_attention else (),
-            network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
-            bytes_read=pixels.bytes_read,
         )
 
     def _look(

@@ -15,7 +15,7 @@ from pipeline.cluster.watch import NAMED, Flight, Watch
 from pipeline.reporting.journal import Journal, libraries_in
 from pipeline.reporting.metrics import COUNTERS, Metrics
 from pipeline.reporting.tile_failures import TOLD, TileFailures
-from pipeline.types import BlockOutcome, Detections, Done, Failed, Frame
+from pipeline.types import BlockOutcome, Cost, Detections, Done, Failed, Frame
 
 SECRET = "s3://key:secret@host/scene.tif?X-Amz-Signature=secret"
 
@@ -95,9 +95,9 @@ def test_numbers_are_counted_for_the_scene_and_for_the_run() -> None:
         def scene(self, status: str) -> None: ...
 
     metrics = Metrics(Shown())
-    metrics.block(outcome(failed=1, done=3, read_s=0.5, detect_s=2.0, bytes_read=100))
+    metrics.block(outcome(failed=1, done=3, cost=Cost(read_s=0.5, detect_s=2.0, bytes_read=100)))
     metrics.begin_scene()
-    metrics.block(outcome(failed=0, done=2, read_s=1.0, detect_s=4.0, bytes_read=50))
+    metrics.block(outcome(failed=0, done=2, cost=Cost(read_s=1.0, detect_s=4.0, bytes_read=50)))
     metrics.blocks(todo=5)
     metrics.blocks(todo=2)
     record = metrics.scene.record()
