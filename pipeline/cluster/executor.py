@@ -27,7 +27,7 @@ from pipeline.cluster.nodes import check_visible, connect, device_of, wanted_wor
 from pipeline.cluster.pool import Pool, load_failure, plain
 from pipeline.cluster.tasks import run_tasks
 from pipeline.cluster.watch import Flight, Watch
-from pipeline.cluster.work import Place, Work, here
+from pipeline.cluster.work import Place, Work, this_process
 from pipeline.config import ClusterConfig
 from pipeline.engine.bisection import GiveUp, Retry, Tried, failed_block, next_step
 from pipeline.engine.block import BlockPixels, read_block
@@ -46,7 +46,7 @@ TROUBLES = ("worker_deaths", "deadlines_exceeded", "blocks_recomputed", "blocks_
 
 def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     """The place at once, as a sign that the read began, and the pixels."""
-    yield here()
+    yield this_process()
     yield read_block(order, block)
 
 

@@ -23,7 +23,7 @@ class Place:
     pid: int
 
 
-def here() -> Place:
+def this_process() -> Place:
     """This process."""
     return Place(ray.util.get_node_ip_address(), os.getpid())
 

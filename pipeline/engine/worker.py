@@ -73,7 +73,7 @@ class TileWorker:
         attention = second.attention or order.export_attention
         looks = yield from self._look(chips, order.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, picture=chip, look=look, seen=to_lattice(look.detections, tile, order, pixels))
+            TileView(tile=tile, picture=chip, look=look, seen=look_to_lattice(look.detections, tile, order, pixels))
             for tile, chip, look in zip(tiles, chips, looks, strict=True)
             if isinstance(look, Look)
         ]
@@ -165,7 +165,7 @@ def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
     return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
 
 
-def to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:
+def look_to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:
     """Shrunk chip → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
 
     Near is within EDGE_MARGIN_PX as the network saw it.

@@ -25,7 +25,7 @@ from pipeline.storage.files import create_file, read_file, remove_file, write_fi
 from pipeline.storage.paths import join
 
 
-def here() -> str:
+def this_machine() -> str:
     """Names this machine as a process sees it: host, boot, and the name space of its process ids."""
     boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [socket.gethostname()]
@@ -87,7 +87,7 @@ class Lease:
     def _content(self) -> bytes:
         process = psutil.Process()
         holder = {
-            "token": self._token, "renewals": self._renewals, "machine": here(), "pid": os.getpid(),
+            "token": self._token, "renewals": self._renewals, "machine": this_machine(), "pid": os.getpid(),
             "started": process.create_time(), "lasts_s": self._lasts_s,
         }  # fmt: skip
         return json.dumps(holder).encode()
@@ -147,7 +147,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
 
 def _is_gone(holder: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that is no more."""
-    if holder.get("machine") != here():
+    if holder.get("machine") != this_machine():
         return False
     try:
         return bool(abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["started"])) > 1.0)

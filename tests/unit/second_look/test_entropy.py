@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.second_look.entropy import measure, spatial_attention_entropy
+from pipeline.second_look.entropy import measured_windows, spatial_attention_entropy
 from pipeline.second_look.windows import candidate_windows
 from pipeline.types import AttentionMap
 from tests.support.glances import SCALES, TILE, blob, glance
@@ -19,7 +19,7 @@ def test_every_window_measures_as_if_it_were_cut_out(seed: int) -> None:
     random = np.random.default_rng(seed)
     mass = random.gamma(0.3, size=(16, 16))
     boxes = candidate_windows(TILE, SCALES)
-    windows = measure(glance(mass), boxes)
+    windows = measured_windows(glance(mass), boxes)
     density = mass / mass.mean() + 1e-6
     for box, intensity, entropy in zip(boxes, windows.intensity, windows.entropy, strict=True):
         x, y, x1, y1 = np.rint((box - [TILE.x, TILE.y, TILE.x, TILE.y]) / 16).astype(int)
@@ -38,7 +38,7 @@ def test_entropy_is_one_when_flat_and_almost_nothing_when_one_cell_has_it_all() 
 
 def test_flat_empty_window_has_the_largest_entropy_and_the_least_intensity() -> None:
     """The trap of the method: entropy alone loves empty sea."""
-    windows = measure(glance(blob()), candidate_windows(TILE, (0.25,)))
+    windows = measured_windows(glance(blob()), candidate_windows(TILE, (0.25,)))
     spot = (windows.boxes[:, 0] <= 100 + 200) & (windows.boxes[:, 2] > 100 + 200)
     spot &= (windows.boxes[:, 1] <= 50 + 56) & (windows.boxes[:, 3] > 50 + 56)
     assert windows.entropy[~spot].min() > windows.entropy[spot].max()

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import RefineConfig
 from pipeline.second_look.choice import choose_crops
-from pipeline.second_look.entropy import measure
+from pipeline.second_look.entropy import measured_windows
 from pipeline.second_look.selectors import gain_of
 from pipeline.second_look.windows import candidate_windows
 from pipeline.types import Window
@@ -79,7 +79,7 @@ def test_the_scale_trap_is_closed() -> None:
     mass = np.full((16, 16), 0.01)
     mass[:8, :8] = 1.0
     mass[3, 3] = 1.2
-    windows = measure(glance(mass), candidate_windows(TILE, SCALES))
+    windows = measured_windows(glance(mass), candidate_windows(TILE, SCALES))
     large = windows.boxes[:, 2] - windows.boxes[:, 0] == 128
     raw = windows.intensity * windows.entropy
     assert raw[~large].max() > raw[large].max(), "the trap: by the paper's score as it stands the smallest scale wins"
@@ -104,5 +104,5 @@ def test_attention_compares_tiles_of_one_block(selector: str) -> None:
 def test_even_attention_ranks_nothing() -> None:
     """Rounding noise of a flat map is no reason: all windows gain alike."""
     flat = glance(np.full((16, 16), 1 / 3))
-    gains = gain_of(RefineConfig(selector="sae"))([flat], [measure(flat, candidate_windows(TILE, SCALES))])
+    gains = gain_of(RefineConfig(selector="sae"))([flat], [measured_windows(flat, candidate_windows(TILE, SCALES))])
     assert np.ptp(gains) == 0
