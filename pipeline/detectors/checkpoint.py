@@ -52,11 +52,6 @@ def check_sizes(value: Any, path: Path, key: str = "") -> None:
         raise ModelError(f"{path}: {shown(key)} is {str(value)[:40]}, and no detector is so large")
 
 
-def first_line(error: Exception) -> str:
-    """What a library says, on one line; its class name when it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def model_type(folder: Path) -> str:
     """``model_type`` of ``folder/config.json``. Raises ModelError when there is none."""
     if not folder.is_dir():
