@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     arguments, others = _parser(prog).parse_known_args(given)
     try:
         if arguments.strategies:
-            compare_strategies(arguments, others, shlex.join([prog, *given]))
+            compare_strategies(arguments, others, as_typed(prog, given))
         elif others:
             raise ConfigError(f"unknown {others[0]}; settings of a run are for --strategies only; see --help")
         else:
@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def as_typed(prog: str, given: Sequence[str]) -> str:
+    """The command line, as it can be pasted into a shell: from anywhere, or in the checkout for a job's own file."""
+    return " ".join([*([f"python jobs/{prog}"] if prog.endswith(".py") else [prog]), shlex.join(given)])
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

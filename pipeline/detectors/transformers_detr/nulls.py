@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args
+from typing import Any
 
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 
 def without_nulls(config: Mapping[str, Any], config_class: type) -> dict[str, Any]:
-    """``config`` without the keys that are null where ``config_class`` takes no null: its default stands for them.
+    """``config`` without the keys that are null where ``config_class`` has a default: it stands for them.
 
-    Null stays where the class knows it as a value. Configurations inside (of the backbone) are treated alike.
+    Null stays where it is the class's own default. Configurations inside (of the backbone) are treated alike.
     """
     strict = _no_null(config_class)
     kept = {key: value for key, value in config.items() if value is not None or key not in strict}
@@ -28,10 +28,10 @@ def without_nulls(config: Mapping[str, Any], config_class: type) -> dict[str, An
 
 
 def _no_null(config_class: type) -> set[str]:
-    """The settings of a configuration that null is no value of."""
+    """The settings of a configuration whose default is a value; ``num_labels`` is one, though no field."""
     if not is_dataclass(config_class):
         return set()
-    return {field.name for field in fields(config_class) if type(None) not in (field.type, *get_args(field.type))}
+    return {"num_labels", *(field.name for field in fields(config_class) if field.default is not None)}
 
 
 def _class_of(value: object) -> type | None:

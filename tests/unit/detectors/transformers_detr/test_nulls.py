@@ -67,7 +67,7 @@ def test_a_checkpoint_of_timm_may_hold_nulls_too(family: str, tmp_path: Path) ->
     np.testing.assert_array_equal(seen(tmp_path).boxes, before.boxes)
 
 
-def test_null_stays_where_the_library_knows_it_as_a_value() -> None:
+def test_null_stays_where_it_is_the_librarys_own_default() -> None:
     config = without_nulls({"dilation": None, "id2label": None, "unknown": None, "d_model": 8}, transformers.DetrConfig)
     assert config == {"id2label": None, "unknown": None, "d_model": 8}
 
