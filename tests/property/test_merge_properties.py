@@ -94,7 +94,8 @@ def stands_for(box: Detections, views: Detections, iou_threshold: float, group: 
     alike = (mine == views.boxes).all(axis=1) | (rotated_iou_pairs(views.boxes, mine) > iou_threshold)
     half = intersection_area_pairs(views.boxes, mine) >= 0.5 * views.boxes[:, 2] * views.boxes[:, 3]
     same_group: BoolArray = group[views.class_ids] == group[box.class_ids]
-    return same_group & (alike | (half & views.edge & ~box.edge))
+    stands: BoolArray = same_group & (alike | (half & views.edge & ~box.edge))
+    return stands
 
 
 def reported(views: Detections, merged: Detections, d: Detections, iou_threshold: float, group: IntArray) -> BoolArray:
