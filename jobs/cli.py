@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from jobs.ending import job
+
 JOBS = {
     "detect": ("jobs.detect_scene", "find oriented objects in scenes"),
     "train": ("jobs.train_detector", "train an oriented detector on COCO or DOTA annotations"),
@@ -14,6 +16,7 @@ JOBS = {
 }
 
 
+@job("interrupted")
 def main() -> int:
     """Call the job named by the first argument with the rest."""
     arguments = sys.argv[1:]

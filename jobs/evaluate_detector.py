@@ -19,12 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
+from jobs.ending import job
 from pipeline.annotations.annotations import AnnotatedScenes
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.detectors.weights import model_card
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
@@ -32,20 +33,17 @@ from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.report import as_text, figures
 
 
+@job("interrupted; no figures were written, and the same command starts anew")
 def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") -> int:
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
-    try:
-        if arguments.strategies:
-            compare_strategies(arguments, others, shlex.join([prog, *given]))
-        elif others:
-            raise ConfigError(f"unknown {others[0]}; settings of a run are for --strategies only; see --help")
-        else:
-            evaluate(arguments)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if arguments.strategies:
+        compare_strategies(arguments, others, shlex.join([prog, *given]))
+    elif others:
+        raise ConfigError(f"unknown {others[0]}; settings of a run are for --strategies only; see --help")
+    else:
+        evaluate(arguments)
     return 0
 
 
@@ -69,10 +67,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]
         report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
+    if arguments.json:  # before anything is printed, which may end where nobody reads it
+        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
+    if arguments.horizontal:
         print("bounds only (pycocotools): " + ", ".join(f"{k} {v:.3f}" for k, v in report["horizontal"].items()))
     print("\n".join([as_text(report), *notes]))
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _annotated(source: Path, split: str) -> AnnotatedScenes:

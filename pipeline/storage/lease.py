@@ -61,6 +61,7 @@ class Lease:
     def __enter__(self) -> Lease:
         if not create_file(self._uri, self._content()):
             self._take_over()
+        _HELD.add(self)
         self._thread.start()
         return self
 
@@ -69,6 +70,11 @@ class Lease:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Remove the lease where it is ours still."""
+        _HELD.discard(self)
         left = (
             f"{self._scene_id}: its lease {self._uri} could not be given back; the next job watches it for "
             f"{self._lasts_s:g} s and takes it over"
@@ -134,6 +140,16 @@ class Lease:
                 if time.monotonic() - renewed > self._lasts_s:
                     self._lost = f"it could not be renewed ({error})"
                     return
+
+
+_HELD: set[Lease] = set()
+"""Those of this process."""
+
+
+def give_back_all() -> None:
+    """Give back every lease of this process, which ends now: others need not watch them until they expire."""
+    for lease in list(_HELD):
+        lease.give_back()
 
 
 def _parsed(data: bytes | None) -> dict[str, Any]:
