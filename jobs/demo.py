@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs import detect_scene, make_scene
 from jobs.ending import job
+from pipeline import __version__
 from pipeline.synth.harbour.harbour import DEMO_SCENE
 
 BOTH_LOOKS = ("--tiling.global_factor", "2", "--refine.budget", "0.5", "--refine.zoom", "2")
@@ -21,6 +22,7 @@ BOTH_LOOKS = ("--tiling.global_factor", "2", "--refine.budget", "0.5", "--refine
 def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     """Run the demo; print where the files are; return the exit code of the detection."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("--version", action="version", version=f"kestrel {__version__}")
     parser.add_argument("--out", default="demo", help="folder for the scene and the results (default: demo)")
     parser.add_argument("--executor", default="ray", choices=("ray", "local"), help="see detect_scene.py --help")
     arguments = parser.parse_args(argv)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from jobs.ending import EXIT_UNREAD, Stops, Unread, printing
+from jobs.ending import EXIT_UNREAD, Unread, printing
+from jobs.stopping import Stops
 from pipeline import __version__
 from pipeline.command_line import parse_run, wants_json
 from pipeline.config import RunConfig

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
 from jobs.ending import job
+from pipeline import __version__
 from pipeline.errors import ConfigError
 from pipeline.raster.writer import stored_blocks
 from pipeline.reporting.journal import to_stderr
@@ -56,6 +57,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"kestrel {__version__}")
     parser.add_argument("--out", type=Path, required=True, help="the GeoTIFF to write")
     parser.add_argument("--kind", choices=("harbour", "field"), default="harbour", help="what to show (harbour)")
     parser.add_argument("--seed", type=int, default=20_000_001, help="another seed, another scene (20000001)")

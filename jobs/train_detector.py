@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
 from jobs.ending import job, to_stdout
+from pipeline import __version__
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -39,6 +40,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog), formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"kestrel {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     prepare = commands.add_parser(
         "prepare", help="annotated scenes → chips at the model's GSD, with detection's own reader"

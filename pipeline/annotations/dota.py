@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.annotations.annotations import AnnotatedScenes, Annotations
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import corners_to_obb
+from pipeline.names import listed, quoted
 
 HEADER_WORDS = ("imagesource", "gsd")
 """First words of the two lines that may come before the boxes (DOTA 1.0 development kit)."""
@@ -33,10 +34,10 @@ def read_dota(path: Path, classes: Sequence[str]) -> Annotations:
         except ValueError:
             numbers = [nan]
         if not all(isfinite(one) for one in numbers):
-            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {line.strip()!r}")
+            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {quoted(line.strip())}")
         corners.append(numbers)
         if words[8] not in classes:
-            raise ConfigError(f"{path}, line {number}: category {words[8]!r} is not one of {', '.join(classes)}")
+            raise ConfigError(f"{path}, line {number}: category {quoted(words[8])} is not one of {listed(classes)}")
         class_ids.append(classes.index(words[8]))
         ignore.append(len(words) > 9 and words[9] != "0")
     if not corners:

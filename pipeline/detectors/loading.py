@@ -11,6 +11,7 @@ from pipeline.detectors.torch_process import prepare_torch
 from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.errors import ConfigError, ModelError
+from pipeline.names import quoted
 from pipeline.types import ModelCard
 
 ORIENTED = "kestrel_oriented_rtdetr"
@@ -53,7 +54,7 @@ def _known_model_type(folder: Path) -> str:
     kind = model_type(folder)
     if kind != ORIENTED and kind not in DEFAULTS:
         raise ModelError(
-            f"{folder / 'config.json'} describes a {kind!r}, which is no detector this program knows: "
+            f"{folder / 'config.json'} describes a {quoted(kind)}, which is no detector this program knows: "
             f"use one of {', '.join([*DEFAULTS, ORIENTED])}"
         )
     return kind

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from pipeline.errors import SceneBusy, StorageError, tidying
+from pipeline.names import brief
 from pipeline.storage.files import create_file, read_file, remove_file, write_file
 from pipeline.storage.paths import join
 
@@ -175,4 +176,4 @@ def _is_gone(holder: dict[str, Any]) -> bool:
 
 def _named(holder: dict[str, Any]) -> str:
     host = str(holder.get("machine", "")).split(" ", 1)[0] or "unknown machine"
-    return f"process {holder.get('pid', 'unknown')} on {host}"
+    return f"process {brief(str(holder.get('pid', 'unknown')))} on {brief(host)}"

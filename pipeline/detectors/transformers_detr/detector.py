@@ -37,6 +37,7 @@ from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.detectors.transformers_detr.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import canonical_obb
+from pipeline.names import listed, quoted
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
 _CLASSES = {
@@ -63,7 +64,7 @@ def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str 
     family = model_type(folder)
     if family not in _CLASSES:
         raise ModelError(
-            f"{folder / CONFIG} describes a {family!r}, which is no detector this program knows: "
+            f"{folder / CONFIG} describes a {quoted(family)}, which is no detector this program knows: "
             f"use one of {', '.join(_CLASSES)}"
         )
     card = foreign_card(folder, family)
@@ -160,7 +161,7 @@ class TransformersDetr:
         bands = chip.pixels.shape[2]
         if bands != len(self.card.bands):
             raise ModelError(
-                f"{self.card.name} looks at {len(self.card.bands)} bands ({', '.join(self.card.bands)}), "
+                f"{self.card.name} looks at {len(self.card.bands)} bands ({listed(self.card.bands)}), "
                 f"but the chip has {bands}: choose them with raster.bands"
             )
         return chip.pixels
