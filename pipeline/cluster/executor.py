@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from pipeline.cluster.member import Member
 from pipeline.cluster.metrics import RayExporter
-from pipeline.cluster.nodes import check_visible, connect, device_of, wanted_workers
+from pipeline.cluster.nodes import check_visible, connected, device_of, wanted_workers
 from pipeline.cluster.pool import Pool, load_failure, plain
 from pipeline.cluster.tasks import run_tasks
 from pipeline.cluster.watch import Flight, Watch
@@ -77,8 +77,7 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         with ExitStack() as begun:  # nobody calls __exit__ when this raises
             if not ray.is_initialized():
-                begun.callback(ray.shutdown)
-                connect(self._config)
+                begun.enter_context(connected(self._config))
             self.metrics = Metrics(RayExporter())
             self._device = device_of(self._config)
             wanted = wanted_workers(self._config, self._device)

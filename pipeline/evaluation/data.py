@@ -14,6 +14,7 @@ from pipeline.annotations.dota import read_dota_folder
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import scaled
+from pipeline.names import listed
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
@@ -71,12 +72,12 @@ def judged_by(data: EvaluationData, classes: Sequence[str]) -> EvaluationData:
     kept = tuple(name for name in data.classes if name in classes)
     if not kept:
         raise ConfigError(
-            f"the model finds {', '.join(classes)} but the annotations name {', '.join(data.classes)}; "
+            f"the model finds {listed(classes)} but the annotations name {listed(data.classes)}; "
             "give annotations that use the model's class names"
         )
     truth = {name: for_classes(one, data.classes, kept) for name, one in data.truth.items()}
     other = [name for name in data.classes if name not in kept]
-    notes = (f"the model does not know {', '.join(other)}: ignore regions for every class",) if other else ()
+    notes = (f"the model does not know {listed(other)}: ignore regions for every class",) if other else ()
     return replace(data, classes=kept, truth=truth, notes=(*data.notes, *notes))
 
 

@@ -21,7 +21,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import ConfigError
-from pipeline.names import complaint, shown
+from pipeline.names import brief, complaint, shown
 from pipeline.storage.fetching import fetched_file
 
 FORMATS = {b"SQLite format 3\0": ".gpkg", b"fgb\x03": ".fgb", b"\x00\x00\x27\x0a": ".shp"}
@@ -95,7 +95,7 @@ class _Refused(Exception):
 
 
 def _no_number(text: str) -> None:
-    raise _Refused(f"holds the coordinate {text}; every coordinate must be a finite number")
+    raise _Refused(f"holds the coordinate {brief(text)}; every coordinate must be a finite number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _check_geopackage(path: Path, name: str) -> None:
         virtual = text.startswith("CREATE VIRTUAL") and "RTREE" not in text
         if virtual or (kind == "view" and view not in STANDARD_VIEWS):
             raise ConfigError(
-                f"the area of interest {name} holds {shown(str(view))}, a view or virtual table, which is a program: "
+                f"the area of interest {name} holds {brief(str(view))}, a view or virtual table, which is a program: "
                 "copy the layer to a GeoPackage of its own"
             )
 

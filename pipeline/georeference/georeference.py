@@ -24,6 +24,7 @@ from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.clipping import clip_to
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
+from pipeline.names import quoted
 from pipeline.types import FloatArray, GroundMeasures, Scene
 
 WGS84_LONLAT = "OGC:CRS84"
@@ -59,7 +60,7 @@ class Georeference:
         crs_wkt = scene.crs_wkt if crs == CRS.from_wkt(scene.crs_wkt) else crs.to_wkt()
         made = cls(pixel_map=pixel_map, crs_wkt=crs_wkt, width=scene.width, height=scene.height)
         if not all(np.isfinite(made.ground_gsd())) or min(made.ground_gsd()) <= 0:
-            raise SceneNotGeoreferenced(f"{name}: its centre is nowhere on Earth in its own CRS {crs.name!r}")
+            raise SceneNotGeoreferenced(f"{name}: its centre is nowhere on Earth in its own CRS {quoted(crs.name)}")
         return made
 
     def scene_to_world(self, points: FloatArray) -> FloatArray:
@@ -168,5 +169,5 @@ def _horizontal_crs(crs_wkt: str, name: str) -> CRS:
     except ProjError as error:
         raise SceneNotGeoreferenced(f"{name}: its CRS cannot be brought to longitude and latitude: {error}") from error
     if not (crs.is_projected or crs.is_geographic):
-        raise SceneNotGeoreferenced(f"{name}: its CRS {crs.name!r} is neither projected nor geographic")
+        raise SceneNotGeoreferenced(f"{name}: its CRS {quoted(crs.name)} is neither projected nor geographic")
     return crs

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.config import RunConfig
 from pipeline.errors import redacted
 from pipeline.georeference.georeference import Georeference
+from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
 from pipeline.planning.plan import ScenePlan
 from pipeline.types import ModelCard, Scene
@@ -179,7 +180,7 @@ def _file_warnings(scene: Scene) -> Iterator[str]:
 def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterator[str]:
     if len(scene.bands) < len(card.bands):
         yield (
-            f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({', '.join(card.bands)}): "
+            f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({listed(card.bands)}): "
             "bands are repeated, and scores will suffer; choose others with raster.bands"
         )
     elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1:

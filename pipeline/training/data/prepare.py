@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
+from pipeline.names import listed
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
@@ -38,7 +39,7 @@ def scenes_of_coco(
     annotated = read_annotations(json_path)
     wanted = annotated.classes if classes is None else tuple(classes)
     if unknown := sorted(set(wanted) - set(annotated.classes)):
-        raise ConfigError(f"{json_path} has no class {', '.join(unknown)}; it has {', '.join(annotated.classes)}")
+        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(annotated.classes)}")
     for name, truth in annotated.scenes.items():
         yield images / name, for_classes(truth, annotated.classes, wanted)
 
