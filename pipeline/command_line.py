@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, redacted
 
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
-ALIASES = {"dry-run": "dry_run", "meta": "output.meta", "from": "start_from"}
+ALIASES = {"dry-run": "dry_run", "scene-id": "scene_id", "meta": "output.meta", "from": "start_from"}
 SWITCHES = ("dry_run", "force", "clean")
 """Keys that may stand alone."""
 COMMON = (

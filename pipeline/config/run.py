@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.config.checks import require
+from pipeline.config.checks import check_template, require
 from pipeline.config.cluster import ClusterConfig
 from pipeline.config.looking import DetectorConfig, MergeConfig, RefineConfig
 from pipeline.config.reading import RasterConfig, TilingConfig
@@ -20,6 +20,8 @@ class RunConfig:
     """Scenes: local paths, https:// or s3:// addresses. Join one-band files of one scene with commas."""
     out: str = ""
     """Folder for the results, local or any fsspec address; each scene gets a folder of its own in it."""
+    scene_id: str = "{stem}"
+    """Name of a scene's folder in ``out``: text with ``{stem}`` (the file), ``{parent}`` (its folder) or ``{hash}``."""
     weights: str = "builtin:ships-s2"
     """Detector: builtin:NAME, a checkpoint folder, an fsspec address, or the name of a model on the hub."""
     aoi: str | None = None
@@ -60,6 +62,7 @@ class RunConfig:
         require(
             not (self.force and self.start_from == "merge"), "give --force (do all again) or --from merge, not both"
         )
+        check_template(self.scene_id, len(self.scene))
 
     @property
     def looks_twice(self) -> bool:

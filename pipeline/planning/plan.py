@@ -15,6 +15,7 @@ from pipeline.planning.area import AreaOfInterest, area_in_lattice
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching, with_valid_pixels
+from pipeline.raster.addresses import scene_id_of
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.overview import measure_stretch, read_coverage
 from pipeline.raster.scene import open_scene
@@ -73,6 +74,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
     """
     scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
+    scene = replace(scene, scene_id=scene_id_of(scene.uris, config.scene_id))
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
     lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)

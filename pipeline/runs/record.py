@@ -17,6 +17,7 @@ import pipeline
 from pipeline.engine.ledger import Account
 from pipeline.names import public_uri
 from pipeline.planning.plan import ScenePlan, WorkOrder
+from pipeline.raster.addresses import origin_of
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
 
@@ -42,6 +43,7 @@ def run_record(
     return {
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "origin": list(origin_of(scene.uris)),
         "scene": {**asdict(scene), "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),

@@ -61,12 +61,13 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError(f"--out {shown(config.out)} is refused: {reason}")
     seen: dict[str, str] = {}
     for uri in config.scene:
-        scene_id = scene_id_of(split_uris(uri))
-        other = seen.setdefault(scene_id, uri)
+        scene_id = scene_id_of(split_uris(uri), config.scene_id)
+        other = seen.setdefault(scene_id.lower(), uri)  # a disk may take capitals and small letters for the same
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; "
-                "detect them in two runs with different --out"
+                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; give each a name "
+                "of its own, as with --scene-id '{parent}_{stem}' or '{stem}-{hash}', or detect them in two runs with "
+                "different --out"
             )
 
 
@@ -77,7 +78,7 @@ def _attempt(uri: str, run: Run) -> SceneReport:
     except (SceneError, StorageError, ConfigError) as error:
         report = SceneReport(
             uri=uri,
-            scene_id=scene_id_of(split_uris(uri)),
+            scene_id=scene_id_of(split_uris(uri), run.config.scene_id),
             status="INVALID",
             exit_code=error.exit_code,
             message=one_sentence(error),

@@ -27,7 +27,7 @@ from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
-from pipeline.runs.published import published
+from pipeline.runs.published import check_owner, last_record, published
 from pipeline.runs.publishing import Finding, identity_of, publish_scene
 from pipeline.runs.report import Clock, SceneReport, unchanged
 from pipeline.runs.result_files import build_table
@@ -45,12 +45,14 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     plan = plan_scene(uri, run.config, run.card, run.aoi)
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
+        last = last_record(run.config.out, scene.scene_id)
+        check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
         version = scene_version(scene)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
         request = request_sha256(scene, version, run.config, run.card, run.aoi)
-        record = None if run.config.force else published(run.config.out, scene.scene_id, request)
+        record = None if run.config.force else published(last, run.config.out, scene.scene_id, request)
         if record is not None:
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
         plan, order = screen(plan, run.config, run.card)

@@ -99,12 +99,15 @@ def remove_file(uri: str) -> None:
         attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target)
 
 
-def file_names(uri: str) -> set[str]:
-    """Names of the files in a folder; none when there is no such folder. Raises StorageError."""
+def file_names(uri: str, *, folders: bool = False) -> set[str]:
+    """Names of the files in a folder, and of ``folders`` when asked; none when there is no such folder.
+
+    Raises StorageError.
+    """
     path = local_path(uri)
     if path is not None:
         with translated(f"cannot list {uri}"):
-            return {entry.name for entry in os.scandir(path) if entry.is_file()} if path.is_dir() else set()
+            return {entry.name for entry in os.scandir(path) if folders or entry.is_file()} if path.is_dir() else set()
     fs, target = remote(uri)
 
     def names() -> set[str]:
@@ -112,7 +115,8 @@ def file_names(uri: str) -> set[str]:
             listing = fs.ls(target, detail=True)
         except FileNotFoundError:
             return set()
-        return {str(entry["name"]).rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
+        kinds = ("file", "directory") if folders else ("file",)
+        return {str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] in kinds}
 
     return attempt(f"cannot list {redacted(uri)}", names)
 

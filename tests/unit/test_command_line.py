@@ -15,6 +15,7 @@ from pipeline.runs.identity import config_hash
 FROZEN_KEYS = [
     "scene",
     "out",
+    "scene_id",
     "weights",
     "aoi",
     "executor",
@@ -93,6 +94,11 @@ def test_several_scenes_after_one_flag() -> None:
 
 def test_band_files_of_one_scene_stay_together() -> None:
     assert run("--scene", "B04.jp2,B03.jp2,B02.jp2", "--out", "o").scene == ("B04.jp2,B03.jp2,B02.jp2",)
+
+
+@pytest.mark.parametrize("template", ["{stem}", "{parent}_{stem}", "7", "null"])
+def test_a_template_of_scene_ids_arrives_as_it_was_written(template: str) -> None:
+    assert run("--scene", "a.tif", "--scene-id", template).scene_id == template
 
 
 def test_nested_keys_and_lists_without_brackets() -> None:

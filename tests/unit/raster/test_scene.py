@@ -13,7 +13,6 @@ from pipeline.config import RasterConfig
 from pipeline.errors import SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.names import public_uri
 from pipeline.pixels.decoding import decode_window
-from pipeline.raster.addresses import scene_id_of
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import iso_time, open_scene, scene_facts
@@ -198,24 +197,6 @@ def test_a_world_file_without_a_crs_is_half_a_georeference(tmp_path: Path) -> No
     assert not open_scene(str(path), CONFIG).georeferenced
     path.with_suffix(".pgw").write_text("10\n0\n0\n-10\n500000\n5000000\n")
     refused(str(path), SceneNotGeoreferenced, "no CRS")
-
-
-@pytest.mark.parametrize(
-    ("uris", "expected"),
-    [
-        (("/data/port of genoa (1).tif",), "port_of_genoa_1"),
-        (("s3://bucket/a/b/scene.v2.tif",), "scene.v2"),
-        (("https://host/x/scene.tif?token=secret/../..",), "scene"),
-        (("/x/..hidden.tif",), "hidden"),
-        (("/x/港.tif",), "scene"),
-        (("/x/" + "a" * 300 + ".tif",), "a" * 120),
-        (("B04.jp2", "B03.jp2", "B02.jp2"), "B04-B03-B02"),
-        (("S2_B04_10m.jp2", "S2_B03_10m.jp2"), "S2_B04_10m-B03_10m"),
-        (("a/same.tif", "b/same.tif"), "same"),
-    ],
-)
-def test_scene_ids_are_safe_folder_names(uris: tuple[str, ...], expected: str) -> None:
-    assert scene_id_of(uris) == expected
 
 
 @pytest.mark.parametrize(
