@@ -84,7 +84,7 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
         picture, _ = read_thumbnail(plan.scene, order.stretch, config.raster, config.output.preview_px)
         write_preview(finding.detections, finding.results.crops, picture, plan, order, folder / "preview.png")
     for file in finding.extra.iterdir():
-        shutil.move(file, folder / file.name)
+        shutil.move(file, folder / file.name, copy_function=shutil.copyfile)  # exFAT refuses rights and owners
 
 
 def identity_of(plan: ScenePlan, order: WorkOrder, run: Run) -> Identity:

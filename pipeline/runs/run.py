@@ -34,8 +34,10 @@ def detect(
     ClusterError for what concerns the run as a whole; scenes published before stay published.
     """
     check_run(config)
-    check_writable(config.out)
+    lacking = check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
+    for weaker in lacking:
+        run.say(f"{config.out}: its file system lacks {weaker}")
     executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 

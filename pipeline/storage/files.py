@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import redacted
 from pipeline.storage.clients import attempt, remote, translated
 from pipeline.storage.paths import local_path
+
+UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
+"""What file systems answer to a call they do not know."""
 
 
 def write_file(uri: str, data: bytes) -> None:
@@ -33,7 +39,8 @@ def write_file(uri: str, data: bytes) -> None:
 def create_file(uri: str, data: bytes) -> bool:
     """Write a file that is not there yet; False when it is. Of several who try at once one succeeds.
 
-    Object stores: by a conditional PUT where the store knows one (S3 does), else by looking first. Raises StorageError.
+    Local: whole at once by a hard link, else in place. Object stores: by a conditional PUT where the store knows one
+    (S3 does), else by looking first. Raises StorageError.
     """
     path = local_path(uri)
     if path is None:
@@ -45,8 +52,25 @@ def create_file(uri: str, data: bytes) -> bool:
             os.link(part, path)
         except FileExistsError:
             return False
+        except OSError:  # no hard links here: exFAT, many mounted buckets, some shares
+            return _create_alone(path, data)
         finally:
             part.unlink(missing_ok=True)
+    return True
+
+
+def _create_alone(path: Path, data: bytes) -> bool:
+    """Create a file in its place, where a reader may see it before it is whole; False when it is there."""
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -143,11 +167,22 @@ def _written_beside(path: Path, data: bytes) -> Path:
         with part.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            with unless_unknown():
+                os.fsync(file.fileno())
     except OSError:
         part.unlink(missing_ok=True)
         raise
     return part
+
+
+@contextmanager
+def unless_unknown(*also: int) -> Iterator[None]:
+    """Inside, what a file system does not know (or answers with ``also``) is left out; other errors are errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*UNKNOWN, *also):
+            raise
 
 
 def sweep_parts(uri: str) -> None:
