@@ -155,7 +155,7 @@ def file_version(uri: str) -> str | None:
         with translated(f"cannot look at {uri}"):
             status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
-    fs, target = remote(uri)
+    fs, target = remote(uri, reading=True)
     entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target)
     mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
     return None if mark is None else f"{entry.get('size')} {mark}"
