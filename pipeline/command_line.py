@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -123,6 +124,8 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
             yield f"--{key}={_as_list(key, values)}"
         elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
             yield f"--{key}=true"
+        elif key == "aoi" and not equals and rest and re.match(r"-[\d.]", rest[0]):
+            yield f"--{key}={rest.pop(0)}"  # a western longitude is no flag
         else:
             yield f"--{key}{equals}{value}"
 

@@ -25,7 +25,7 @@ class RunConfig:
     weights: str = "builtin:ships-s2"
     """Detector: builtin:NAME, a checkpoint folder, an fsspec address, or the name of a model on the hub."""
     aoi: str | None = None
-    """Area of interest: a vector file in any CRS; only tiles that touch it are looked at."""
+    """Area of interest: a vector file in any CRS, or west,south,east,north in degrees; tiles that touch it count."""
     executor: Literal["ray", "local"] = "ray"
     """``ray`` uses a cluster, ``local`` this process. The results are the same bytes."""
     dry_run: bool = False
@@ -68,3 +68,11 @@ class RunConfig:
     def looks_twice(self) -> bool:
         """Whether there is a second look."""
         return self.refine.applies(self.tiling.global_factor)
+
+    @property
+    def aoi_is_box(self) -> bool:
+        """Whether the area of interest is given in numbers, and not the name of a file."""
+        try:
+            return self.aoi is not None and len([float(number) for number in self.aoi.split(",")]) == 4
+        except ValueError:
+            return False

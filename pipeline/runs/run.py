@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.engine.executor import Executor
-from pipeline.errors import ConfigError, SceneError, StorageError, one_sentence
+from pipeline.errors import EXIT_OK, ConfigError, OutsideArea, SceneError, StorageError, one_sentence
 from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.raster.addresses import scene_id_of, split_uris
@@ -36,6 +36,8 @@ def detect(
     check_run(config)
     lacking = check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
+    for note in () if run.aoi is None else run.aoi.notes:
+        run.say(note)
     for weaker in lacking:
         run.say(f"{config.out}: its file system lacks {weaker}")
     executor.check_visible(local_scenes(config))
@@ -78,11 +80,12 @@ def _attempt(uri: str, run: Run) -> SceneReport:
     try:
         report = detect_scene(uri, run)
     except (SceneError, StorageError, ConfigError) as error:
+        skipped = isinstance(error, OutsideArea)
         report = SceneReport(
             uri=uri,
             scene_id=scene_id_of(split_uris(uri), run.config.scene_id),
-            status="INVALID",
-            exit_code=error.exit_code,
+            status="SKIPPED" if skipped else "INVALID",
+            exit_code=EXIT_OK if skipped else error.exit_code,
             message=one_sentence(error),
         )
     facts = {key: value for key, value in asdict(report).items() if key != "message"}

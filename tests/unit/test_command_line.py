@@ -101,6 +101,11 @@ def test_a_template_of_scene_ids_arrives_as_it_was_written(template: str) -> Non
     assert run("--scene", "a.tif", "--scene-id", template).scene_id == template
 
 
+def test_a_box_in_the_west_is_no_flag() -> None:
+    assert run("--scene", "a", "--aoi", "-10.5,35,-5,45", "--out", "o").aoi == "-10.5,35,-5,45"
+    assert run("--scene", "a", "--aoi", "7,35,8,45", "--out", "o").aoi == "7,35,8,45"
+
+
 def test_nested_keys_and_lists_without_brackets() -> None:
     parsed = run("--scene", "a", "--raster.bands", "4", "3", "2", "--tiling.gsd=2.5", "--meta", "a=b", "c=d")
     assert parsed.raster.bands == (4, 3, 2)
