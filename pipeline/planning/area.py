@@ -75,12 +75,13 @@ def _probable_mistake(aoi: AreaOfInterest, georeference: Georeference) -> str | 
     drawn = aoi.crs_wkt or own
     west, south, east, north = aoi.geometry.bounds
     degrees = max(abs(west), abs(east)) <= 360 and max(abs(south), abs(north)) <= 360
+    no_degrees = ", and not degrees" if is_geographic(drawn) else ""
     if touches(swapped, drawn):
         return "its axes are swapped: write x (longitude, easting) before y (latitude, northing)"
     if aoi.crs_wkt is not None and not degrees and touches(aoi.geometry, own):
-        return "its numbers are coordinates of the scene's CRS and not degrees: name that CRS in the file"
+        return f"its numbers are coordinates of the scene's CRS{no_degrees}: name that CRS in the file"
     if aoi.crs_wkt is not None and not degrees and touches(swapped, own):
-        return "its numbers are coordinates of the scene's CRS, with the axes swapped, and not degrees"
+        return f"its numbers are coordinates of the scene's CRS, with the axes swapped{no_degrees}: name that CRS"
     if degrees and touches(aoi.geometry, LONLAT):
         return "its numbers are degrees of longitude and latitude: name that CRS, EPSG:4326, in the file"
     if degrees and touches(swapped, LONLAT):

@@ -45,11 +45,12 @@ def geojson(path: Path, geometry: shapely.Geometry, crs: str | None = None) -> s
 UTM_NAME, LONLAT_NAME = "urn:ogc:def:crs:EPSG::32632", None
 MISTAKES = {
     "latitude first": (swapped(lonlat(UTM)), LONLAT_NAME, "axes are swapped"),
-    "metres without their CRS": (UTM, LONLAT_NAME, "coordinates of the scene's CRS and not degrees"),
+    "metres without their CRS": (UTM, LONLAT_NAME, "coordinates of the scene's CRS, and not degrees"),
     "metres without their CRS, north first": (swapped(UTM), LONLAT_NAME, "with the axes swapped, and not degrees"),
     "north first": (swapped(UTM), UTM_NAME, "axes are swapped"),
     "degrees said to be metres": (lonlat(UTM), UTM_NAME, "name that CRS, EPSG:4326"),
     "latitude first said to be metres": (swapped(lonlat(UTM)), UTM_NAME, "latitude before longitude"),
+    "metres of another zone": (UTM, "urn:ogc:def:crs:EPSG::32633", "coordinates of the scene's CRS: name"),
     "metres of who knows what": (shapely.box(1e6, 1e6, 2e6, 2e6), LONLAT_NAME, "these numbers are none"),
     "somewhere else": (shapely.box(100, 10, 101, 11), LONLAT_NAME, "draw it there"),
 }
