@@ -8,6 +8,8 @@ nothing depends on the order of the input.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,9 +74,7 @@ def settled(ranked: Detections, winner: IntArray) -> Detections:
     final = winner[winner]  # a cut box may have lost to a whole box that lost in its turn
     looks = np.bincount(final, weights=ranked.n_merged, minlength=len(ranked)).astype(np.int64)
     kept = np.flatnonzero(winner == np.arange(len(ranked)))
-    out = ranked[kept]
-    return Detections(out.boxes, out.scores, out.class_ids, out.frame, out.edge, out.tile_index, out.stage,
-                      looks[kept], out.entropy)  # fmt: skip
+    return replace(ranked[kept], n_merged=looks[kept])
 
 
 def rotated_nms(boxes: FloatArray, scores: FloatArray, class_ids: IntArray, iou_threshold: float) -> IntArray:

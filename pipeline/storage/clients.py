@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from pipeline.errors import ConfigError, PipelineError, StorageError, redacted
-from pipeline.retrying import PATIENCE, retried
+from pipeline.retrying import PATIENCE, Patience, retried
 from pipeline.storage.reaching import client_options
 
 _PERMANENT = (
@@ -63,14 +63,20 @@ def _forget_other_environments(scheme: str) -> None:
         _made_in[scheme] = environment
 
 
-def attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
+def attempt(
+    what: str, action: Callable[..., _T], *args: Any, patience: Patience = PATIENCE, **options: Any
+) -> _T:  # fmt: skip
     """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
+
+    def may_pass(error: Exception) -> bool:
+        return not isinstance(error, _PERMANENT)
+
     try:
-        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+        return retried(partial(action, *args, **options), may_pass, what, patience)
     except _PERMANENT as error:
         raise StorageError(f"{what}: {reason_of(error)}") from error
     except Exception as error:  # each backend of fsspec raises exceptions of its own library
-        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {reason_of(error)}") from error
+        raise StorageError(f"{what}, after {patience.attempts} attempts: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.retrying import PATIENCE
+
 YES = ("YES", "TRUE", "ON", "1")
 
 
@@ -77,7 +79,10 @@ def _http_options(uri: str) -> dict[str, Any]:
 
 def _s3_options(*, reading: bool) -> dict[str, Any]:
     # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
-    config: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}
+    config: dict[str, Any] = {
+        "retries": {"mode": "standard", "total_max_attempts": PATIENCE.client_attempts},
+        "connect_timeout": 10,
+    }
     options: dict[str, Any] = {"config_kwargs": config}
     endpoint = os.environ.get("AWS_S3_ENDPOINT")
     if endpoint and not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):

@@ -74,7 +74,7 @@ def test_an_area_beside_the_scene_is_told_with_both_places_and_what_is_probably_
     scene = Georeference.of(open_scene(config.scene[0], config.raster))
     assert scene is not None
     there = scene.footprint(crs or "OGC:CRS84")
-    assert f"x {there[0]:.{0 if there[0] > 1000 else 4}f} to" in sentence
+    assert f"x {there[0]:.{0 if abs(there[0]) > 1000 else 4}f} to" in sentence
 
 
 def run(tmp_path: Path, *scenes: str, aoi: str) -> RunReport:
