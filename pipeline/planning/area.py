@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import shapely
 from shapely import affinity
@@ -13,7 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference.area_files import read_area
 from pipeline.georeference.georeference import Georeference, is_geographic
-from pipeline.names import shown
+from pipeline.names import public_uri, shown
 from pipeline.types import Lattice, Scene
 
 LONLAT = "OGC:CRS84"
@@ -51,6 +52,28 @@ def area_of_interest(config: RunConfig) -> AreaOfInterest | None:
         return None
     drawn = read_area(config.aoi)
     return AreaOfInterest(source=config.aoi, geometry=drawn.geometry, crs_wkt=drawn.crs, notes=drawn.notes)
+
+
+def area_record(aoi: AreaOfInterest) -> dict[str, Any]:
+    """The area as it was drawn, ready for JSON: GeoJSON coordinates in ``crs``, None being the scene's.
+
+    A shape of very many corners is simplified by ``simplified_by`` of its units: the record is read by people.
+    """
+    geometry, step = aoi.geometry, 0.0
+    west, south, east, north = geometry.bounds
+    while shapely.get_num_coordinates(geometry) > MOST_CORNERS:
+        step = max(step * 2, max(east - west, north - south) / 2**20)
+        geometry = shapely.simplify(aoi.geometry, step)
+    return {
+        "source": public_uri(aoi.source),
+        "crs": aoi.crs_wkt,
+        "simplified_by": step,
+        "geometry": shapely.geometry.mapping(geometry),
+    }
+
+
+MOST_CORNERS = 10_000
+"""Of an area in the record of a run."""
 
 
 def outside(aoi: AreaOfInterest, scene: Scene, georeference: Georeference) -> str:
