@@ -28,7 +28,6 @@ from pipeline.runs.result_files import (
 from pipeline.storage.folders import publish_folder, staging_folder
 from pipeline.types import Detections
 
-
 SMALL_PREVIEW_PX = 800
 """Longer side that the picture of a small area of interest is enlarged to, at most."""
 
