@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,19 +17,23 @@ from pipeline.outputs.result import Result
 from pipeline.outputs.tables import Table
 
 LAYER = "detections"
-"""Name of the GeoPackage layer."""
+"""Name of the GeoPackage layer, followed by that of the scene: in a project of many scenes each layer has its own."""
 
 
 def write(result: Result, folder: Path) -> None:
     """``detections.gpkg`` and its style ``detections.qml``. Raises StorageError when they cannot be written."""
     place = result.georeference
-    write_gpkg(result.table, folder / "detections.gpkg", None if place is None else place.crs_wkt)
+    layer = f"{LAYER}_{result.scene_id}" if result.scene_id else LAYER
+    crs_wkt = None if place is None else place.crs_wkt
+    write_gpkg(result.table, folder / "detections.gpkg", crs_wkt, layer=layer, classes=result.classes)
 
 
-def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
+def write_gpkg(
+    table: Table, path: Path, crs_wkt: str | None, *, layer: str = LAYER, classes: Sequence[str] = ()
+) -> None:
     """Write detections as a GeoPackage with one polygon layer, in the scene's CRS (None: undefined), and its style.
 
-    QGIS finds the style by its name, that of the layer, in a ``.qml`` beside the file. The date that the format
+    QGIS finds the style by its name, that of the file, in a ``.qml`` beside it. The date that the format
     wants in its contents table is a constant: the same table gives the same bytes.
     Raises StorageError when the file cannot be written.
     """
@@ -40,7 +44,7 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
             pyogrio.write_arrow(
                 table.drop_columns(["bbox"]),
                 path,
-                layer=LAYER,
+                layer=layer,
                 driver="GPKG",
                 geometry_name="geometry",
                 geometry_type="Polygon",
@@ -49,12 +53,12 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
             )
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
             raise StorageError(f"cannot write {path.name}{_free_space(path)}: {error}") from error
-    if not _complete(path, len(table)):
+    if not _complete(path, layer, len(table)):
         raise StorageError(f"{path.name} is incomplete{_free_space(path)}; free some space or choose another --out")
-    path.with_suffix(".qml").write_text(qgis_style(), encoding="utf-8", newline="\n")
+    path.with_suffix(".qml").write_text(qgis_style(classes), encoding="utf-8", newline="\n")
 
 
-def _complete(path: Path, rows: int) -> bool:
+def _complete(path: Path, layer: str, rows: int) -> bool:
     """Whether the layer, its spatial index and its extent all reached the disk.
 
     GDAL builds the last two while it closes the file, and says nothing when the disk is full by then.
@@ -62,8 +66,8 @@ def _complete(path: Path, rows: int) -> bool:
     with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as database:
         try:
             counts = [
-                database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - constants of our own
-                for name in (LAYER, f"rtree_{LAYER}_geom_rowid")
+                database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - ids are safe names
+                for name in (layer, f"rtree_{layer}_geom_rowid")
             ]
             extent = database.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents").fetchone()
             sound = database.execute("PRAGMA quick_check").fetchone() == ("ok",)

@@ -91,7 +91,7 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
     """Every file that only a result has."""
     config, plan, order = run.config, finding.plan, finding.order
     table = build_table(finding.detections, plan, run.card, identity)
-    write_detections(table, folder, plan, _file_metadata(plan, identity, config))
+    write_detections(table, folder, plan, _file_metadata(plan, identity, config), run.card.classes)
     if config.output.preview_px:
         window = preview_window(plan)
         within = None if window.pixels == plan.scene.width * plan.scene.height else window

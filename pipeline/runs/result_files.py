@@ -62,7 +62,11 @@ def build_table(detections: Detections, plan: ScenePlan, card: ModelCard, identi
         detections=detections,
         tile_ids=tile_names(plan.tiles),
         identity=TableIdentity(
-            scene_id=identity.scene_id, model_id=identity.model_id, run_id=identity.run_id, classes=card.classes
+            scene_id=identity.scene_id,
+            model_id=identity.model_id,
+            run_id=identity.run_id,
+            classes=card.classes,
+            acquired=plan.scene.acquired,
         ),
     )
 
@@ -75,9 +79,13 @@ def tile_names(tiles: Sequence[Tile]) -> list[str]:
     return names
 
 
-def write_detections(table: Any, folder: Path, plan: ScenePlan, metadata: Mapping[str, str]) -> None:
+def write_detections(
+    table: Any, folder: Path, plan: ScenePlan, metadata: Mapping[str, str], classes: Sequence[str]
+) -> None:
     """The detections in every format of :data:`~pipeline.outputs.formats.FORMATS`."""
-    result = Result(table=table, georeference=plan.georeference, metadata=metadata)
+    result = Result(
+        table=table, georeference=plan.georeference, metadata=metadata, scene_id=plan.scene.scene_id, classes=classes
+    )
     for write in FORMATS.values():
         write(result, folder)
 

@@ -10,7 +10,8 @@ import pyogrio
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geopackage import write, write_gpkg
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import DETECTION_SCHEMA
 from tests.support.outputs import UTM_32N, sample
 
@@ -47,3 +48,15 @@ def test_gpkg_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
 def test_the_gdal_options_of_the_process_are_left_as_they_were(tmp_path: Path) -> None:
     write_gpkg(sample(1).table(), tmp_path / "d.gpkg", None)
     assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
+
+
+@pytest.mark.parametrize("scene_id", ["gpkg_1", "2023.v2-x", "sqlite_sequence", "select", "a" * 120])
+def test_the_layer_carries_the_scene_whatever_its_name(scene_id: str, tmp_path: Path) -> None:
+    """Names that SQLite or the format keep for themselves too; also where nothing was found."""
+    for rows in (0, 5):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        write(Result(table=sample(rows).table(), georeference=None, scene_id=scene_id), folder)
+        assert pyogrio.list_layers(folder / "detections.gpkg")[:, 0].tolist() == [f"detections_{scene_id}"]
+        info = pyogrio.read_info(folder / "detections.gpkg")
+        assert (info["features"], (folder / "detections.qml").exists()) == (rows, True)
