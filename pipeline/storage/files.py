@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
@@ -144,6 +147,41 @@ def file_names(uri: str, patience: Patience = PATIENCE, *, folders: bool = False
         return {str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] in kinds}
 
     return attempt(f"cannot list {redacted(uri)}", names, patience=patience)
+
+
+def file_ages(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None]:
+    """Seconds since each file of a folder was written, by the clocks of both sides; None where the store tells no time.
+
+    Raises StorageError.
+    """
+    path, now = local_path(uri), time.time()
+    if path is not None:
+        with translated(f"cannot list {uri}"):
+            entries = [entry for entry in os.scandir(path) if entry.is_file()] if path.is_dir() else []
+            return {entry.name: now - entry.stat().st_mtime for entry in entries}
+    fs, target = remote(uri)
+
+    def ages() -> dict[str, float | None]:
+        try:
+            listing = fs.ls(target, detail=True)
+        except FileNotFoundError:
+            return {}
+        files = [entry for entry in listing if entry["type"] == "file"]
+        return {str(entry["name"]).rsplit("/", 1)[-1]: _age(entry, now) for entry in files}
+
+    return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
+
+
+def _age(entry: dict[str, Any], now: float) -> float | None:
+    when = next((entry[key] for key in ("LastModified", "mtime", "updated", "last_modified") if entry.get(key)), None)
+    if isinstance(when, str):
+        try:
+            when = datetime.fromisoformat(when)
+        except ValueError:
+            return None
+    if isinstance(when, datetime):
+        when = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    return now - float(when) if isinstance(when, int | float) else None
 
 
 def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:

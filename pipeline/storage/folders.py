@@ -135,8 +135,8 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True,
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
     Where folders cannot be renamed, and on object stores: the old manifest goes, then the data come, stale files go,
     and the new manifest comes last.
-    Raises StorageError; then the earlier local result is untouched, but for one case: where only the last step fails,
-    to sync ``out_uri`` itself, the new result is in its place already, whole, and a power cut may still undo the swap.
+    Raises StorageError; then the earlier local result is untouched. Where only the last step fails, to sync ``out_uri``
+    itself, nothing is raised: the new result is in its place, whole, and no more than a power cut could undo the swap.
     """
     out = local_path(out_uri)
     if out is None:
@@ -166,7 +166,8 @@ def swap_in(staged: Path, out: Path, name: str) -> str:
             if error.errno in LASTING:
                 raise
             _move_files(staged, target)  # mounted buckets that cannot rename a folder say so in many ways
-        _sync(out)
+        with contextlib.suppress(OSError):  # published, whatever the disk says now: an error would deny it
+            _sync(out)
     return str(target)
 
 
@@ -191,7 +192,8 @@ def _exchange(first: Path, second: Path) -> None:
     except OSError:
         aside.rename(second)
         raise
-    aside.rename(first)
+    with contextlib.suppress(OSError):  # the new result has its place; the old one is swept with what is staged
+        aside.rename(first)
 
 
 def _exchanged(first: Path, second: Path) -> bool:

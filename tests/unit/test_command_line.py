@@ -62,6 +62,7 @@ FROZEN_KEYS = [
     "output.meta",
     "export.attention",
     "work.keep_score",
+    "work.keep",
     "work.lease_s",
     "cluster.workers",
     "cluster.device",
@@ -99,6 +100,14 @@ def test_band_files_of_one_scene_stay_together() -> None:
 @pytest.mark.parametrize("template", ["{stem}", "{parent}_{stem}", "7", "null"])
 def test_a_template_of_scene_ids_arrives_as_it_was_written(template: str) -> None:
     assert run("--scene", "a.tif", "--scene-id", template).scene_id == template
+
+
+@pytest.mark.parametrize(("text", "kept"), [("never", "never"), ("always", "always"), ("7", 7.0), ("0.5", 0.5)])
+def test_work_is_kept_never_or_for_days(text: str, kept: str | float) -> None:
+    assert run("--scene", "a", "--out", "o", "--work.keep", text).work.keep == kept
+    for nonsense in ("-1", "week"):
+        with pytest.raises(ConfigError, match="keep"):
+            run("--scene", "a", "--out", "o", "--work.keep", nonsense)
 
 
 def test_a_box_in_the_west_is_no_flag() -> None:

@@ -15,6 +15,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.storage.files import (
     create_file,
+    file_ages,
     file_names,
     file_version,
     read_file,
@@ -119,3 +120,10 @@ def test_what_was_half_written_is_swept(tmp_path: Path) -> None:
     sweep_parts(str(tmp_path))
     sweep_parts(str(tmp_path / "missing"))
     assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
+
+
+def test_ages_of_files_are_told_where_the_store_keeps_times(folder: str) -> None:
+    assert file_ages(folder) == {}
+    write_file(join(folder, "a"), b"one")
+    (age,) = file_ages(folder).values()
+    assert age is None if folder.startswith("memory") else abs(age or 1e9) < 60

@@ -182,6 +182,34 @@ def test_the_report_of_a_failure_takes_the_place_of_a_result_file_by_file(tmp_pa
     assert names(tmp_path / "scene") == ["a"]
 
 
+def test_what_fails_once_the_result_has_its_place_denies_it_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync of the folder of results, and the old result that cannot be moved out of the way."""
+    publish(str(tmp_path), {"a": "old"})
+    fsync, rename = os.fsync, Path.rename
+
+    def fails(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink() == tmp_path:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        fsync(handle)
+
+    def old_stays(path: Path, target: Path) -> Path:
+        if path.name.endswith("-old") and target.name != "scene":
+            raise OSError(errno.EIO, "input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(Path, "rename", old_stays)
+    publish(str(tmp_path), {"a": "new"})
+    assert (tmp_path / "scene" / "a").read_text() == "new"
+    assert set(names(tmp_path / "scene")) == {"a", MANIFEST}
+    monkeypatch.undo()
+    publish(str(tmp_path), {"a": "newer"})
+    assert names(tmp_path) == ["scene"], "the old one is swept"
+
+
 def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
         with staging_folder(str(tmp_path), "scene") as staged:
