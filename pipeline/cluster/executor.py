@@ -36,6 +36,7 @@ from pipeline.errors import DeadlineExceeded
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.metrics import Metrics
+from pipeline.retrying import PATIENCE
 from pipeline.types import Block, BlockOutcome
 
 POLL_S = 1.0
@@ -50,7 +51,7 @@ def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     yield read_block(order, block)
 
 
-_read_task: Any = ray.remote(max_retries=3, num_returns="streaming")(_read)
+_read_task: Any = ray.remote(max_retries=PATIENCE.task_retries, num_returns="streaming")(_read)
 
 
 @dataclass(slots=True, eq=False)

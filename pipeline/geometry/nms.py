@@ -31,7 +31,7 @@ GEOMETRY_QUANTUM = 1 / 256
 """Boxes of equal score and class are ranked by geometry in steps of this many pixels (radians for the angle)."""
 
 COVERED = 0.5
-"""Share of a cut box that a whole box must cover to replace it (architecture §9, ruling 7)."""
+"""Share of a cut box that a whole box must cover to replace it (ruling 7)."""
 
 
 def merge(detections: Detections, *, iou_threshold: float, class_groups: IntArray | None = None) -> Detections:
