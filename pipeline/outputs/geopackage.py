@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -35,8 +36,31 @@ def write_gpkg(
 
     QGIS finds the style by its name, that of the file, in a ``.qml`` beside it. The date that the format
     wants in its contents table is a constant: the same table gives the same bytes.
+    A database is written here and there in its file, under locks, and not every place allows that where whole files can
+    be put (mounted buckets): then it is made in the temporary folder and copied.
     Raises StorageError when the file cannot be written.
     """
+    try:
+        _write_database(table, path, crs_wkt, layer)
+    except StorageError as refusal:
+        _made_elsewhere(path, refusal, lambda there: _write_database(table, there, crs_wkt, layer))
+    path.with_suffix(".qml").write_text(qgis_style(classes), encoding="utf-8", newline="\n")
+
+
+def _made_elsewhere(path: Path, refusal: StorageError, write: Callable[[Path], None]) -> None:
+    """``write`` a file in the temporary folder and copy it to ``path``; raises ``refusal`` where that fails too."""
+    try:
+        for left in (path, path.with_name(f"{path.name}-journal")):
+            left.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+            made = Path(folder) / path.name
+            write(made)
+            shutil.copyfile(made, path)
+    except OSError:  # a full disk, a folder that is gone
+        raise refusal from None
+
+
+def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -> None:
     with _gdal_options(OGR_CURRENT_DATE="2000-01-01T00:00:00.000Z"), warnings.catch_warnings():
         if crs_wkt is None:
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
@@ -55,7 +79,6 @@ def write_gpkg(
             raise StorageError(f"cannot write {path.name}{_free_space(path)}: {error}") from error
     if not _complete(path, layer, len(table)):
         raise StorageError(f"{path.name} is incomplete{_free_space(path)}; free some space or choose another --out")
-    path.with_suffix(".qml").write_text(qgis_style(classes), encoding="utf-8", newline="\n")
 
 
 def _complete(path: Path, layer: str, rows: int) -> bool:

@@ -67,6 +67,7 @@ def area_record(aoi: AreaOfInterest) -> dict[str, Any]:
     return {
         "source": public_uri(aoi.source),
         "crs": aoi.crs_wkt,
+        "notes": list(aoi.notes),
         "simplified_by": step,
         "geometry": shapely.geometry.mapping(geometry),
     }

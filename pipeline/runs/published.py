@@ -12,7 +12,7 @@ from pipeline.names import shown
 from pipeline.raster.addresses import origin_of
 from pipeline.storage.files import file_names, read_file
 from pipeline.storage.folders import MANIFEST
-from pipeline.storage.paths import join
+from pipeline.storage.paths import join, local_path
 
 RECORD = "run.json"
 """The record of a run, one of the files of its result."""
@@ -25,9 +25,15 @@ OURS = re.compile(r"(detections|failures|preview|attention|run|manifest)\.[a-z]+
 def last_record(out_uri: str, scene_id: str) -> Mapping[str, Any]:
     """The record of whatever a run has written to the scene's folder last; empty when there is none.
 
-    Raises StorageError when the store fails.
+    Raises ConfigError when the place is taken by a file, StorageError when the store fails.
     """
-    return _json(join(out_uri, scene_id, RECORD))
+    folder = join(out_uri, scene_id)
+    path = local_path(folder)
+    if path is not None and path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"{redacted(folder)}, where the folder of this scene belongs, is a file; choose another --out or --scene-id"
+        )
+    return _json(join(folder, RECORD))
 
 
 def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> None:

@@ -37,9 +37,9 @@ def detect(
     lacking = check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
     for note in () if run.aoi is None else run.aoi.notes:
-        run.say(note)
+        run.journal.emit("warning", f"warning: {note}")
     for weaker in lacking:
-        run.say(f"{config.out}: its file system lacks {weaker}")
+        run.journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
     executor.check_visible(local_scenes(config))
     return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 

@@ -60,3 +60,22 @@ def test_the_layer_carries_the_scene_whatever_its_name(scene_id: str, tmp_path: 
         assert pyogrio.list_layers(folder / "detections.gpkg")[:, 0].tolist() == [f"detections_{scene_id}"]
         info = pyogrio.read_info(folder / "detections.gpkg")
         assert (info["features"], (folder / "detections.qml").exists()) == (rows, True)
+
+
+def test_where_no_database_can_be_written_in_place_it_is_made_elsewhere_and_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a mounted bucket, where a file is written from its beginning to its end."""
+    write_gpkg(sample(20).table(), tmp_path / "plain.gpkg", UTM_32N.to_wkt())
+    bucket, plain = tmp_path / "bucket", pyogrio.write_arrow
+    bucket.mkdir()
+
+    def no_database(table: object, path: Path, **how: object) -> None:
+        if path.parent == bucket:
+            path.write_bytes(b"half")
+            raise pyogrio.errors.DataSourceError("disk I/O error")
+        plain(table, path, **how)
+
+    monkeypatch.setattr(pyogrio, "write_arrow", no_database)
+    write_gpkg(sample(20).table(), bucket / "d.gpkg", UTM_32N.to_wkt())
+    assert (bucket / "d.gpkg").read_bytes() == (tmp_path / "plain.gpkg").read_bytes()

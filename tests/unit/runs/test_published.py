@@ -90,6 +90,17 @@ def test_a_folder_of_the_users_own_is_never_exchanged_for_a_result(force: bool, 
     assert "holiday.jpg" in refused.message
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_scene_whose_file_stands_where_its_folder_would_be_is_left_alone(force: bool, tmp_path: Path) -> None:
+    """``--scene out/harbour --out out``: a file without a suffix has the name of its own result."""
+    path = scene(tmp_path / "out" / "harbour")
+    before = path.read_bytes()
+    (refused,) = run(tmp_path, path, force=force)
+    assert refused.exit_code == 2
+    assert "is a file" in refused.message
+    assert path.read_bytes() == before
+
+
 def test_what_a_run_left_that_broke_off_is_replaced(tmp_path: Path) -> None:
     path = scene(tmp_path / "a.tif")
     run(tmp_path, path)
