@@ -124,6 +124,19 @@ class Georeference:
         """The CRS as PROJJSON, as GeoParquet wants it."""
         return dict(CRS.from_wkt(self.crs_wkt).to_json_dict())
 
+    def footprint(self, crs: str) -> tuple[float, float, float, float]:
+        """Bounds of the scene in another CRS (anything PROJ understands): x, y, x1, y1. NaN where it has no answer."""
+        points = self._outline(_transformer(self.crs_wkt, crs))
+        finite = points[np.isfinite(points).all(axis=1)]
+        if not len(finite):
+            return (np.nan,) * 4
+        (x, y), (x1, y1) = finite.min(axis=0).tolist(), finite.max(axis=0).tolist()
+        return x, y, x1, y1
+
+    def _outline(self, to: Transformer) -> FloatArray:
+        """(N, 2) points all over the scene in the CRS that ``to`` leads to."""
+        return np.stack(to.transform(*self.scene_to_world(pixel_grid(self.width, self.height)).T), axis=-1)
+
     def area_to_scene(self, geometry: shapely.Geometry, geometry_crs_wkt: str) -> shapely.Geometry:
         """The part of ``geometry`` at and around the scene, in scene pixels; empty where they do not meet.
 
@@ -135,7 +148,7 @@ class Georeference:
             to_area = Transformer.from_crs(CRS.from_wkt(self.crs_wkt), area_crs, always_xy=True)
         except ProjError as error:
             raise ConfigError(f"the CRS of the area of interest cannot be used with the scene's: {error}") from error
-        footprint = np.stack(to_area.transform(*self.scene_to_world(pixel_grid(self.width, self.height)).T), axis=-1)
+        footprint = self._outline(to_area)
         clipped = clip_to(geometry, footprint, degrees=area_crs.is_geographic)
         if clipped.is_empty:
             return clipped
@@ -150,6 +163,11 @@ class Georeference:
             return self.world_to_scene(world)
 
         return shapely.make_valid(shapely.transform(clipped, to_scene))
+
+
+def is_geographic(crs: str) -> bool:
+    """Whether coordinates of a CRS (anything PROJ understands) are degrees."""
+    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.detectors.weights import load, model_card
-from pipeline.errors import PipelineError, redacted
+from pipeline.errors import EXIT_OK, OutsideArea, PipelineError, redacted
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.inspection import Pace, inspect
 from pipeline.planning.inspection_text import render_text
@@ -32,6 +32,9 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     for uri in config.scene:
         try:
             plan = plan_scene(uri, config, card, aoi)
+        except OutsideArea as error:
+            yield f"scene  {redacted(uri)}\nskipped: {error}", EXIT_OK if len(config.scene) > 1 else error.exit_code
+            continue
         except PipelineError as error:
             yield f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
             continue

@@ -16,7 +16,9 @@ from typing import Any
 import pipeline
 from pipeline.engine.ledger import Account
 from pipeline.names import public_uri
+from pipeline.planning.area import area_record
 from pipeline.planning.plan import ScenePlan, WorkOrder
+from pipeline.raster.addresses import origin_of
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
 
@@ -42,7 +44,9 @@ def run_record(
     return {
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "origin": list(origin_of(scene.uris)),
         "scene": {**asdict(scene), "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
+        "area_of_interest": None if run.aoi is None else area_record(run.aoi),
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),
         "score_threshold": order.score_threshold,
