@@ -13,6 +13,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import redacted
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
+from pipeline.planning.places import NO_PLACE
 from pipeline.planning.plan import ScenePlan
 from pipeline.types import ModelCard, Scene
 
@@ -136,14 +137,20 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         same_cost=_same_cost(config),
         estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
-        warnings=(
-            *_file_warnings(scene),
-            *_pixel_warnings(scene, card, config),
-            *_ground_warnings(card, plan),
-            *_plan_warnings(scene, plan, pace, facts["amplification"]),
+        warnings=tuple(
+            dict.fromkeys((*_own_warnings(plan, card, config, pace, facts["amplification"]), *plan.warnings))
         ),
         **facts,
     )
+
+
+def _own_warnings(
+    plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace, amplification: float
+) -> Iterator[str]:
+    yield from _file_warnings(plan.scene)
+    yield from _pixel_warnings(plan.scene, card, config)
+    yield from _ground_warnings(card, plan)
+    yield from _plan_warnings(plan.scene, plan, pace, amplification)
 
 
 def _files_bands(scene: Scene) -> int:
@@ -192,10 +199,7 @@ def _ground_warnings(card: ModelCard, plan: ScenePlan) -> Iterator[str]:
     lattice = plan.lattice
     factor = max(lattice.scale_x, lattice.scale_y)
     if lattice.gsd_m is None:
-        yield (
-            "no georeference: sizes on the ground are unknown, nothing is resampled to the model's GSD, "
-            "and no GeoJSON is written"
-        )
+        yield NO_PLACE
         return
     if factor > FAR_SHRINK:
         yield f"{factor:.3g} scene pixels become one: detail is lost that a model of a finer GSD would use"

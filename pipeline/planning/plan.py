@@ -14,6 +14,7 @@ from pipeline.names import public_uri
 from pipeline.planning.area import AreaOfInterest, area_in_lattice
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.lattice import make_lattice
+from pipeline.planning.places import place_warnings
 from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching, with_valid_pixels
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.overview import measure_stretch, read_coverage
@@ -40,6 +41,9 @@ class ScenePlan:
     """The tiles in groups that are read in one go; none before :func:`grouped` or :func:`screen`."""
     area: BaseGeometry | None
     """Area of interest in lattice pixels; None for the whole scene."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know before trusting the result, one sentence each, with the remedy: shown once per scene, in
+    ``run.json`` and in the dry run. In no digest."""
 
     @property
     def tiles_skipped(self) -> int:
@@ -93,6 +97,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
         tiles=tiles,
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
+        warnings=tuple(place_warnings(georeference)),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pipeline
 from pipeline.engine.ledger import Account
+from pipeline.errors import redacted
 from pipeline.names import public_uri
 from pipeline.planning.plan import ScenePlan, WorkOrder
 from pipeline.runs.context import Run
@@ -66,6 +67,7 @@ def run_record(
         "mpx": round(plan.mpx, 3),
         "mpx_per_s": {stage: round(plan.mpx / s, 2) for stage, s in seconds.items() if s > 0},
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.peak_rss_bytes / 1e6)},
+        "warnings": [redacted(sentence) for sentence in plan.warnings],
         "notes": list(results.notes),
         "model": {"name": card.name, "sha256": card.sha256, "gsd_m": card.gsd_m, "classes": list(card.classes)},
         "versions": versions(),

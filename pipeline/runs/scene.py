@@ -164,6 +164,8 @@ class SceneRun:
             "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
             tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],
         )  # fmt: skip
+        for sentence in plan.warnings:
+            self.run.journal.emit("warning", f"warning: {self.scene_id}: {sentence}", scene_id=self.scene_id)
 
     def _clean(self, work: WorkFolder) -> None:
         what = f"{self.scene_id}: parts of other settings"

@@ -1,0 +1,18 @@
+"""What a user should know of where a scene lies before trusting what is published of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.georeference.georeference import Georeference
+
+NO_PLACE = (
+    "no georeference: sizes on the ground are unknown, nothing is resampled to the model's GSD, and no GeoJSON is "
+    "written"
+)
+
+
+def place_warnings(georeference: Georeference | None) -> Iterator[str]:
+    """One sentence for each thing that makes the places of a scene less than they seem, with the remedy."""
+    if georeference is None:
+        yield NO_PLACE
