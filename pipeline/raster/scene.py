@@ -29,8 +29,10 @@ DATE_TAGS = (
     "SENSING_TIME",
     "DATATAKE_SENSING_START",
     "PRODUCT_START_TIME",
-    "TIFFTAG_DATETIME",
+    "EXIF_DATETIMEORIGINAL",
 )
+"""Tags that mean the moment of exposure. TIFFTAG_DATETIME and its like tell when the file was made, mostly by software
+years later, and are nothing that may be published as ``acquired``."""
 SENSOR_TAGS = ("SATELLITEID", "SENSOR", "SENSOR_ID", "SPACECRAFT_ID", "SPACECRAFT_NAME", "PLATFORM", "MISSION")
 ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
