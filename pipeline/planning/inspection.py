@@ -215,10 +215,12 @@ def _ground_warnings(card: ModelCard, plan: ScenePlan) -> Iterator[str]:
             f"tiles have {lattice.gsd_m:.3g} m pixels but the model was trained at {card.gsd_m:.3g} m; "
             "use tiling.gsd=model"
         )
-    if card.longest_object_m is not None and plan.halo_px * lattice.gsd_m < card.longest_object_m:
+    longest_px = (card.longest_object_m or 0.0) / lattice.gsd_m
+    neighbours = max(lattice.width, lattice.height) > plan.tile_px
+    if neighbours and plan.halo_px < longest_px < plan.tile_px:  # what no tile can hold, the plan itself tells
         yield (
             f"the halo of {plan.halo_px} px is {plan.halo_px * lattice.gsd_m:.0f} m, but objects may be "
-            f"{card.longest_object_m:.0f} m long: some will be seen in parts only; raise tiling.halo_m"
+            f"{card.longest_object_m or 0.0:.0f} m long: some will be seen in parts only; raise tiling.halo_m"
         )
 
 

@@ -15,7 +15,14 @@ from pipeline.planning.area import AreaOfInterest, area_in_lattice
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.places import place_warnings
-from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching, with_valid_pixels
+from pipeline.planning.tiles import (
+    halo_warning,
+    plan_tiles,
+    resolve_halo_px,
+    resolve_tile_px,
+    touching,
+    with_valid_pixels,
+)
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.overview import measure_stretch, read_coverage
 from pipeline.raster.scene import open_scene
@@ -83,6 +90,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     check_pixels(lattice.width, lattice.height, f"the lattice of {public_uri(uri)}", config.raster)
     tile_px = resolve_tile_px(config.tiling, card)
     halo_px = resolve_halo_px(config.tiling, lattice, card)
+    halo = halo_warning(config.tiling, lattice, card)
     planned = plan_tiles(lattice, tile_px, halo_px)
     area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
     tiles = planned if area is None else touching(planned, area)
@@ -97,7 +105,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
         tiles=tiles,
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
-        warnings=tuple(place_warnings(georeference)),
+        warnings=(*place_warnings(georeference), *(() if halo is None else (halo,))),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rasterio.transform import Affine
 
 from jobs import detect_scene
 from pipeline.planning.places import NO_PLACE
@@ -18,12 +20,31 @@ def detect(scene: Path, out: Path, *more: str) -> int:
     return detect_scene.main(["--scene", str(scene), "--out", str(out), *LOCAL, *more])
 
 
+def record(folder: Path, scene_id: str) -> dict[str, Any]:
+    """What run.json says of a scene that was published in ``folder``/out."""
+    content: dict[str, Any] = json.loads((folder / "out" / scene_id / "run.json").read_text())
+    return content
+
+
 def test_a_warning_is_said_once_stands_in_the_record_and_in_the_dry_run(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     scene = write_geotiff(tmp_path / "photo.tif", picture(120, 120), crs=None, transform=None)
     assert detect(scene, tmp_path / "out") == 0
     assert capfd.readouterr().err.count(f"warning: photo: {NO_PLACE}") == 1
-    assert json.loads((tmp_path / "out/photo/run.json").read_text())["warnings"] == [NO_PLACE]
+    assert record(tmp_path, "photo")["warnings"] == [NO_PLACE]
     assert detect(scene, tmp_path / "out", "--dry-run") == 0
     assert capfd.readouterr().out.count(f"warning: {NO_PLACE}") == 1
+
+
+def test_a_scene_of_fine_pixels_is_detected_in_one_tile_and_in_many(tmp_path: Path) -> None:
+    """At 0.1 m a pixel no tile holds the model's longest ship: nothing is lost for that, and the record says it."""
+    fine = Affine(0.1, 0.0, 500_000.0, 0.0, -0.1, 5_000_000.0)
+    one = write_geotiff(tmp_path / "one.tif", picture(150, 200), transform=fine)
+    many = write_geotiff(tmp_path / "many.tif", picture(150, 600), transform=fine)
+    assert detect(one, tmp_path / "out", "--tiling.gsd", "native") == 0
+    assert record(tmp_path, "one")["warnings"] == []
+    assert detect(many, tmp_path / "out", "--tiling.gsd", "native") == 0
+    (said,) = record(tmp_path, "many")["warnings"]
+    assert "gives way" in said
+    assert "--tiling.tile_px" in said

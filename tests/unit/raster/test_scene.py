@@ -247,7 +247,11 @@ def test_times_become_iso_8601(text: str, expected: str | None) -> None:
 
 
 def test_facts_come_from_the_tags(tmp_path: Path) -> None:
-    tags = {"ACQUISITION_DATETIME": "2023-07-14 10:20:30", "TIFFTAG_COPYRIGHT": "Someone 2023", "platform": "Sentinel-2A"}
+    tags = {
+        "ACQUISITION_DATETIME": "2023-07-14 10:20:30",
+        "TIFFTAG_COPYRIGHT": "Someone 2023",
+        "platform": "Sentinel-2A",
+    }
     scene = open_scene(str(write_geotiff(tmp_path / "a.tif", picture(20, 20), tags=tags)), CONFIG)
     assert (scene.acquired, scene.sensor, scene.attribution) == ("2023-07-14T10:20:30", "Sentinel-2A", "Someone 2023")
     assert scene_facts({"ACQUISITIONDATETIME": "2020-01-01 00:00:00", "TIFFTAG_DATETIME": "2023:07:14 10:20:30"})[
