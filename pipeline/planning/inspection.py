@@ -11,7 +11,6 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.errors import redacted
-from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
 from pipeline.planning.places import NO_PLACE
 from pipeline.planning.plan import ScenePlan
@@ -114,7 +113,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         dtype=scene.dtype,
         band_count=scene.band_count,
         bands=scene.bands,
-        crs=_crs_name(georeference),
+        crs=georeference.crs_name if georeference else None,
         nodata=config.raster.nodata if config.raster.nodata is not None else scene.nodata,
         has_mask=scene.has_mask,
         decoding_unit_px=(scene.block_width, scene.block_height),
@@ -156,14 +155,6 @@ def _own_warnings(
 def _files_bands(scene: Scene) -> int:
     """Bands that are read: one of one file may stand for three channels, and is read once."""
     return len(scene.uris) if len(scene.uris) > 1 else len(set(scene.bands))
-
-
-def _crs_name(georeference: Georeference | None) -> str | None:
-    if georeference is None:
-        return None
-    projjson = georeference.crs_projjson()
-    name, code = projjson["name"], projjson.get("id")
-    return f"{name} ({code['authority']}:{code['code']})" if code else str(name)
 
 
 def _file_warnings(scene: Scene) -> Iterator[str]:

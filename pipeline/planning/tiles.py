@@ -71,8 +71,8 @@ def halo_warning(config: TilingConfig, lattice: Lattice, card: ModelCard) -> str
     if halo_px == wanted or max(lattice.width, lattice.height) <= tile_px:
         return None
     return (
-        f"objects of {card.longest_object_m:g} m need a halo of {wanted} px at {lattice.gsd_m:.3g} m a pixel, more than "
-        f"tiles of {tile_px} px have: it gives way to {halo_px} px, and what is longer is seen in parts only; give "
+        f"objects of {card.longest_object_m:g} m need a halo of {wanted} px at {lattice.gsd_m:.3g} m a pixel, more "
+        f"than a tile has ({tile_px} px): it gives way to {halo_px} px, and what is longer is seen in parts only; give "
         f"--tiling.tile_px {2 * wanted}, or --tiling.gsd model where the model knows its GSD"
     )
 

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pytest
 from rasterio.transform import Affine
 
 from jobs import detect_scene
 from pipeline.planning.places import NO_PLACE
-from tests.support.scenes import picture, write_geotiff
+from tests.support.scenes import NORTH_UP, picture, write_geotiff
 
 LOCAL = ("--executor", "local", "--output.preview_px", "0")
+BOUND = "+proj=utm +zone=32 +ellps=intl +towgs84=-87,-98,-121"
+BOUND_LONLAT = "+proj=longlat +ellps=intl +towgs84=-87,-98,-121"
 
 
 def detect(scene: Path, out: Path, *more: str) -> int:
@@ -48,3 +51,25 @@ def test_a_scene_of_fine_pixels_is_detected_in_one_tile_and_in_many(tmp_path: Pa
     (said,) = record(tmp_path, "many")["warnings"]
     assert "gives way" in said
     assert "--tiling.tile_px" in said
+
+
+@pytest.mark.parametrize(
+    "crs", [BOUND, BOUND_LONLAT, "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18", "EPSG:25832+7837"]
+)
+def test_a_crs_of_any_kind_is_planned_and_published(
+    crs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CRS with TOWGS84 has no name of its own; the scenes behind it are planned too."""
+    degrees = "longlat" in crs
+    transform = Affine(1e-4, 0.0, 9.0, 0.0, -1e-4, 44.0) if degrees else NORTH_UP
+    odd = write_geotiff(tmp_path / "odd.tif", picture(120, 120), crs=crs, transform=transform)
+    sound = write_geotiff(tmp_path / "sound.tif", picture(120, 120))
+    assert detect(odd, tmp_path / "out", "--dry-run", "--scene", str(odd), str(sound)) == 0
+    said = capsys.readouterr().out
+    assert "error" not in said
+    assert "EPSG:32633" in said
+    assert detect(odd, tmp_path / "out") == 0
+    for name in ("detections.parquet", "detections.geojson", "detections.gpkg"):
+        assert (tmp_path / "out" / "odd" / name).exists(), name
+    geopandas.read_parquet(tmp_path / "out" / "odd" / "detections.parquet")
+    geopandas.read_file(tmp_path / "out" / "odd" / "detections.gpkg")
