@@ -13,7 +13,8 @@ from pipeline.georeference.ground import WGS84
 from pipeline.names import shown
 
 WGS84_LONLAT = "OGC:CRS84"
-REMEDY = "name the right CRS with --raster.crs, or detect in pixels alone with --raster.crs none"
+PIXELS_ALONE = "detect in pixels alone with --raster.crs none"
+REMEDY = f"name the right CRS with --raster.crs, or {PIXELS_ALONE}"
 
 SAME_BODY = 0.005
 """An ellipsoid whose radius differs by more than this share from the Earth's is another body's (PROJ's own measure)."""
@@ -57,7 +58,10 @@ def horizontal_crs(crs_wkt: str, name: str) -> CRS:
 
 def crs_name(crs_wkt: str) -> str:
     """Name of a CRS with its code where it has one; of a CRS with a shift of its own, that of the CRS inside."""
-    crs = CRS.from_wkt(crs_wkt)
+    try:
+        crs = CRS.from_wkt(crs_wkt)
+    except ProjError:
+        return "a CRS that makes no sense"
     inner = crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
     described = inner.to_json_dict()
     name, code = shown(str(described.get("name") or "unnamed")), described.get("id")

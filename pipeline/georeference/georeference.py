@@ -24,6 +24,7 @@ from pipeline.georeference.clipping import clip_to
 from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, transformer
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
+from pipeline.georeference.rational import rational_map
 from pipeline.types import FloatArray, GroundMeasures, Scene
 
 WIDE_M = 500_000.0
@@ -50,15 +51,15 @@ class Georeference:
         Raises SceneNotGeoreferenced for a CRS without a transform or the reverse, a CRS that is not one of positions
         on Earth, and a transform or control points that do not span the plane.
         """
-        placed = scene.transform is not None or bool(scene.gcps)
+        placed = scene.transform is not None or bool(scene.gcps) or scene.rpc is not None
         if scene.crs_wkt is None and not placed:
             return None
         name = scene.uris[0]
         if scene.crs_wkt is None or not placed:
             has, lacks = ("a transform", "CRS") if placed else ("a CRS", "transform")
-            raise SceneNotGeoreferenced(f"{name} has {has} but no {lacks}; add it with gdal_edit, or remove both")
+            raise SceneNotGeoreferenced(f"{name} has {has} but no {lacks}; {REMEDY}")
         crs = horizontal_crs(scene.crs_wkt, name)
-        pixel_map = affine_map(scene, name) if scene.transform is not None else gcp_map(scene, crs, name)
+        pixel_map = _pixel_map(scene, crs, name)
         crs_wkt = scene.crs_wkt if crs == CRS.from_wkt(scene.crs_wkt) else crs.to_wkt()
         made = cls(pixel_map=pixel_map, crs_wkt=crs_wkt, width=scene.width, height=scene.height)
         if not all(np.isfinite(made.ground_gsd())) or min(made.ground_gsd()) <= 0:
@@ -165,3 +166,9 @@ class Georeference:
             return self.world_to_scene(world)
 
         return shapely.make_valid(shapely.transform(clipped, to_scene))
+
+
+def _pixel_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
+    if scene.transform is not None:
+        return affine_map(scene, name)
+    return gcp_map(scene, crs, name) if scene.rpc is None else rational_map(scene, name)

@@ -105,7 +105,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
         tiles=tiles,
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
-        warnings=(*place_warnings(georeference), *(() if halo is None else (halo,))),
+        warnings=(*scene.warnings, *place_warnings(georeference), *(() if halo is None else (halo,))),
     )
 
 

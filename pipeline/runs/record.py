@@ -39,11 +39,12 @@ def run_record(
     took altogether.
     """
     scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    header = {key: value for key, value in asdict(scene).items() if key != "warnings"}
     addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
     return {
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scene": {**asdict(scene), "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
+        "scene": {**header, "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),
         "score_threshold": order.score_threshold,

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from rasterio.transform import Affine
+import rasterio
+import shapely
+from rasterio.transform import Affine, RPCTransformer
 
 from jobs import detect_scene
 from pipeline.planning.places import NO_PLACE
+from tests.support.harbours import small_harbour
+from tests.support.rpcs import as_gdal, as_rpb, rational_polynomials
 from tests.support.scenes import NORTH_UP, picture, write_geotiff
 
 LOCAL = ("--executor", "local", "--output.preview_px", "0")
@@ -73,3 +80,43 @@ def test_a_crs_of_any_kind_is_planned_and_published(
         assert (tmp_path / "out" / "odd" / name).exists(), name
     geopandas.read_parquet(tmp_path / "out" / "odd" / "detections.parquet")
     geopandas.read_file(tmp_path / "out" / "odd" / "detections.gpkg")
+
+
+def test_a_scene_of_rpcs_is_published_on_earth(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Level-1 images: resampled to the model's GSD, with a GeoJSON at the places GDAL says, at a height it says."""
+    harbour = small_harbour(tmp_path / "harbour.tif")
+    rpc = rational_polynomials(harbour.bounds.width, harbour.bounds.height)
+    rpc = replace(rpc, lat=(rpc.lat[0], 20 * rpc.lat[1]), lon=(rpc.lon[0], 20 * rpc.lon[1]))  # 10 m a pixel
+    with rasterio.open(harbour.path) as file:
+        pixels = file.read()
+    scene = write_geotiff(tmp_path / "level1.tif", pixels.transpose(1, 2, 0), crs=None, transform=None)
+    (tmp_path / "level1.RPB").write_text(as_rpb(rpc))
+    assert detect(scene, tmp_path / "out") == 0
+    (said,) = record(tmp_path, "level1")["warnings"]
+    assert "at 310 m" in said
+    assert said in capfd.readouterr().err
+    found = geopandas.read_file(tmp_path / "out" / "level1" / "detections.geojson")
+    table = pq.read_table(tmp_path / "out" / "level1" / "detections.parquet")
+    assert len(found) >= 5
+    with RPCTransformer(as_gdal(rpc)) as transformer:
+        lon, lat = shapely.get_coordinates(shapely.centroid(np.asarray(found.geometry))).T
+        rows, columns = transformer.rowcol(lon, lat, zs=[310.0] * len(found), op=lambda value: value)
+    assert np.abs(columns - table["px_cx"].to_numpy()).max() < 0.05
+    assert np.abs(rows - table["px_cy"].to_numpy()).max() < 0.05
+    assert detect(scene, tmp_path / "out", "--dry-run") == 0
+    assert "RPC" in capfd.readouterr().out
+
+
+def test_a_scene_with_a_world_file_is_published_with_the_users_crs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_geotiff(tmp_path / "ORTHO.TIF", picture(120, 120), crs=None, transform=None)
+    (tmp_path / "ORTHO.TFW").write_text("10.0\n0.0\n0.0\n-10.0\n400005.0\n4899995.0\n")
+    assert detect(scene, tmp_path / "out") == 3
+    assert "--raster.crs EPSG:" in capfd.readouterr().err
+    assert detect(scene, tmp_path / "out", "--raster.crs", "EPSG:32632") == 0
+    assert record(tmp_path, "ORTHO")["config"]["raster"]["crs"] == "EPSG:32632"
+    geo = json.loads(pq.read_schema(tmp_path / "out" / "ORTHO" / "detections.parquet").metadata[b"geo"])
+    assert geo["columns"]["geometry"]["crs"]["id"] == {"authority": "EPSG", "code": 32632}
+    assert detect(scene, tmp_path / "out", "--raster.crs", "none", "--force") == 0
+    assert record(tmp_path, "ORTHO")["warnings"] == [NO_PLACE]

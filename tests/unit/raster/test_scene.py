@@ -188,7 +188,7 @@ def test_half_a_georeference_is_refused(tmp_path: Path) -> None:
     no_crs = write_geotiff(tmp_path / "a.tif", pixels, crs=None)
     no_transform = write_geotiff(tmp_path / "b.tif", pixels, transform=None)
     two_points = write_geotiff(tmp_path / "c.tif", pixels, gcps=points[:2])
-    refused(str(no_crs), SceneNotGeoreferenced, "transform but no CRS", "gdal_edit")
+    refused(str(no_crs), SceneNotGeoreferenced, "transform but no CRS", "--raster.crs EPSG:", "gdal_edit")
     refused(str(no_transform), SceneNotGeoreferenced, "a CRS but no transform", "gdal_edit")
     refused(str(two_points), SceneNotGeoreferenced, "2 ground control points")
 
@@ -197,7 +197,7 @@ def test_a_world_file_without_a_crs_is_half_a_georeference(tmp_path: Path) -> No
     path = KINDS["png"](tmp_path)
     assert not open_scene(str(path), CONFIG).georeferenced
     path.with_suffix(".pgw").write_text("10\n0\n0\n-10\n500000\n5000000\n")
-    refused(str(path), SceneNotGeoreferenced, "no CRS")
+    refused(str(path), SceneNotGeoreferenced, "no CRS", "--raster.crs")
 
 
 @pytest.mark.parametrize(
