@@ -25,6 +25,7 @@ from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
 from pipeline.georeference.rational import rational_map
+from pipeline.georeference.shift import DatumShift, datum_shift
 from pipeline.types import FloatArray, GroundMeasures, Scene
 
 WIDE_M = 500_000.0
@@ -135,6 +136,11 @@ class Georeference:
     def crs_name(self) -> str:
         """For people, with the CRS's code where it has one."""
         return crs_name(self.crs_wkt)
+
+    def datum_shift(self) -> DatumShift:
+        """What PROJ does at the scene's centre to come to longitude and latitude, and how exact that is."""
+        x, y = self.scene_to_world(np.array([self.width / 2, self.height / 2])).tolist()
+        return datum_shift(self.crs_wkt, (x, y))
 
     def crs_projjson(self) -> dict[str, Any]:
         """The CRS as PROJJSON, as GeoParquet wants it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.georeference.georeference import Georeference
+from pipeline.georeference.shift import DatumShift, shift_warning
 
 NO_PLACE = (
     "no georeference: sizes on the ground are unknown, nothing is resampled to the model's GSD, and no GeoJSON is "
@@ -12,7 +13,9 @@ NO_PLACE = (
 )
 
 
-def place_warnings(georeference: Georeference | None) -> Iterator[str]:
+def place_warnings(georeference: Georeference | None, shift: DatumShift | None) -> Iterator[str]:
     """One sentence for each thing that makes the places of a scene less than they seem, with the remedy."""
     if georeference is None:
         yield NO_PLACE
+    elif shift is not None and (said := shift_warning(shift, georeference.crs_name)):
+        yield said

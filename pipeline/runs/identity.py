@@ -19,6 +19,7 @@ import numpy as np
 import pipeline
 from pipeline.config import RunConfig
 from pipeline.errors import StorageError
+from pipeline.georeference.shift import DatumShift
 from pipeline.planning.area import AreaOfInterest
 from pipeline.planning.plan import WorkOrder
 from pipeline.storage.files import file_version
@@ -95,13 +96,21 @@ def model_version(card: ModelCard) -> str:
     return _sha256(asdict(card))
 
 
-def request_sha256(scene: Scene, version: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> str:
-    """Hex digest over all that was asked for: equal requests have equal results."""
+def request_sha256(
+    scene: Scene, version: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None,
+    shift: DatumShift | None = None,
+) -> str:  # fmt: skip
+    """Hex digest over all that was asked for: equal requests have equal results.
+
+    With grids installed since, PROJ takes another way to longitude and latitude, so the way counts where it loses any.
+    """
     settings = result_settings(config)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = {"attention": config.export.attention}
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
+    if shift is not None and not shift.exact:
+        header["datum_shift"] = shift.operation
     return _sha256([pipeline.__version__, header, version, settings, model_version(card)])
 
 

@@ -45,6 +45,7 @@ def run_record(
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "scene": {**header, "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
+        "datum_shift": None if plan.shift is None else asdict(plan.shift),
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),
         "score_threshold": order.score_threshold,

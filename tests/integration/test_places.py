@@ -120,3 +120,19 @@ def test_a_scene_with_a_world_file_is_published_with_the_users_crs(
     assert geo["columns"]["geometry"]["crs"]["id"] == {"authority": "EPSG", "code": 32632}
     assert detect(scene, tmp_path / "out", "--raster.crs", "none", "--force") == 0
     assert record(tmp_path, "ORTHO")["warnings"] == [NO_PLACE]
+
+
+def test_a_datum_whose_grids_are_absent_is_told_in_the_run_the_record_and_the_plan(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transform = Affine(10.0, 0.0, 780_000.0, 0.0, -10.0, 3_320_000.0)
+    scene = write_geotiff(tmp_path / "nad27.tif", picture(120, 120), crs="EPSG:26715", transform=transform)
+    assert detect(scene, tmp_path / "out") == 0
+    shift = record(tmp_path, "nad27")["datum_shift"]
+    assert shift["accuracy_m"] >= 5
+    assert "us_noaa_conus.tif" in shift["missing_grids"]
+    (said,) = record(tmp_path, "nad27")["warnings"]
+    assert f"accuracy of {shift['accuracy_m']:g} m" in said
+    assert said in capfd.readouterr().err
+    assert detect(scene, tmp_path / "out", "--dry-run") == 0
+    assert said in capfd.readouterr().out
