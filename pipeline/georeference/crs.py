@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
+from pyproj.network import is_network_enabled, set_network_enabled  # type: ignore[attr-defined]
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.ground import WGS84
@@ -91,6 +94,19 @@ def same_crs(one_wkt: str, other_wkt: str) -> bool:
 
 def _plain(crs: CRS) -> CRS:
     return (crs.sub_crs_list[0] if crs.is_compound else crs).to_2d()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Inside, PROJ fetches no grids: what it does would depend on who else is reachable, and be another thing later."""
+    before = is_network_enabled()
+    if before:
+        set_network_enabled(active=False)
+    try:
+        yield
+    finally:
+        if before:
+            set_network_enabled(active=True)
 
 
 def reason(error: ProjError) -> str:

@@ -23,6 +23,7 @@ from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.attention_map import HeatMap
+from pipeline.raster.own_data import own_data
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
@@ -200,6 +201,7 @@ def merged(detections: Detections, run: Run) -> Detections:
     )
 
 
+@own_data()
 def table_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:
