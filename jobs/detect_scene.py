@@ -76,7 +76,7 @@ def detect(config: RunConfig, journal: Journal) -> int:
     card = model_card(config.weights)
     loader = partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
-        return detect(config, card, LocalExecutor(loader), journal).exit_code
+        return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
     with RayExecutor(loader, config.cluster, journal) as executor:
         return detect(config, card, executor, journal).exit_code
 

@@ -1,4 +1,8 @@
-"""How often a store is asked again and after which pauses: one policy for reading scenes and for writing results."""
+"""How often a thing is tried again and after which pauses: every number of it, for reading, for writing and for tasks.
+
+Functions that ask a store take a :class:`Patience` as their last parameter; :data:`PATIENCE` is what they have if none
+is given.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,20 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Pauses between the attempts at one thing."""
+    """Pauses between the attempts at one thing, and what those underneath us try again by themselves."""
 
     pauses_s: tuple[float, ...] = (0.5, 2.0, 5.0)
     spread: float = 0.25
     """A pause grows by up to this share of itself, so that workers who failed together do not come back together."""
+    range_retries: int = 2
+    """How often GDAL asks for one range of a file again: cheaper than the whole window."""
+    range_pause_s: float = 0.25
+    """GDAL's first pause; it makes the next ones longer."""
+    client_attempts: int = 1
+    """Of botocore at one call. More would multiply s3fs's five, and ours: a store that is down for good took minutes
+    to be so."""
+    task_retries: int = 3
+    """How often Ray runs a task again whose process or node died."""
 
     @property
     def attempts(self) -> int:
@@ -34,12 +47,14 @@ class Patience:
 PATIENCE = Patience()
 
 
-def retried(action: Callable[[], _T], may_pass: Callable[[Exception], bool], key: str) -> _T:
+def retried(
+    action: Callable[[], _T], may_pass: Callable[[Exception], bool], key: str, patience: Patience = PATIENCE
+) -> _T:
     """What ``action`` returns, tried again after a pause as long as its exception ``may_pass``.
 
     Raises the exception of the last attempt. ``key`` names what is tried, see :meth:`Patience.pauses`.
     """
-    for pause in PATIENCE.pauses(key):
+    for pause in patience.pauses(key):
         try:
             return action()
         except Exception as error:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.clusters import join_cluster
+
 # The gate must say the same of the same tree: its examples are always the same ones. `make test-hunt` draws new ones.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("hunt", max_examples=1000, deadline=None, print_blob=True)
@@ -38,16 +40,4 @@ def ray_ends() -> Iterator[None]:
 @pytest.fixture
 def ray_cluster(ray_ends: None) -> None:
     """A real local Ray cluster of four (logical) CPUs, for tests that need none of their own: such tests end ours."""
-    import ray
-
-    if ray.is_initialized():
-        return
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=400_000_000,
-        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-    )
+    join_cluster()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipeline.types import BoolArray, FloatArray, IntArray
 
 EVERY_CLASS = -1
 """Class of an ignore region that concerns all classes."""
+FLAT, OUTSIDE = "have no area", "lie outside their image"
+"""Why an annotated box is left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,23 @@ class Annotations:
             np.concatenate([first.class_ids, second.class_ids]),
             np.concatenate([first.ignore, second.ignore]),
         )
+
+
+def for_classes(truth: Annotations, named: Sequence[str], wanted: Sequence[str]) -> Annotations:
+    """``truth``, whose class numbers are indices into ``named``, as one who knows the classes ``wanted`` sees it.
+
+    Class numbers of the answer are indices into ``wanted``. Objects of other classes become ignore regions for every
+    class: who was never told what they are is neither right nor wrong there. Regions for every class stay so.
+    """
+    # The last place answers for EVERY_CLASS, which is -1.
+    number = np.array([wanted.index(name) if name in wanted else EVERY_CLASS for name in (*named, "")], np.int64)
+    class_ids = number[truth.class_ids]
+    return Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
+
+
+def left_out(count: int, why: str) -> tuple[str, ...]:
+    """The note that ``count`` boxes of a file were left out; none when there was none. ``why``: FLAT or OUTSIDE."""
+    return (f"{count} annotated boxes {why} and were left out",) if count else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

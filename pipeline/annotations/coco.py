@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.annotations.annotations import EVERY_CLASS, AnnotatedScenes, Annotations
+from pipeline.annotations.annotations import EVERY_CLASS, FLAT, OUTSIDE, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
 from pipeline.types import FloatArray
@@ -51,7 +51,10 @@ def read_annotations(path: Path) -> AnnotatedScenes:
     return AnnotatedScenes(
         classes=tuple(str(category["name"]) for category in kept),
         scenes={name: scene for name, (scene, _, _) in scenes.items()},
-        notes=_notes(sum(flat for _, flat, _ in scenes.values()), sum(outside for _, _, outside in scenes.values())),
+        notes=(
+            *left_out(sum(flat for _, flat, _ in scenes.values()), FLAT),
+            *left_out(sum(outside for _, _, outside in scenes.values()), OUTSIDE),
+        ),
     )
 
 
@@ -95,11 +98,6 @@ def _rings(annotation: dict[str, Any]) -> list[list[float]]:
     """The polygons of a segmentation; none when it is run-length encoded."""
     rings = annotation.get("segmentation")
     return rings if isinstance(rings, list) else []
-
-
-def _notes(flat: int, outside: int) -> tuple[str, ...]:
-    said = ((flat, "have no area"), (outside, "lie outside their image"))
-    return tuple(f"{count} annotated boxes {what} and were left out" for count, what in said if count)
 
 
 def _scene(rows: list[dict[str, Any]], class_of: dict[Any, int], image: _Image) -> tuple[Annotations, int, int]:

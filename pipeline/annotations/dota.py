@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import AnnotatedScenes, Annotations
+from pipeline.annotations.annotations import FLAT, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import corners_to_obb
 
+IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 HEADER_WORDS = ("imagesource", "gsd")
 """First words of the two lines that may come before the boxes (DOTA 1.0 development kit)."""
 
@@ -51,35 +52,42 @@ def read_dota_folder(labels: Path, images: Path) -> tuple[AnnotatedScenes, dict[
     ``difficult`` objects are ignore regions, boxes without area are left out, an empty file is an image without
     objects. Raises ConfigError when a line is no box, or an image is missing or there twice.
     """
-    files = sorted(labels.glob("*.txt"))
-    if not files:
-        raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
-    classes = tuple(sorted({name for path in files for name in _categories(path)}))
-    pictures = _by_stem(images)
-    absent = [path.stem for path in files if path.stem not in pictures]
-    if absent:
-        raise ConfigError(
-            f"{len(absent)} annotated images are not in {images}, first {absent[0]}; say where with --images"
-        )
+    pictures = pictures_of(labels, images)
+    classes = tuple(sorted({name for path in pictures for name in _categories(path)}))
     scenes, flat = {}, 0
-    for path in files:
+    for path, picture in pictures.items():
         read = read_dota(path, classes)
         kept = read.boxes[:, 2:4].min(axis=1) > 0
         flat += int((~kept).sum())
-        scenes[pictures[path.stem].name] = read[kept]
-    notes = (f"{flat} boxes without area were left out",) if flat else ()
-    named = {path.name: path for path in pictures.values() if path.name in scenes}
-    return AnnotatedScenes(classes=classes, scenes=scenes, notes=notes), named
+        scenes[picture.name] = read[kept]
+    named = {picture.name: picture for picture in pictures.values()}
+    return AnnotatedScenes(classes=classes, scenes=scenes, notes=left_out(flat, FLAT)), named
 
 
-def _by_stem(images: Path) -> dict[str, Path]:
-    """The pictures of a folder by the name that annotations have; ConfigError where two share one."""
-    pictures: dict[str, Path] = {}
+def pictures_of(labels: Path, images: Path) -> dict[Path, Path]:
+    """Every text file of ``labels``, by name, and the picture in ``images`` that has its stem.
+
+    Only files with one of IMAGE_SUFFIXES are pictures, so that side-cars of the same stem do no harm. Raises
+    ConfigError when there is no text file, or a picture is missing or there twice.
+    """
+    files = sorted(labels.glob("*.txt"))
+    if not files:
+        raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
+    stems = {path.stem for path in files}
+    found: dict[str, Path] = {}
     for path in sorted(images.iterdir()) if images.is_dir() else ():
-        if path.stem in pictures:
-            raise ConfigError(f"{pictures[path.stem].name} and {path.name} in {images} have one name; remove one")
-        pictures[path.stem] = path
-    return pictures
+        if path.stem not in stems or path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in found:
+            raise ConfigError(f"{found[path.stem].name} and {path.name} in {images} have one name; remove one")
+        found[path.stem] = path
+    absent = [path.stem for path in files if path.stem not in found]
+    if absent:
+        raise ConfigError(
+            f"{len(absent)} annotated images are not in {images}, first {absent[0]}, with any of "
+            f"{', '.join(IMAGE_SUFFIXES)}; say where with --images"
+        )
+    return {path: found[path.stem] for path in files}
 
 
 def _categories(path: Path) -> Iterable[str]:

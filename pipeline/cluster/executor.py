@@ -27,16 +27,17 @@ from pipeline.cluster.nodes import check_visible, connect, device_of, wanted_wor
 from pipeline.cluster.pool import Pool, load_failure, plain
 from pipeline.cluster.tasks import run_tasks
 from pipeline.cluster.watch import Flight, Watch
-from pipeline.cluster.work import Place, Work, here
+from pipeline.cluster.work import Place, Work, this_process
 from pipeline.config import ClusterConfig
-from pipeline.engine.bisection import bisect, failed_block
+from pipeline.engine.bisection import GiveUp, Retry, Tried, failed_block, next_step
 from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import LoadDetector
-from pipeline.errors import DeadlineExceeded, PipelineError
+from pipeline.errors import DeadlineExceeded
 from pipeline.planning.plan import WorkOrder
 from pipeline.raster.own_data import settle
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.metrics import Metrics
+from pipeline.retrying import PATIENCE
 from pipeline.types import Block, BlockOutcome
 
 POLL_S = 1.0
@@ -48,11 +49,11 @@ TROUBLES = ("worker_deaths", "deadlines_exceeded", "blocks_recomputed", "blocks_
 def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     """The place at once, as a sign that the read began, and the pixels."""
     settle()
-    yield here()
+    yield this_process()
     yield read_block(order, block)
 
 
-_read_task: Any = ray.remote(max_retries=3, num_returns="streaming")(_read)
+_read_task: Any = ray.remote(max_retries=PATIENCE.task_retries, num_returns="streaming")(_read)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +106,9 @@ class RayExecutor:
         """See :class:`pipeline.engine.executor.Executor`."""
         if not blocks:
             return
-        queue = _Queue(ray.put(order), deque(Work(block, limit=self._config.max_attempts) for block in blocks))
+        queue = _Queue(ray.put(order), deque())
+        limit = self._config.max_attempts
+        queue.todo.extend(Work(Tried(block=block, limit=limit)) for block in blocks)
         watch = Watch(self._config.stuck_s, self._journal, self.metrics)
         while queue.todo or queue.reading or self._pool.busy:
             self._pool.staff(len(queue.todo) + len(queue.reading))
@@ -208,20 +211,16 @@ class RayExecutor:
                 yield outcome
 
     def _retry(self, work: Work, error: Exception, queue: _Queue) -> BlockOutcome | None:
-        """Queue a block again, or its halves when it went wrong too often; a single tile then ends as Failed."""
-        work.attempts += 1
-        work.read = work.pixels = None
-        if isinstance(error, PipelineError) and not error.retryable:
-            work.attempts = max(work.attempts, work.limit)
-        if work.attempts < work.limit:
+        """Queue what comes next of a block that went wrong; a single tile may end as Failed: see :func:`next_step`."""
+        step = next_step(work.tried, error)
+        if isinstance(step, GiveUp):
+            return failed_block(step.tried, plain(error))
+        if isinstance(step, Retry):
             self.metrics.count(blocks_recomputed=1)
-            queue.todo.appendleft(work)
-            return None
-        if len(work.block.tiles) == 1:
-            return failed_block(work.block, plain(error), work.attempts)
-        self.metrics.count(blocks_bisected=1)
-        for half in reversed(bisect(work.block)):
-            queue.todo.appendleft(Work(half, limit=2 if len(half.tiles) == 1 else 1))
+            queue.todo.appendleft(Work(step.tried))
+        else:
+            self.metrics.count(blocks_bisected=1)
+            queue.todo.extendleft([Work(step.second), Work(step.first)])
         return None
 
     def _flights(self, queue: _Queue) -> list[Flight]:

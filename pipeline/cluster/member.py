@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from pipeline.cluster.watch import Flight
-from pipeline.cluster.work import Place, Work, here, place_facts
+from pipeline.cluster.work import Place, Work, place_facts, this_process
 from pipeline.engine.block import BlockPixels
 from pipeline.engine.worker import LoadDetector, TileWorker
 from pipeline.planning.plan import WorkOrder
@@ -24,7 +24,7 @@ class _Host:
         self._worker: TileWorker | None = None
 
     def place(self) -> Place:
-        return here()
+        return this_process()
 
     def load(self, load_detector: LoadDetector) -> None:
         self._worker = TileWorker(load_detector())

@@ -16,7 +16,7 @@ def in_submitted_job() -> bool:
 def refuse_relative_paths(config: RunConfig) -> None:
     """Inside a submitted job a relative path names a place in the unpacked copy, never what its author meant.
 
-    Raises ConfigError for the first one (ruling 12 of the README).
+    Raises ConfigError for the first one (ruling 12).
     """
     if not in_submitted_job():
         return

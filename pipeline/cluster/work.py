@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from pipeline.cluster.watch import Flight
+from pipeline.engine.bisection import Tried
 from pipeline.types import Block
 
 
@@ -22,7 +23,7 @@ class Place:
     pid: int
 
 
-def here() -> Place:
+def this_process() -> Place:
     """This process."""
     return Place(ray.util.get_node_ip_address(), os.getpid())
 
@@ -36,9 +37,7 @@ def place_facts(place: Place | None) -> dict[str, Any]:
 class Work:
     """One block on its way, and how often it went wrong."""
 
-    block: Block
-    attempts: int = 0
-    limit: int = 1
+    tried: Tried
     read: Any = None
     """The running read, a generator of references: its place, as a sign that it began, and the pixels."""
     pixels: Any = None
@@ -49,6 +48,10 @@ class Work:
     """When the present phase began."""
     sign: float | None = None
     """The last sign of life in this phase; None while there can be none."""
+
+    @property
+    def block(self) -> Block:
+        return self.tried.block
 
     def alive(self, place: Place) -> None:
         """A sign of life from ``place``."""

@@ -27,7 +27,8 @@ class ClusterConfig:
     wait_s: float = 600.0
     """Wait at most this many seconds for the cluster to make room for a worker."""
     max_attempts: int = 3
-    """Deaths of a worker over one block before the block is bisected to find the tile that kills it."""
+    """How often a block may go wrong (its worker dies, its read fails) before it is bisected to find the tile to
+    blame. Holds for ``executor=local`` too."""
     deadline_s: float = 600.0
     """Kill a worker that shows no sign of life (one batch looked at, one block read) for this many seconds; it counts
     as a death. More than your slowest batch takes. With ``executor=local`` a hang cannot be interrupted."""

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from pipeline.detectors.loading import load_detector, read_model_card
+from pipeline.detectors.weights import builtin_folder, hub_folder, resolve_weights
 
-__all__ = ["load_detector", "read_model_card"]
+__all__ = ["load_detector", "read_model_card", "resolve_weights", "builtin_folder", "hub_folder"]

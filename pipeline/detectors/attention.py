@@ -1,6 +1,7 @@
 """The probe: where a decoder's queries looked, as one map over the chip.
 
-For every checkpoint that ``load_detector`` accepts. Forward hooks on the decoder's cross-attention read what goes in
+For every checkpoint that ``load_detector`` accepts: its family hands over the modules to hook and how to read them
+(:class:`~pipeline.detectors.cross_attention.Decoder`). Forward hooks on the decoder's cross-attention read what goes in
 and out; no kernel is replaced and no answer changes, and the hooks are gone as soon as the look is over.
 
 Samples of deformable attention deposit their weights bilinearly on the grid of their level: the transpose of how the
@@ -21,8 +22,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from pipeline.detectors.cross_attention import DEFORMABLE, DENSE, Samples, dense_weights, samples_of
+from pipeline.detectors.cross_attention import Decoder, Reader, Samples
 from pipeline.detectors.protocol import Detector
 from pipeline.errors import ModelError
 from pipeline.pixels.cells import shares
@@ -34,11 +36,6 @@ CELL_PX = 8
 QueryWeights = Literal["mean", "score"]
 """``mean``: every query counts alike, as published. ``score``: by its best class score, so that the many queries
 which found nothing do not drown the few which did (ours)."""
-
-_CROSS_ATTENTION = "encoder_attn"
-"""What every family calls the cross-attention of a decoder layer; Deformable DETR's encoder uses the same class."""
-_LAST_FEATURES = "input_projection"
-"""What brings DETR's and Conditional DETR's last feature map to the encoder: it knows the map's shape."""
 
 
 def attention_of(detector: Detector, chip: Chip) -> AttentionMap:
@@ -179,31 +176,31 @@ def _axis(cells: int, target_cells: int, share: float) -> Tensor:
 
 
 @contextmanager
-def watch(network: nn.Module, wanted: bool = True) -> Iterator[AttentionRecord]:
-    """Record the decoder's cross-attention of the one forward pass inside; nothing is hooked unless ``wanted``."""
+def watch(decoder: Decoder | None) -> Iterator[AttentionRecord]:
+    """Record the decoder's cross-attention of the one forward pass inside; without a decoder nothing is hooked."""
     record = AttentionRecord()
-    handles = []
+    handles: list[RemovableHandle] = []
     try:
-        for name, module in network.named_modules() if wanted else ():
-            last = name.rpartition(".")[2]
-            if last == _CROSS_ATTENTION and type(module).__name__ in DEFORMABLE | DENSE:
-                handles.append(module.register_forward_hook(_recorder(record), with_kwargs=True))
-            elif last == _LAST_FEATURES:
-                handles.append(module.register_forward_hook(_size_recorder(record)))
+        if decoder is not None:
+            hook = _recorder(record, decoder.read)
+            handles.extend(layer.register_forward_hook(hook, with_kwargs=True) for layer in decoder.layers)
+            if decoder.last_features is not None:
+                handles.append(decoder.last_features.register_forward_hook(_size_recorder(record)))
         yield record
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _recorder(record: AttentionRecord) -> Any:
-    """The hook of a cross-attention module; every family calls it with keywords only."""
+def _recorder(record: AttentionRecord, read: Reader) -> Any:
+    """The hook of a cross-attention module."""
 
-    def hook(module: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any], output: tuple[Tensor, Tensor]) -> None:
-        if type(module).__name__ in DENSE:
-            record.dense.append(dense_weights(module, inputs))
+    def hook(module: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any], output: Any) -> None:
+        seen = read(module, inputs, output)
+        if isinstance(seen, Samples):
+            record.samples.append(seen)
         else:
-            record.samples.append(samples_of(module, inputs, output[1]))
+            record.dense.append(seen)
 
     return hook
 

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
-from pipeline.detectors.card import read_card
-from pipeline.detectors.checkpoint import model_type
+from pipeline.detectors import oriented_rtdetr, transformers_detr
+from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.torch_process import prepare_torch
-from pipeline.detectors.transformers_detr.card import foreign_card
-from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ModelCard
 
-ORIENTED = "kestrel_oriented_rtdetr"
-"""``model_type`` of our own checkpoints."""
+
+class Family(Protocol):
+    """What the ``__init__`` of a folder of detectors offers. None of it imports torch before ``load`` is called."""
+
+    @property
+    def MODEL_TYPES(self) -> tuple[str, ...]:  # noqa: N802 - a constant of a module
+        """``model_type`` of the checkpoints it loads."""
+        ...
+
+    def load(self, folder: Path, *, device: str, precision: str) -> Detector:
+        """The detector in ``folder``, in inference mode. Raises ModelError when anything in it does not fit."""
+        ...
+
+    def read_card(self, folder: Path) -> ModelCard:
+        """What that detector's ``card`` will be, without building its network. Raises ModelError."""
+        ...
+
+
+def _by_model_type(*families: Family) -> dict[str, Family]:
+    return {kind: family for family in families for kind in family.MODEL_TYPES}
+
+
+FAMILIES = _by_model_type(
+    transformers_detr,
+    oriented_rtdetr,
+)
+"""Model type → the family that loads it. A new family is a folder, and a line here."""
 
 
 def load_detector(
@@ -26,17 +50,11 @@ def load_detector(
     process. On a GPU the deterministic kernels are chosen where there are any. Raises ModelError when the folder is
     no checkpoint of a known detector or its weights do not fit, ConfigError for a device or precision that cannot be.
     """
-    kind = _known_model_type(folder)
+    family = family_of(folder)
     if precision == "float16" and device == "cpu":
         raise ConfigError("detector.precision=float16 needs a GPU; on a CPU use float32 or bfloat16")
     prepare_torch(device, threads)
-    if kind == ORIENTED:
-        from pipeline.detectors.oriented_rtdetr.detector import load_oriented
-
-        return load_oriented(folder, device=device, precision=precision)
-    from pipeline.detectors.transformers_detr.detector import load_transformers_detr
-
-    return load_transformers_detr(folder, device=device, precision=precision)
+    return family.load(folder, device=device, precision=precision)
 
 
 def read_model_card(folder: Path) -> ModelCard:
@@ -45,15 +63,15 @@ def read_model_card(folder: Path) -> ModelCard:
     Our own checkpoints have a ``card.json``; a foreign one is described by its ``config.json`` and
     ``preprocessor_config.json`` (GSD unknown), overlaid by the keys of a ``card.json`` beside them. Raises ModelError.
     """
-    kind = _known_model_type(folder)
-    return read_card(folder) if kind == ORIENTED else foreign_card(folder, kind)
+    return family_of(folder).read_card(folder)
 
 
-def _known_model_type(folder: Path) -> str:
+def family_of(folder: Path) -> Family:
+    """Who loads the checkpoint in ``folder``. Raises ModelError when it is none, or of no detector that is known."""
     kind = model_type(folder)
-    if kind != ORIENTED and kind not in DEFAULTS:
+    if kind not in FAMILIES:
         raise ModelError(
-            f"{folder / 'config.json'} describes a {kind!r}, which is no detector this program knows: "
-            f"use one of {', '.join([*DEFAULTS, ORIENTED])}"
+            f"{folder / CONFIG} describes a {kind!r}, which is no detector this program knows: "
+            f"use one of {', '.join(FAMILIES)}"
         )
-    return kind
+    return FAMILIES[kind]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.types import BlockOutcome, BoolArray, Crop, Detections, Failed, Frame, IntArray, Tile
+from pipeline.types import BlockOutcome, BoolArray, Cost, Crop, Detections, Failed, Frame, IntArray, Tile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,17 +20,10 @@ class Account:
     failures: tuple[Failed, ...]
     tiles_done: int
     notes: tuple[str, ...]
-    read_s: float
-    """Summed over workers, those of earlier jobs included."""
-    detect_s: float
-    """Summed over workers, those of earlier jobs included."""
-    peak_rss_bytes: int
-    """Largest worker process of this job."""
+    cost: Cost
+    """Of all blocks, those of earlier jobs included."""
     crops: tuple[Crop, ...] = ()
     """What the second look took, by place."""
-    tiles_refined: int = 0
-    network_px: int = 0
-    """Pixels that went through the network, both looks together."""
     tiles_kept: int = 0
     """Of ``tiles_done``, those that an earlier job had done."""
 
@@ -45,19 +38,14 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
     kept = _Kept.of(tiles)
     failed: dict[str, Failed] = {}
     notes: list[str] = []
-    read_s = detect_s = 0.0
-    peak_rss_bytes = tiles_refined = network_px = 0
+    cost = Cost()
     crops: list[Crop] = []
     for outcome in outcomes:
         kept.add(outcome)
         failed.update({one.tile_id: one for one in outcome.failed})
         notes += outcome.notes
-        read_s += outcome.read_s
-        detect_s += outcome.detect_s
-        peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
+        cost += outcome.cost
         crops += outcome.crops
-        tiles_refined += outcome.tiles_refined
-        network_px += outcome.network_px
     done = kept.done
     planned = [tile.tile_id for tile in tiles]
     holes = [tile_id for tile_id, seen in zip(planned, done, strict=True) if not seen and tile_id not in failed]
@@ -72,12 +60,8 @@ def account(tiles: Sequence[Tile], outcomes: Iterable[BlockOutcome]) -> Account:
         failures=tuple(failed[tile_id] for tile_id in planned if tile_id in failed and not done[kept.row_of[tile_id]]),
         tiles_done=int(done.sum()),
         notes=tuple(sorted(set(notes))),
-        read_s=read_s,
-        detect_s=detect_s,
-        peak_rss_bytes=peak_rss_bytes,
+        cost=cost,
         crops=tuple(sorted(crops, key=lambda crop: (crop.window.y, crop.window.x, crop.window.width))),
-        tiles_refined=tiles_refined,
-        network_px=network_px,
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.bisection import bisect, failed_block
+from pipeline.config import ClusterConfig
+from pipeline.engine.bisection import GiveUp, Retry, Tried, failed_block, next_step
 from pipeline.engine.block import read_block
 from pipeline.engine.executor import Answer, Part
 from pipeline.engine.worker import LoadDetector, TileWorker
-from pipeline.errors import PipelineError
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.metrics import Metrics
 from pipeline.second_look.windows import Gain
@@ -20,12 +20,20 @@ from pipeline.types import Block, BlockOutcome
 class LocalExecutor:
     """Works off blocks one after another in this process. The detector is loaded at the first block.
 
-    Nobody watches it: a detector or a read that hangs hangs the run.
+    A block that goes wrong is tried again and halved as everywhere (:func:`pipeline.engine.bisection.next_step`), also
+    for an exception that is not ours: what a library raises costs its tiles, not the run. What remains different from
+    a cluster: nobody watches, so a detector or a read that hangs hangs the run; what ends a process ends this one, and
+    the next job goes on from the parts; and what a loader raises is raised here as it is, ours or not.
     """
 
-    def __init__(self, load: LoadDetector, gain: Gain | None = None) -> None:
-        """``gain`` stands in for the configured selector of the second look (the evaluation's oracle)."""
-        self._load, self._gain = load, gain
+    def __init__(
+        self, load: LoadDetector, gain: Gain | None = None, max_attempts: int = ClusterConfig().max_attempts
+    ) -> None:
+        """``gain`` stands in for the configured selector of the second look (the evaluation's oracle).
+
+        ``max_attempts`` is how often a block may go wrong before it is halved.
+        """
+        self._load, self._gain, self._max_attempts = load, gain, max_attempts
         self._worker: TileWorker | None = None
         self.metrics = Metrics()
 
@@ -34,21 +42,28 @@ class LocalExecutor:
         if blocks and self._worker is None:
             self._worker = TileWorker(self._load(), self._gain)
         for block in blocks:
-            yield from self._outcomes(order, block)
+            yield from self._outcomes(order, Tried(block=block, limit=self._max_attempts))
 
-    def _outcomes(self, order: WorkOrder, block: Block) -> Iterator[BlockOutcome]:
+    def _outcomes(self, order: WorkOrder, tried: Tried) -> Iterator[BlockOutcome]:
+        """One of the block, or one of each of the pieces that it had to be taken apart into, in the order of tiles."""
         assert self._worker is not None
-        try:
-            pixels = read_block(order, block)
-        except PipelineError as error:
-            if len(block.tiles) == 1:
-                yield failed_block(block, error)
-                return
-            self.metrics.count(blocks_bisected=1)
-            for half in bisect(block):
-                yield from self._outcomes(order, half)
-            return
-        yield self._worker(order, block, pixels)
+        todo = [tried]
+        while todo:
+            tried = todo.pop()
+            try:
+                outcome = self._worker(order, tried.block, read_block(order, tried.block))
+            except Exception as error:  # noqa: BLE001 - as in a cluster, whatever goes wrong must cost its tiles only
+                step = next_step(tried, error)
+                if isinstance(step, GiveUp):
+                    yield failed_block(step.tried, error)
+                elif isinstance(step, Retry):
+                    self.metrics.count(blocks_recomputed=1)
+                    todo.append(step.tried)
+                else:
+                    self.metrics.count(blocks_bisected=1)
+                    todo += [step.second, step.first]
+            else:
+                yield outcome
 
     def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
         """See :class:`Executor`."""

@@ -10,25 +10,24 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.types import AttentionMap, BlockOutcome, Cost, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.types.detections import COLUMNS
 
+_SINGULAR = {"scores": "score", "class_ids": "class_id"}
+"""Columns of Detections that a single stored detection calls otherwise."""
 _COLUMNS = {
-    "score": ("scores", pa.float64()),
-    "class_id": ("class_ids", pa.int64()),
-    "edge": ("edge", pa.bool_()),
-    "tile_index": ("tile_index", pa.int64()),
-    "stage": ("stage", pa.int64()),
-    "n_merged": ("n_merged", pa.int64()),
-    "entropy": ("entropy", pa.float64()),
+    _SINGULAR.get(name, name): (name, pa.from_numpy_dtype(getattr(Detections.empty(Frame.LATTICE), name).dtype))
+    for name in COLUMNS
+    if name != "boxes"
 }
-"""Field of a stored detection → column of Detections, and its type."""
+"""Field of a stored detection → column of Detections, and its type. A part without one of them counts as damaged."""
 _BOX = ("cx", "cy", "w", "h", "angle_rad")
 _DETECTION = pa.struct(
     [pa.field(name, pa.float64()) for name in _BOX] + [pa.field(name, kind) for name, (_, kind) in _COLUMNS.items()]
@@ -97,6 +96,7 @@ def read_part(data: bytes) -> BlockOutcome:
             for x, y, w, h, row, entropy in facts.pop("crops")
         ]
         return BlockOutcome(
+            block_id=facts.pop("block_id"),
             done=tuple(
                 Done(row["tile_id"], boxes) for row, boxes in zip(rows, found, strict=True) if row["status"] == "done"
             ),
@@ -108,7 +108,7 @@ def read_part(data: bytes) -> BlockOutcome:
             notes=tuple(facts.pop("notes")),
             crops=tuple(crops),
             attention=tuple(_restored_map(one) for one in attention or ()),
-            **facts,
+            cost=Cost(**facts),  # what is left of them; a part from before something was counted lacks it
         )
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedPart(str(error)) from error
@@ -116,15 +116,12 @@ def read_part(data: bytes) -> BlockOutcome:
 
 def _facts(outcome: BlockOutcome) -> dict[str, Any]:
     """Numbers of the whole block, its notes and its crops, ready for JSON."""
-    kept = {one.name: getattr(outcome, one.name) for one in fields(outcome)}
-    facts: dict[str, Any] = {name: value for name, value in kept.items() if isinstance(value, int | float)}
-    facts["notes"] = list(outcome.notes)
-    facts["crops"] = [
+    crops = [
         [crop.window.x, crop.window.y, crop.window.width, crop.window.height, crop.row,
          None if math.isnan(crop.entropy) else crop.entropy]
         for crop in outcome.crops
     ]  # fmt: skip
-    return facts
+    return {"block_id": outcome.block_id, **asdict(outcome.cost), "notes": list(outcome.notes), "crops": crops}
 
 
 def _lists(found: list[Detections], empty: int) -> Any:

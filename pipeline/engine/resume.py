@@ -11,7 +11,7 @@ from pipeline.engine.executor import Executor
 from pipeline.engine.parts_folder import THREADS, WorkFolder
 from pipeline.errors import ConfigError
 from pipeline.planning.plan import WorkOrder
-from pipeline.types import Block, BlockOutcome, Done
+from pipeline.types import Block, BlockOutcome, Cost, Done
 
 UNWRITTEN = 2 * THREADS
 """Parts that may wait to be written: bounds memory when the store is slower than the detectors."""
@@ -129,13 +129,8 @@ def together(parts: Sequence[BlockOutcome]) -> BlockOutcome:
         block_id=parts[0].block_id,
         done=tuple(done.values()),
         failed=tuple(failed.values()),
-        read_s=sum(part.read_s for part in parts),
-        detect_s=sum(part.detect_s for part in parts),
-        peak_rss_bytes=max(part.peak_rss_bytes for part in parts),
+        cost=sum((part.cost for part in parts), Cost()),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         crops=tuple(crop for part in parts for crop in part.crops),
-        tiles_refined=sum(part.tiles_refined for part in parts),
         attention=tuple(one for part in parts for one in part.attention),
-        network_px=sum(part.network_px for part in parts),
-        bytes_read=sum(part.bytes_read for part in parts),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import psutil
@@ -25,7 +25,20 @@ from pipeline.planning.plan import WorkOrder
 from pipeline.planning.tiles import EDGE_MARGIN_PX
 from pipeline.second_look.look import NO_ATTENTION, SecondLook, TileView
 from pipeline.second_look.windows import Gain
-from pipeline.types import AttentionMap, Block, BlockOutcome, Chip, Detections, Done, Failed, Frame, Look, Tile, Window
+from pipeline.types import (
+    AttentionMap,
+    Block,
+    BlockOutcome,
+    Chip,
+    Cost,
+    Detections,
+    Done,
+    Failed,
+    Frame,
+    Look,
+    Tile,
+    Window,
+)
 
 LoadDetector = Callable[[], Detector]
 """Makes the detector inside a worker process. Picklable."""
@@ -60,7 +73,7 @@ class TileWorker:
         attention = second.attention or order.export_attention
         looks = yield from self._look(chips, order.batch, second.lowest_score, attention)
         views = [
-            TileView(tile=tile, picture=chip, look=look, seen=to_lattice(look.detections, tile, order, pixels))
+            TileView(tile=tile, picture=chip, look=look, seen=look_to_lattice(look.detections, tile, order, pixels))
             for tile, chip, look in zip(tiles, chips, looks, strict=True)
             if isinstance(look, Look)
         ]
@@ -85,15 +98,17 @@ class TileWorker:
             block_id=block.block_id,
             done=tuple(Done(tile_id, boxes) for tile_id, boxes in found.items() if tile_id not in failed),
             failed=tuple(Failed(name, type(why).__name__, one_sentence(why)) for name, why in failed.items()),
-            read_s=pixels.read_s,
-            detect_s=time.perf_counter() - started,
-            peak_rss_bytes=psutil.Process().memory_info().rss,
+            cost=Cost(
+                read_s=pixels.read_s,
+                detect_s=time.perf_counter() - started,
+                peak_rss_bytes=psutil.Process().memory_info().rss,
+                tiles_refined=len({crop.row for crop in crops}),
+                network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
+                bytes_read=pixels.bytes_read,
+            ),
             notes=tuple(self.notes),
             crops=tuple(crops),
-            tiles_refined=len({crop.row for crop in crops}),
             attention=_maps(views) if order.export_attention else (),
-            network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
-            bytes_read=pixels.bytes_read,
         )
 
     def _look(
@@ -150,23 +165,13 @@ def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
     return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
 
 
-def to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:
+def look_to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:
     """Shrunk chip → lattice frame; flags boxes near inner edges, drops boxes whose centre is no valid pixel.
 
     Near is within EDGE_MARGIN_PX as the network saw it.
     """
     boxes = chip_to_lattice(scaled(detections.boxes, order.global_factor), tile.window)
     edge = near_inner_edge(boxes, tile.window, order.lattice.window, EDGE_MARGIN_PX * order.global_factor)
-    count = len(boxes)
-    moved = Detections(
-        boxes=boxes,
-        scores=detections.scores,
-        class_ids=detections.class_ids,
-        frame=Frame.LATTICE,
-        edge=edge,
-        tile_index=np.full(count, tile.index, np.int64),
-        stage=detections.stage,
-        n_merged=detections.n_merged,
-        entropy=detections.entropy,
-    )
+    index = np.full(len(boxes), tile.index, np.int64)
+    moved = replace(detections, boxes=boxes, frame=Frame.LATTICE, edge=edge, tile_index=index)
     return moved[pixels.valid_at(boxes[:, 0], boxes[:, 1])]

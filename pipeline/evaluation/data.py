@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import EVERY_CLASS, AnnotatedScenes, Annotations
+from pipeline.annotations.annotations import AnnotatedScenes, Annotations, for_classes
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.dota import read_dota_folder
 from pipeline.config import RasterConfig
@@ -75,12 +75,7 @@ def judged_by(data: EvaluationData, classes: Sequence[str]) -> EvaluationData:
             f"the model finds {', '.join(classes)} but the annotations name {', '.join(data.classes)}; "
             "give annotations that use the model's class names"
         )
-    # The last place answers for EVERY_CLASS, which is -1.
-    number = np.array([kept.index(c) if c in kept else EVERY_CLASS for c in (*data.classes, "")], np.int64)
-    truth = {}
-    for name, one in data.truth.items():
-        class_ids = number[one.class_ids]
-        truth[name] = Annotations(one.boxes, class_ids, one.ignore | (class_ids == EVERY_CLASS))
+    truth = {name: for_classes(one, data.classes, kept) for name, one in data.truth.items()}
     other = [name for name in data.classes if name not in kept]
     notes = (f"the model does not know {', '.join(other)}: ignore regions for every class",) if other else ()
     return replace(data, classes=kept, truth=truth, notes=(*data.notes, *notes))

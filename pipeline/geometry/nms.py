@@ -8,6 +8,8 @@ nothing depends on the order of the input.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ GEOMETRY_QUANTUM = 1 / 256
 """Boxes of equal score and class are ranked by geometry in steps of this many pixels (radians for the angle)."""
 
 COVERED = 0.5
-"""Share of a cut box that a whole box must cover to replace it (architecture §9, ruling 7)."""
+"""Share of a cut box that a whole box must cover to replace it (ruling 7)."""
 
 
 def merge(detections: Detections, *, iou_threshold: float, class_groups: IntArray | None = None) -> Detections:
@@ -72,9 +74,7 @@ def settled(ranked: Detections, winner: IntArray) -> Detections:
     final = winner[winner]  # a cut box may have lost to a whole box that lost in its turn
     looks = np.bincount(final, weights=ranked.n_merged, minlength=len(ranked)).astype(np.int64)
     kept = np.flatnonzero(winner == np.arange(len(ranked)))
-    out = ranked[kept]
-    return Detections(out.boxes, out.scores, out.class_ids, out.frame, out.edge, out.tile_index, out.stage,
-                      looks[kept], out.entropy)  # fmt: skip
+    return replace(ranked[kept], n_merged=looks[kept])
 
 
 def rotated_nms(boxes: FloatArray, scores: FloatArray, class_ids: IntArray, iou_threshold: float) -> IntArray:

@@ -1,23 +1,27 @@
-"""Which whole blocks of its file a window of a scene costs."""
+"""Which whole blocks of its file a window of a scene costs. numpy only."""
 
 from __future__ import annotations
 
-from pipeline.types import Scene, Window
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.types import IntArray, Scene, Window
 
 
-def snapped_down(position: int, unit: int) -> int:
-    """``position`` moved down to a multiple of ``unit``."""
-    return position // unit * unit
+def decoded_spans(start: ArrayLike, end: ArrayLike, unit: ArrayLike, size: ArrayLike) -> tuple[IntArray, IntArray]:
+    """Spans ``[start, end)`` of scene pixels along one axis, grown to whole file blocks of ``unit`` pixels.
 
-
-def snapped_up(position: int, unit: int, size: int) -> int:
-    """``position`` moved up to a multiple of ``unit``, or to ``size`` where that comes first."""
-    return min(-(-position // unit) * unit, size)
+    The last block ends where the axis does, at ``size``. Each is an integer or an array of them; they broadcast.
+    """
+    first, past, step = (np.asarray(one, np.int64) for one in (start, end, unit))
+    return first // step * step, np.minimum(-(-past // step) * step, np.asarray(size, np.int64))
 
 
 def decode_window(scene: Scene, window: Window) -> Window:
     """The scene pixels the file must decode to deliver the scene ``window``: grown to whole blocks of the file."""
-    x, y = window.x // scene.block_width * scene.block_width, window.y // scene.block_height * scene.block_height
-    x1 = min(scene.width, -(-window.x1 // scene.block_width) * scene.block_width)
-    y1 = min(scene.height, -(-window.y1 // scene.block_height) * scene.block_height)
+    start, end = decoded_spans(
+        (window.x, window.y), (window.x1, window.y1), (scene.block_width, scene.block_height),
+        (scene.width, scene.height),
+    )  # fmt: skip
+    (x, y), (x1, y1) = start.tolist(), end.tolist()
     return Window(x=x, y=y, width=x1 - x, height=y1 - y)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.pixels.decoding import snapped_down, snapped_up
+from pipeline.pixels.decoding import decode_window, decoded_spans
 from pipeline.pixels.resampling import source_window
 from pipeline.planning.tiles import window_bounds
 from pipeline.types import Block, IntArray, Lattice, Scene, Tile, Window
@@ -96,13 +96,8 @@ def plan_blocks(tiles: Sequence[Tile], scene: Scene, lattice: Lattice, max_block
 
 def decoded_pixels(blocks: Sequence[Block], scene: Scene, lattice: Lattice) -> int:
     """Scene pixels (of one band) that the file's decoder produces to read all ``blocks``, each once."""
-    total = 0
-    for block in blocks:
-        source = source_window(block.window, lattice, scene.width, scene.height)
-        width = snapped_up(source.x1, scene.block_width, scene.width) - snapped_down(source.x, scene.block_width)
-        height = snapped_up(source.y1, scene.block_height, scene.height) - snapped_down(source.y, scene.block_height)
-        total += width * height
-    return total
+    sources = (source_window(block.window, lattice, scene.width, scene.height) for block in blocks)
+    return sum(decode_window(scene, source).pixels for source in sources)
 
 
 def delivered_pixels(tiles: Sequence[Tile], scene: Scene, lattice: Lattice) -> int:
@@ -147,8 +142,8 @@ def _axis(
     unit, size = (scene.block_width, scene.width) if horizontal else (scene.block_height, scene.height)
     source_start = np.array([source(int(position))[0] for position in start], np.int64)
     source_end = np.array([source(int(position) - 1)[1] for position in end], np.int64)
-    decoded_end = np.minimum(-(-source_end // unit) * unit, size)
-    return _Axis(start, end, source_start // unit * unit, decoded_end, source_start, source_end), rank
+    decoded_start, decoded_end = decoded_spans(source_start, source_end, unit, size)
+    return _Axis(start, end, decoded_start, decoded_end, source_start, source_end), rank
 
 
 def _best_grouping(x_axis: _Axis, y_axis: _Axis, cap: float, wanted_blocks: int) -> tuple[_Grouping, _Grouping]:

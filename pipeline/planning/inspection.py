@@ -243,7 +243,7 @@ def _looks(config: RunConfig) -> str:
 
 
 def _same_cost(config: RunConfig) -> str | None:
-    """The measured advice (README, "The second look"): one larger look instead where objects fill the scene."""
+    """The measured advice (``pipeline/evaluation/README.md``): one larger look instead where objects fill the scene."""
     factor = config.tiling.global_factor
     if not config.looks_twice:
         return None

@@ -15,13 +15,14 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.config import RasterConfig
 from pipeline.raster.addresses import is_remote
+from pipeline.retrying import PATIENCE, Patience
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 """GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
 references inside a file to any other file or address this machine can reach."""
 
 
-def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
+def gdal_options(config: RasterConfig, remote: bool, patience: Patience = PATIENCE) -> dict[str, Any]:
     """Options of GDAL for one open or read. Credentials are left to the environment, which GDAL reads itself."""
     options: dict[str, Any] = {
         "GDAL_CACHEMAX": config.gdal_cache_mb * 1_000_000,
@@ -32,7 +33,7 @@ def gdal_options(config: RasterConfig, remote: bool) -> dict[str, Any]:
     if not remote:
         # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
         return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-    return options | remote_options()
+    return options | remote_options(patience)
 
 
 class _Ear(logging.Filter):
@@ -95,23 +96,23 @@ EAR = _Ear()
 
 
 @contextlib.contextmanager
-def gdal_environment(config: RasterConfig, uris: Sequence[str]) -> Iterator[None]:
+def gdal_environment(config: RasterConfig, uris: Sequence[str], patience: Patience = PATIENCE) -> Iterator[None]:
     """GDAL's options for calls of ours, gone afterwards; what it says goes to no log. Pixel scenes are no warning."""
-    with EAR.listening(), rasterio.Env(**gdal_options(config, any(map(is_remote, uris)))), warnings.catch_warnings():
+    options = gdal_options(config, any(map(is_remote, uris)), patience)
+    with EAR.listening(), rasterio.Env(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
-def remote_options() -> dict[str, Any]:
+def remote_options(patience: Patience) -> dict[str, Any]:
     """Options of GDAL for remote files. Credentials are left to the environment, which GDAL reads itself."""
     return {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing, no requests for side-car files
         "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # the header of most COGs in the first request
         "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
         "GDAL_HTTP_MULTIPLEX": "YES",
-        # One range again at once is cheaper than the whole window; the patience is ours (pipeline.retrying).
-        "GDAL_HTTP_MAX_RETRY": 2,
-        "GDAL_HTTP_RETRY_DELAY": 0.25,
+        "GDAL_HTTP_MAX_RETRY": patience.range_retries,
+        "GDAL_HTTP_RETRY_DELAY": patience.range_pause_s,
         "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
         "GDAL_HTTP_CONNECTTIMEOUT": 10,
         "GDAL_HTTP_TIMEOUT": 120,

@@ -6,6 +6,7 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,70 +17,90 @@ from rasterio.enums import Resampling
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
 from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes
-from pipeline.pixels.validity import nodata_value
+from pipeline.pixels.validity import may_be_invalid
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
 
 DAMAGE_PX = 32
 """Around a damaged place a picture stays blank to within as many of its pixels."""
 READABLE = 0.75
 """Share of a scene that must be readable; the tiles of the rest are failures."""
-SAMPLE_PX = 4_000_000
-"""Most pixels looked at to measure a stretch."""
-ROW_BYTES = 32_000_000
-"""Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for, and no
-setting, for results must not depend on caches."""
-COVER_PX = 16_000_000
-"""Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
-FULL_PASS_PX = 1_000_000_000
-"""A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run starts,
-and not for a picture of it."""
 MOSAIC_CELL_PX = 25
-"""Side, in pixels of the picture, of the cells that the picture of such a scene is made of."""
+"""Side, in pixels of the picture, of the cells that the picture of a scene too large to be decoded is made of."""
 
 
-def measure_stretch(scene: Scene, config: RasterConfig) -> Stretch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a scene is looked at for a look at all of it. No settings: results must not depend on them."""
+
+    sample_px: int = 4_000_000
+    """Most pixels looked at to measure a stretch."""
+    row_bytes: int = 32_000_000
+    """Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for."""
+    cover_px: int = 16_000_000
+    """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
+    full_pass_px: int = 1_000_000_000
+    """A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run
+    starts, and not for a picture of it."""
+
+    def exceeded_by(self, scene: Scene) -> bool:
+        """Whether the scene is too large to be decoded as a whole at full resolution."""
+        return scene.width * scene.height > self.full_pass_px
+
+
+LIMITS = Limits()
+
+
+def measure_stretch(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> Stretch:  # fmt: skip
     """The scene's map to 8 bit, from the valid pixels of an overview, or of a decimated read when there is none.
 
-    Looks at no more than SAMPLE_PX pixels; the same answer every time.
+    Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
     """
     known = fixed_stretch(scene.dtype, len(scene.bands), config)
     if known is not None:
         return known
-    pixels, valid, source = _decimated(scene, config, SAMPLE_PX)
+    pixels, valid, source = decimated(scene, config, patience, limits)
     return stretch_from_sample(pixels, valid, config, source)
 
 
-def _decimated(scene: Scene, config: RasterConfig, max_px: int) -> tuple[NDArray[Any], BoolArray, str]:
-    """The whole scene in at most ``max_px`` pixels of its own type, their validity, and where they come from."""
+def decimated(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> tuple[NDArray[Any], BoolArray, str]:
+    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w) validity, and where
+    they come from."""
     sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
-    level, (width, height) = None, (scene.width, scene.height)
+    level, (width, height), max_px = None, (scene.width, scene.height), limits.sample_px
     if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
         level = next((level for level, (w, h) in enumerate(sizes) if w * h <= max_px), len(sizes) - 1)
         width, height = sizes[level]
-    if level is None and width * height > FULL_PASS_PX:
-        return _sampled(scene, config)
+    if level is None and limits.exceeded_by(scene):
+        return _sampled(scene, config, patience)
     step = int(np.ceil(np.sqrt(width * height / max_px)))
-    pieces = _pieces_across(scene, width)
-    pixels, valid = _shrunk_whole(scene, config, level, (-(-height // step), -(-width // step)), pieces)
+    pieces = _pieces_across(scene, width, limits.row_bytes)
+    shape = (-(-height // step), -(-width // step))
+    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
 
 
-def _pieces_across(scene: Scene, width: int) -> int:
+def _pieces_across(scene: Scene, width: int, row_bytes: int) -> int:
     """In how many pieces side by side a picture of ``width`` file pixels is to be shrunk by leaving pixels out.
 
     GDAL does that line by line: a row of file blocks that is not in its cache at once is decoded again for every line.
     """
     column_bytes = scene.block_height * np.dtype(scene.dtype).itemsize * scene.band_count
-    at_once = max(scene.block_width, ROW_BYTES // column_bytes)
+    at_once = max(scene.block_width, row_bytes // column_bytes)
     return -(-width // at_once)
 
 
 def _shrunk_whole(
-    scene: Scene, config: RasterConfig, overview: int | None, shape: tuple[int, int], pieces: int = 1, **how: Any
-) -> tuple[NDArray[Any], BoolArray]:
+    scene: Scene, config: RasterConfig, patience: Patience, overview: int | None, shape: tuple[int, int],
+    pieces: int = 1, **how: Any,
+) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
     One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
@@ -92,7 +113,8 @@ def _shrunk_whole(
         Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
         """
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
-        with contextlib.closing(Pixels(scene, config, overview)) as source, contextlib.suppress(SceneUnreadable):
+        opened = contextlib.closing(Pixels(scene, config, overview, patience))
+        with opened as source, contextlib.suppress(SceneUnreadable):
             area = _scaled(part, source.width / shape[1], source.height / shape[0])
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
             valid[place] = source.valid(area, pixels[place], **how)
@@ -126,7 +148,7 @@ def _quarters(window: Window) -> list[Window]:
     return [Window(x=x, y=y, width=across, height=down) for y, down in rows for x, across in columns]
 
 
-def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArray, str]:
+def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[NDArray[Any], BoolArray, str]:
     """Windows spread evenly over a scene too large to be decoded for a few percentiles; damaged ones are left out.
 
     Raises SceneUnreadable when less than READABLE of them can be read.
@@ -139,7 +161,7 @@ def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArra
     pixels = np.zeros((len(windows), height, width, len(scene.bands)), scene.dtype)
     valid = np.zeros((len(windows), height, width), np.bool_)
     read = 0
-    with contextlib.closing(Pixels(scene, config)) as source:
+    with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for place, window in enumerate(windows):
             with contextlib.suppress(SceneUnreadable):  # its tiles are told of as failures
                 source.read(window, out=pixels[place])
@@ -150,23 +172,26 @@ def _sampled(scene: Scene, config: RasterConfig) -> tuple[NDArray[Any], BoolArra
 
 
 def read_thumbnail(
-    scene: Scene, stretch: Stretch, config: RasterConfig, max_side_px: int
-) -> tuple[ByteArray, BoolArray]:
+    scene: Scene, stretch: Stretch, config: RasterConfig, max_side_px: int,
+    patience: Patience = PATIENCE, limits: Limits = LIMITS,
+) -> tuple[ByteArray, BoolArray]:  # fmt: skip
     """The whole scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity."""
     factor = max(1.0, max(scene.width, scene.height) / max_side_px)
     shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    if not sharper and scene.width * scene.height > FULL_PASS_PX:
-        pixels, valid = _mosaic(scene, config, shape)
+    if not sharper and limits.exceeded_by(scene):
+        pixels, valid = _mosaic(scene, config, patience, shape)
     else:
         level = sharper[-1] if sharper else None
-        pixels, valid = _shrunk_whole(scene, config, level, shape, resampling=Resampling.average)
+        pixels, valid = _shrunk_whole(scene, config, patience, level, shape, resampling=Resampling.average)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid
 
 
-def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple[NDArray[Any], BoolArray]:
+def _mosaic(
+    scene: Scene, config: RasterConfig, patience: Patience, shape: tuple[int, int]
+) -> tuple[NDArray[Any], BoolArray]:
     """The scene as (h, w, C) pixels of its own type, and validity: coarse cells, each the first valid pixel of one
     window in its middle, or blank and invalid where there is none or the file is damaged."""
     cells = [max(1, round(size / MOSAIC_CELL_PX)) for size in shape]
@@ -174,7 +199,7 @@ def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple
                    zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
     seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
     valid = np.zeros(cells, np.bool_)
-    with contextlib.closing(Pixels(scene, config)) as source:
+    with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for row, y in enumerate(tops):
             for column, x in enumerate(lefts):
                 window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
@@ -186,27 +211,31 @@ def _mosaic(scene: Scene, config: RasterConfig, shape: tuple[int, int]) -> tuple
     return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
 
-def read_coverage(scene: Scene, lattice: Lattice, config: RasterConfig, max_side_px: int = 2048) -> BoolArray:
+def read_coverage(
+    scene: Scene, lattice: Lattice, config: RasterConfig, max_side_px: int = 2048,
+    patience: Patience = PATIENCE, limits: Limits = LIMITS,
+) -> BoolArray:  # fmt: skip
     """(h, w) cells that span the lattice exactly: True when a valid pixel may lie in the cell.
 
     Judged on the coarsest overview that still has a pixel per cell, grown by one overview pixel, because an
     overview may have missed what lies between its samples; on every pixel when there is none. All True, unread:
-    scenes that cannot hold an invalid pixel, and those without overviews beyond FULL_PASS_PX.
+    scenes that cannot hold an invalid pixel, and those without overviews beyond ``limits.full_pass_px``.
     """
     shrink = max(1.0, max(lattice.width, lattice.height) / max_side_px)
     shape = (max(1, int(lattice.height / shrink)), max(1, int(lattice.width / shrink)))
-    masked = scene.has_mask or nodata_value(scene) is not None or np.dtype(scene.dtype).kind == "f"
-    if not masked or (not scene.overviews and scene.width * scene.height > FULL_PASS_PX):
+    sound = not may_be_invalid(scene, masked=scene.has_mask)
+    if sound or (not scene.overviews and limits.exceeded_by(scene)):
         return np.ones(shape, np.bool_)
     decimation = min(scene.width / shape[1], scene.height / shape[0])
     levels = [level for level, factor in enumerate(scene.overviews) if factor <= decimation]
     level = levels[-1] if levels else None
-    with contextlib.closing(Pixels(scene, config, level)) as source:
+    with contextlib.closing(Pixels(scene, config, level, patience)) as source:
         margin = 0 if level is None else 1
         extent_x = lattice.width * lattice.scale_x * source.width / scene.width
         extent_y = lattice.height * lattice.scale_y * source.height / scene.height
         columns = _cell_spans(shape[1], extent_x, source.width, margin)
-        return _cover(source, columns, _cell_spans(shape[0], extent_y, source.height, margin))
+        rows = _cell_spans(shape[0], extent_y, source.height, margin)
+        return _cover(source, columns, rows, limits.cover_px)
 
 
 def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
@@ -216,12 +245,12 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
     return np.clip(spans.astype(np.int64), 0, size)
 
 
-def _cover(source: Pixels, columns: IntArray, rows: IntArray) -> BoolArray:
+def _cover(source: Pixels, columns: IntArray, rows: IntArray, cover_px: int) -> BoolArray:
     """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
     cover = np.zeros((len(rows), len(columns)), np.bool_)
     whole = Window(x=0, y=0, width=source.width, height=source.height)
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
-    span = max(1, COVER_PX // source.block_height // source.block_width) * source.block_width
+    span = max(1, cover_px // source.block_height // source.block_width) * source.block_width
     for row, x in ((row, x) for row in row_parts(whole, step) for x in range(0, whole.width, span)):
         part = Window(x=x, y=row.y, width=min(span, whole.width - x), height=row.height)
         try:

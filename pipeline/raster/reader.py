@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
+from pipeline.pixels.decoding import decoded_spans
 from pipeline.pixels.resampling import is_identity, resample, source_window
 from pipeline.pixels.stretch import is_identity_stretch, to_bytes
 from pipeline.raster.source import Pixels
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import BoolArray, ByteArray, Lattice, Scene, Stretch, Window
 
 STRIP_PX = 1_000_000
@@ -25,12 +27,17 @@ STRIP_PX = 1_000_000
 class SceneReader:
     """Reads blocks of one scene as 8-bit lattice pixels. A context manager; one thread of one process only."""
 
-    def __init__(self, scene: Scene, lattice: Lattice, stretch: Stretch, config: RasterConfig) -> None:
+    def __init__(
+        self, scene: Scene, lattice: Lattice, stretch: Stretch, config: RasterConfig,
+        patience: Patience = PATIENCE, *, strip_px: int = STRIP_PX,
+    ) -> None:  # fmt: skip
+        """``strip_px``: see STRIP_PX."""
         self.scene, self.lattice, self.stretch, self.config = scene, lattice, stretch, config
+        self._patience, self._strip_px = patience, strip_px
         self._pixels: Pixels | None = None
 
     def __enter__(self) -> Self:
-        self._pixels = Pixels(self.scene, self.config)
+        self._pixels = Pixels(self.scene, self.config, patience=self._patience)
         return self
 
     def __exit__(
@@ -91,8 +98,8 @@ class SceneReader:
             valid[rows] = mapped_valid
 
     def _rows_per_part(self, width: int) -> int:
-        """Lattice rows per strip, such that neither side of the resampling exceeds STRIP_PX."""
-        return max(1, int(STRIP_PX / width / max(1.0, self.lattice.scale_y)))
+        """Lattice rows per strip, such that neither side of the resampling exceeds ``strip_px``."""
+        return max(1, int(self._strip_px / width / max(1.0, self.lattice.scale_y)))
 
 
 class _HeldRows:
@@ -109,8 +116,7 @@ class _HeldRows:
         drop = min(y, self.end) - self.first
         self.pixels, self.valid, self.first = self.pixels[drop:], self.valid[drop:], self.first + drop
         if y1 > self.end:
-            step = self.source.block_height
-            until = min(self.window.y1, -(-y1 // step) * step)
+            until = int(decoded_spans(y, y1, self.source.block_height, self.window.y1)[1])
             window = Window(x=self.window.x, y=self.end, width=self.window.width, height=until - self.end)
             pixels = self.source.read(window)
             valid = np.ones(pixels.shape[:2], np.bool_)

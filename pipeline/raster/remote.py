@@ -20,7 +20,7 @@ from rasterio._err import (
 from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.names import public_uri
 from pipeline.raster.addresses import is_remote
-from pipeline.retrying import retried
+from pipeline.retrying import PATIENCE, Patience, retried
 
 _T = TypeVar("_T")
 
@@ -39,10 +39,10 @@ class _Doubtful(Exception):
         self.verdict = verdict
 
 
-def steadily(uris: Sequence[str], action: Callable[[], _T]) -> _T:
+def steadily(uris: Sequence[str], action: Callable[[], _T], patience: Patience = PATIENCE) -> _T:
     """``action``, which opens the files at ``uris`` itself, again from the start when something passing broke it.
 
-    A store that is busy or cuts its answers is asked as often as :mod:`pipeline.retrying` says; a file that looks
+    A store that is busy or cuts its answers is asked as often as ``patience`` says; a file that looks
     damaged though its server answers is believed so the second time.
     """
     doubts: list[_Doubtful] = []
@@ -56,7 +56,7 @@ def steadily(uris: Sequence[str], action: Callable[[], _T]) -> _T:
     if not any(map(is_remote, uris)):
         return action()
     try:
-        return retried(action, may_pass, ",".join(map(public_uri, uris)))
+        return retried(action, may_pass, ",".join(map(public_uri, uris)), patience)
     except _Doubtful as doubt:
         raise doubt.verdict from doubt.__cause__
 

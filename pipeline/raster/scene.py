@@ -19,6 +19,7 @@ from pipeline.raster.admission import odd_headers
 from pipeline.raster.gdal import DRIVERS
 from pipeline.raster.placing import placing
 from pipeline.raster.source import from_headers, has_mask, open_dataset
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
 
 DATE_TAGS = (
@@ -37,7 +38,7 @@ SENSOR_TAGS = ("SATELLITEID", "SENSOR", "SENSOR_ID", "SPACECRAFT_ID", "SPACECRAF
 ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
 
-def open_scene(uri: str, config: RasterConfig) -> Scene:
+def open_scene(uri: str, config: RasterConfig, patience: Patience = PATIENCE) -> Scene:
     """Read the headers of one scene; no pixel is decoded.
 
     ``uri`` is a local path, https://, http:// or s3://, or several one-band files of one grid joined by commas.
@@ -48,7 +49,7 @@ def open_scene(uri: str, config: RasterConfig) -> Scene:
     for one in uris:
         check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    return from_headers(uris, config, lambda: _scene(uris, drivers, config))
+    return from_headers(uris, config, lambda: _scene(uris, drivers, config), patience)
 
 
 def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) -> Scene:

@@ -23,7 +23,7 @@ from rasterio.windows import Window as RasterioWindow
 from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
-from pipeline.pixels.validity import any_channel, nodata_value
+from pipeline.pixels.validity import may_be_invalid, nodata_value, valid_pixels
 from pipeline.raster.addresses import is_remote, vsi_path
 from pipeline.raster.admission import (
     GDAL_ERRORS,
@@ -36,7 +36,7 @@ from pipeline.raster.admission import (
 )
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.remote import remote_failure, steadily
-from pipeline.retrying import PATIENCE, retried
+from pipeline.retrying import PATIENCE, Patience, retried
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 _T = TypeVar("_T")
@@ -82,18 +82,18 @@ def _head(path: Path) -> bytes:
         return file.read(4096)
 
 
-def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T]) -> _T:
+def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience) -> _T:
     """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
 
     A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
     scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
     """
-    remote, earlier, left = any(map(is_remote, uris)), [""], PATIENCE.attempts
+    remote, earlier, left = any(map(is_remote, uris)), [""], patience.attempts
 
     def attempt() -> _T:
         nonlocal earlier, left
         verdict: _T | SceneError
-        with gdal_environment(config, uris), EAR.listening(warnings=True) as said:
+        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said:
             try:
                 verdict = action()
             except SceneError as error:
@@ -106,7 +106,7 @@ def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[],
             raise verdict
         return verdict
 
-    return steadily(uris, attempt)
+    return steadily(uris, attempt, patience)
 
 
 def _check_local(path: str, uri: str) -> None:
@@ -148,14 +148,13 @@ def has_mask(dataset: Any) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
 
 
-def read_mask(dataset: Any, **options: Any) -> BoolArray:
-    """Validity by the internal mask or the alpha band. GDAL takes alpha for a mask only among two or four bands."""
+def read_mask(dataset: Any, **options: Any) -> NDArray[Any]:
+    """(H, W) internal mask or alpha band, as stored. GDAL takes alpha for a mask only among two or four bands."""
     if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        mask = dataset.read_masks(1, **options)
+        mask: NDArray[Any] = dataset.read_masks(1, **options)
     else:
         mask = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **options)
-    valid: BoolArray = mask > 0
-    return valid
+    return mask
 
 
 class Pixels:
@@ -164,8 +163,10 @@ class Pixels:
     One thread of one process only: GDAL's handles are not safe to share.
     """
 
-    def __init__(self, scene: Scene, config: RasterConfig, overview: int | None = None) -> None:
-        self.scene, self.config, self._overview = scene, config, overview
+    def __init__(
+        self, scene: Scene, config: RasterConfig, overview: int | None = None, patience: Patience = PATIENCE
+    ) -> None:
+        self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
         self.files: list[Any] = []
         self._open()
@@ -174,6 +175,7 @@ class Pixels:
             self.block_width = min(self.files[0].block_shapes[0][1], self.width)
             self.block_height = min(self.files[0].block_shapes[0][0], self.height)
             self.masked = any(has_mask(file) for file in self.files)
+            self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
             self.nodata = nodata_value(scene)
             self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
 
@@ -185,7 +187,7 @@ class Pixels:
                 return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened)
+            self.files = from_headers(scene.uris, self.config, opened, self._patience)
 
     def close(self) -> None:
         for file in self.files:
@@ -193,12 +195,7 @@ class Pixels:
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
-        return gdal_environment(self.config, self.scene.uris)
-
-    @property
-    def may_be_invalid(self) -> bool:
-        """False when every pixel of the file is valid by construction, so no mask need be made."""
-        return self.masked or self.nodata is not None or np.dtype(self.scene.dtype).kind == "f"
+        return gdal_environment(self.config, self.scene.uris, self._patience)
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -227,23 +224,16 @@ class Pixels:
             self.files[0].read(list(bands), window=area, out=planes, **decimate)
 
     def valid(self, window: Window, pixels: NDArray[Any], **decimate: Any) -> BoolArray:
-        """(H, W) True where no mask, alpha, nodata value or NaN says otherwise; ``pixels`` as from :meth:`read`."""
+        """(H, W) by the rule of :mod:`pipeline.pixels.validity`; ``pixels`` as from :meth:`read`."""
         return self._read(window, partial(self._valid, window, pixels, decimate))
 
     def _valid(self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any]) -> BoolArray:
-        valid: BoolArray = np.ones(pixels.shape[:2], np.bool_)
-        if pixels.dtype.kind == "f":
-            for channel in range(pixels.shape[-1]):
-                valid &= np.isfinite(pixels[..., channel])
-        area = RasterioWindow(window.x, window.y, window.width, window.height)
+        area, shape, numbers = RasterioWindow(window.x, window.y, window.width, window.height), pixels.shape[:2], None
         if self.nodata is not None and self.palette is not None:
-            pixels = self.files[0].read(self.scene.bands[0], window=area, out_shape=valid.shape)[..., None]
-        if self.nodata is not None:
-            valid &= any_channel(pixels, self.nodata)
-        for file in self.files if self.masked else ():
-            if has_mask(file):
-                valid &= read_mask(file, window=area, out_shape=valid.shape, **decimate)
-        return valid
+            numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
+        masked = filter(has_mask, self.files if self.masked else ())
+        masks = (read_mask(file, window=area, out_shape=shape, **decimate) for file in masked)
+        return valid_pixels(pixels, self.nodata, numbers, masks)
 
     def _read(self, window: Window, action: Callable[[], _T]) -> _T:
         """What ``action`` reads of ``window``; where it fails remotely, once more from files opened anew."""
@@ -261,7 +251,7 @@ class Pixels:
         def may_pass(error: Exception) -> bool:
             return opened and isinstance(error, StorageError)  # opening has had its own attempts
 
-        return retried(attempt, may_pass, f"{self.scene.scene_id} {window}")
+        return retried(attempt, may_pass, f"{self.scene.scene_id} {window}", self._patience)
 
     @contextlib.contextmanager
     def _failing(self, window: Window) -> Iterator[None]:

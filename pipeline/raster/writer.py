@@ -23,7 +23,12 @@ PIECE_PX = 1_000_000
 
 
 class Layout(TypedDict, total=False):
-    """How :func:`write_scene` lays a file out."""
+    """Where :func:`write_scene` places a file, and how it lays it out."""
+
+    crs: str | None
+    """Anything rasterio takes for one. Default None: a pixel scene."""
+    transform: Sequence[float] | None
+    """(a, b, c, d, e, f), pixels → world. Default None."""
 
     tiled: bool
     """Tiles (the default) or strips."""
@@ -42,22 +47,22 @@ class Layout(TypedDict, total=False):
 
 
 def write_scene(
-    path: str | Path, *, width: int, height: int, bands: int, dtype: str, crs: str | None,
-    transform: Sequence[float] | None, render: Callable[[Window], NDArray[Any]], **layout: Unpack[Layout],
+    path: str | Path, *, width: int, height: int, bands: int, dtype: str,
+    render: Callable[[Window], NDArray[Any]], **layout: Unpack[Layout],
 ) -> None:  # fmt: skip
     """Write a GeoTIFF of any size in bounded memory, a row of blocks at a time; it appears when it is complete.
 
-    ``render`` answers the (H, W, C) pixels of a scene window; ``transform`` is (a, b, c, d, e, f).
-    Raises StorageError when the file cannot be written.
+    ``render`` answers the (H, W, C) pixels of a scene window. Raises StorageError when the file cannot be written.
     """
     target = Path(path)
     part = target.with_name(f".{target.name}.part")
     tiled, block_px = layout.get("tiled", True), layout.get("block_px", 512)
     profile: dict[str, Any] = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": dtype,
-                               "crs": crs, "nodata": layout.get("nodata"), "tiled": tiled, "blockysize": block_px,
-                               "compress": layout.get("compress", "deflate"), "bigtiff": "IF_SAFER",
-                               "interleave": "pixel"}  # fmt: skip
+                               "crs": layout.get("crs"), "nodata": layout.get("nodata"), "tiled": tiled,
+                               "blockysize": block_px, "compress": layout.get("compress", "deflate"),
+                               "bigtiff": "IF_SAFER", "interleave": "pixel"}  # fmt: skip
     profile |= {"blockxsize": block_px} if tiled else {}
+    transform = layout.get("transform")
     profile |= {"transform": rasterio.Affine(*transform)} if transform is not None else {}
     profile |= {"zlevel": layout["level"]} if "level" in layout else {}
     profile |= {"sparse_ok": True} if layout.get("sparse", False) else {}

@@ -115,11 +115,11 @@ class Metrics:
             tiles_done=len(outcome.done),
             tiles_failed=len(outcome.failed),
             crops=len(outcome.crops),
-            bytes_read=outcome.bytes_read,
+            bytes_read=outcome.cost.bytes_read,
         )
-        if outcome.detect_s > 0:
-            self.observe("read", outcome.read_s)
-            self.observe("detect", outcome.detect_s)
+        if outcome.cost.detect_s > 0:
+            self.observe("read", outcome.cost.read_s)
+            self.observe("detect", outcome.cost.detect_s)
 
     def blocks(self, **counts: int) -> None:
         """How many blocks are in each of PHASES now."""

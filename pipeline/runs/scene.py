@@ -134,7 +134,7 @@ class SceneRun:
                             attention_map.add(window, attention)
                     if fresh:
                         metrics.block(outcome)
-                        peak_rss_bytes = max(peak_rss_bytes, outcome.peak_rss_bytes)
+                        peak_rss_bytes = max(peak_rss_bytes, outcome.cost.peak_rss_bytes)
                     failures.tell(outcome)
                     found = sum(len(done.detections) for done in outcome.done)
                     progress.tick(len(outcome.done), len(outcome.failed), found, fresh=fresh)
@@ -144,7 +144,9 @@ class SceneRun:
             results = account(plan.tiles, told())
         for note in results.notes:
             journal.emit("note", f"{self.scene_id}: {note}", scene_id=self.scene_id)
-        return replace(results, tiles_kept=tiles_kept, peak_rss_bytes=peak_rss_bytes)
+        # Memory is of this job alone, as its times in the record are; what earlier jobs took says nothing of it.
+        cost = replace(results.cost, peak_rss_bytes=peak_rss_bytes)
+        return replace(results, tiles_kept=tiles_kept, cost=cost)
 
     def merge(self, detections: Detections) -> Detections:
         """See :func:`merged`."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.second_look.entropy import measure, spatial_attention_entropy
+from pipeline.second_look.entropy import measured_windows, spatial_attention_entropy
 from pipeline.second_look.windows import ROUNDING, Gain, Glance, Visible, Windows, candidate_windows, too_close
 from pipeline.types import Crop, Window
 
@@ -58,7 +58,7 @@ def _windows(glance: Glance, config: RefineConfig) -> Windows:
     """The windows that may become crops of one tile: ``scales`` of the picture, as the zoom shows it."""
     factor = config.crop_factor(glance.factor)
     shares = [scale / glance.factor for scale in config.scales]
-    return measure(glance, candidate_windows(glance.tile, shares, factor), factor)
+    return measured_windows(glance, candidate_windows(glance.tile, shares, factor), factor)
 
 
 def _gated(glance: Glance, gate: float) -> bool:

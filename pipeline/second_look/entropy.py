@@ -17,7 +17,7 @@ def spatial_attention_entropy(attention: AttentionMap) -> float:
     return float(_entropy(_density(attention), whole)[0])
 
 
-def measure(glance: Glance, boxes: IntArray, factor: float = 1.0) -> Windows:
+def measured_windows(glance: Glance, boxes: IntArray, factor: float = 1.0) -> Windows:
     """Intensity and entropy of every window, each in O(1) from integral images; crops will be shrunk by ``factor``.
 
     Intensity is the paper's m(w) on a map whose mean is 1. The entropy is taken over the map inside the window,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pipeline.config import RefineConfig
 from pipeline.geometry.obb import obb_to_aabb
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.second_look.windows import shown_whole
-from pipeline.types import STAGES, Crop, Detections, FloatArray, Frame, IntArray, Window
+from pipeline.types import STAGES, Crop, Detections, Frame, IntArray, Window
 
 WEIGHT_GLOBAL, WEIGHT_CROP = 0.7, 0.3
 """Score of a matched pair. The paper's."""
@@ -28,7 +29,8 @@ def crop_boxes(found: Detections, crop: Crop, lattice: Window, factor: float = 1
     """
     window = np.array([[crop.window.x, crop.window.y, crop.window.x1, crop.window.y1]])
     kept = found[shown_whole(found.boxes, window, lattice, factor)[0]]
-    return _with(kept, stage=CROP, entropy=crop.entropy)
+    rows = len(kept)
+    return replace(kept, stage=np.full(rows, CROP, np.int64), entropy=np.full(rows, crop.entropy))
 
 
 def fuse(seen: Detections, crops: Sequence[Detections], config: RefineConfig) -> Detections:
@@ -52,8 +54,7 @@ def fuse(seen: Detections, crops: Sequence[Detections], config: RefineConfig) ->
     stage[second] = FUSED
     looks[second] += seen.n_merged[first]
     once = np.setdiff1d(np.arange(len(seen)), first)
-    fused = Detections(again.boxes, scores, again.class_ids, again.frame, again.edge, again.tile_index, stage, looks,
-                       again.entropy)  # fmt: skip
+    fused = replace(again, scores=scores, stage=stage, n_merged=looks)
     return Detections.concat([seen[once], fused], Frame.LATTICE)
 
 
@@ -61,7 +62,7 @@ def _boosted(found: Detections, config: RefineConfig) -> Detections:
     if config.score_rule == "max":
         return found
     boost = 1 + BOOST * (np.nan_to_num(found.entropy, nan=BOOST_FROM) - BOOST_FROM)
-    return _with(found, scores=np.clip(found.scores * boost, 0, 1))
+    return replace(found, scores=np.clip(found.scores * boost, 0, 1))
 
 
 def _pairs(a: Detections, b: Detections, least_iou: float) -> tuple[IntArray, IntArray]:
@@ -81,19 +82,3 @@ def _pairs(a: Detections, b: Detections, least_iou: float) -> tuple[IntArray, In
             first.append(i[k])
             second.append(j[k])
     return np.array(first, np.int64), np.array(second, np.int64)
-
-
-def _with(found: Detections, *, stage: int | None = None, entropy: float | None = None,
-          scores: FloatArray | None = None) -> Detections:  # fmt: skip
-    count = len(found)
-    return Detections(
-        found.boxes,
-        found.scores if scores is None else scores,
-        found.class_ids,
-        found.frame,
-        found.edge,
-        found.tile_index,
-        found.stage if stage is None else np.full(count, stage, np.int64),
-        found.n_merged,
-        found.entropy if entropy is None else np.full(count, entropy),
-    )

@@ -96,8 +96,7 @@ class SecondLook:
     def _of_crop(self, tile: Tile, crop: Crop, look: Look, valid: Valid) -> Detections:
         found = look.detections
         boxes = chip_to_lattice(scaled(found.boxes, self.crop_factor), crop.window)
-        count = len(boxes)
-        moved = Detections(boxes, found.scores, found.class_ids, Frame.LATTICE, np.zeros(count, np.bool_),
-                           np.full(count, tile.index, np.int64))  # fmt: skip
+        edge, index = np.zeros(len(boxes), np.bool_), np.full(len(boxes), tile.index, np.int64)
+        moved = replace(found, boxes=boxes, frame=Frame.LATTICE, edge=edge, tile_index=index)
         moved = moved[valid(boxes[:, 0], boxes[:, 1])]
         return crop_boxes(moved, crop, self.lattice.window, self.crop_factor)

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from pipeline.config import RefineConfig
-from pipeline.second_look.windows import SMALL_PX, Gain, Glance, Windows, inside, shown_whole
+from pipeline.second_look.windows import SMALL_PX, Gain, Glance, Windows, centres_inside, shown_whole
 from pipeline.types import FloatArray, IntArray
 
 NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
@@ -113,7 +113,7 @@ def promise_gain(glance: Glance, windows: Windows) -> FloatArray:
     scores = glance.detections.scores
     share = np.minimum(1.0, (SMALL_PX / np.maximum(_size_seen(glance), 1.0)) ** 2)
     boxes = glance.detections.boxes
-    counted = inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, glance.tile, windows.factor)
+    counted = centres_inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, glance.tile, windows.factor)
     gain: FloatArray = (counted * (4 * scores * (1 - scores)) ** 2 * share).sum(axis=1) / windows.pixels
     return gain
 
@@ -126,7 +126,7 @@ def _size_seen(glance: Glance) -> FloatArray:
 
 def _sum_inside(values: FloatArray, glance: Glance, windows: Windows) -> FloatArray:
     """(N,) sum of the detections' ``values`` whose centres lie in each window."""
-    total: FloatArray = (inside(glance.detections.boxes, windows.boxes) * values).sum(axis=1)
+    total: FloatArray = (centres_inside(glance.detections.boxes, windows.boxes) * values).sum(axis=1)
     return total
 
 

@@ -102,7 +102,7 @@ def too_close(box: IntArray, others: IntArray) -> BoolArray:
     return close
 
 
-def inside(boxes: FloatArray, windows: IntArray) -> BoolArray:
+def centres_inside(boxes: FloatArray, windows: IntArray) -> BoolArray:
     """(N, M) whether the centres of M boxes (M, 5) lie in the N ``windows`` (x, y, x1, y1)."""
     x, y = boxes[:, 0], boxes[:, 1]
     left, top, right, low = (windows[:, k, None] for k in range(4))

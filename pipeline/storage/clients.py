@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from pipeline.errors import ConfigError, PipelineError, StorageError, redacted
-from pipeline.retrying import PATIENCE, retried
+from pipeline.retrying import PATIENCE, Patience, retried
 
 _PERMANENT = (
     FileNotFoundError,
@@ -28,8 +28,12 @@ _PERMANENT = (
 )
 _T = TypeVar("_T")
 _CLIENTS: dict[str, dict[str, Any]] = {
-    # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
-    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}, "connect_timeout": 10}}
+    "s3": {
+        "config_kwargs": {
+            "retries": {"mode": "standard", "total_max_attempts": PATIENCE.client_attempts},
+            "connect_timeout": 10,
+        }
+    }
 }
 """Options of a scheme's file system."""
 
@@ -67,14 +71,20 @@ def _forget_other_environments(scheme: str) -> None:
         _made_in[scheme] = environment
 
 
-def attempt(what: str, action: Callable[..., _T], *args: Any, **options: Any) -> _T:
+def attempt(
+    what: str, action: Callable[..., _T], *args: Any, patience: Patience = PATIENCE, **options: Any
+) -> _T:  # fmt: skip
     """The call, tried again after a pause when the fault may pass. Raises StorageError, without secrets."""
+
+    def may_pass(error: Exception) -> bool:
+        return not isinstance(error, _PERMANENT)
+
     try:
-        return retried(partial(action, *args, **options), lambda error: not isinstance(error, _PERMANENT), what)
+        return retried(partial(action, *args, **options), may_pass, what, patience)
     except _PERMANENT as error:
         raise StorageError(f"{what}: {reason_of(error)}") from error
     except Exception as error:  # each backend of fsspec raises exceptions of its own library
-        raise StorageError(f"{what}, after {PATIENCE.attempts} attempts: {reason_of(error)}") from error
+        raise StorageError(f"{what}, after {patience.attempts} attempts: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError, ModelError, redacted
 from pipeline.names import shown
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, reason_of, remote, translated
 from pipeline.storage.folders import staging_folder, swap_in
 from pipeline.storage.paths import local_path
 
 
-def fetch_folder(uri: str) -> Path:
+def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
     """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json.
 
     Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
@@ -31,7 +32,7 @@ def fetch_folder(uri: str) -> Path:
             raise ModelError(f"there is no folder of weights at {uri}")
         return folder
     fs, root = remote(uri)
-    listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True)
+    listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True, patience=patience)
     files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
     if not any(path.endswith(".safetensors") for path in files):
         raise ModelError(f"there are no .safetensors files at {redacted(uri)}; only safetensors are loaded")
@@ -44,13 +45,13 @@ def fetch_folder(uri: str) -> Path:
         with staging_folder(str(cache), key) as staged:
             for path in sorted(files):
                 local = staged / path.rsplit("/", 1)[-1]
-                attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local))
+                attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local), patience=patience)
             swap_in(staged, cache, key)
     return cache / key
 
 
 @contextmanager
-def fetched_file(uri: str) -> Iterator[Path]:
+def fetched_file(uri: str, patience: Patience = PATIENCE) -> Iterator[Path]:
     """A local copy of one file, with its siblings of the same stem (a Shapefile is several); gone afterwards.
 
     Raises ConfigError when there is no such file, StorageError when the store cannot be read.
@@ -69,30 +70,30 @@ def fetched_file(uri: str) -> Iterator[Path]:
     stem = source.rsplit(".", 1)[0]
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         what = f"cannot read {redacted(uri)}"
-        if not attempt(what, fs.isfile, source):
+        if not attempt(what, fs.isfile, source, patience=patience):
             raise ConfigError(f"there is no file at {redacted(uri)}")
-        siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*")
+        siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*", patience=patience)
         for sibling in {source, *siblings}:
             local = Path(folder) / Path(urlsplit(sibling).path).name
-            attempt(what, fs.get_file, sibling, str(local))
+            attempt(what, fs.get_file, sibling, str(local), patience=patience)
         yield Path(folder) / Path(urlsplit(source).path).name
 
 
-def exists(uri: str) -> bool:
+def exists(uri: str, patience: Patience = PATIENCE) -> bool:
     """Whether a file or folder is there. Raises StorageError when the store cannot be asked."""
     path = local_path(uri)
     if path is not None:
         return path.exists()
     fs, root = remote(uri)
-    return bool(attempt(f"cannot look for {redacted(uri)}", fs.exists, root))
+    return bool(attempt(f"cannot look for {redacted(uri)}", fs.exists, root, patience=patience))
 
 
-def read_text(uri: str) -> str:
+def read_text(uri: str, patience: Patience = PATIENCE) -> str:
     """A text file (UTF-8). Raises StorageError when it cannot be read."""
     path = local_path(uri)
     if path is not None:
         with translated(f"cannot read {uri}"):
             return path.read_text(encoding="utf-8")
     fs, root = remote(uri)
-    data: bytes = attempt(f"cannot read {redacted(uri)}", fs.cat_file, root)
+    data: bytes = attempt(f"cannot read {redacted(uri)}", fs.cat_file, root, patience=patience)
     return data.decode()

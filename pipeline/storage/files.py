@@ -7,11 +7,12 @@ import uuid
 from pathlib import Path
 
 from pipeline.errors import redacted
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, remote, translated
 from pipeline.storage.paths import local_path
 
 
-def write_file(uri: str, data: bytes) -> None:
+def write_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> None:
     """Write a file so that a reader sees all of it or none; writing the same again changes nothing.
 
     Local: written beside its place, synced, renamed. Object stores: one PUT. Raises StorageError.
@@ -19,7 +20,7 @@ def write_file(uri: str, data: bytes) -> None:
     path = local_path(uri)
     if path is None:
         fs, target = remote(uri)
-        attempt(f"cannot write {redacted(uri)}", fs.pipe_file, target, data)
+        attempt(f"cannot write {redacted(uri)}", fs.pipe_file, target, data, patience=patience)
         return
     with translated(f"cannot write {uri}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,14 +31,14 @@ def write_file(uri: str, data: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def create_file(uri: str, data: bytes) -> bool:
+def create_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> bool:
     """Write a file that is not there yet; False when it is. Of several who try at once one succeeds.
 
     Object stores: by a conditional PUT where the store knows one (S3 does), else by looking first. Raises StorageError.
     """
     path = local_path(uri)
     if path is None:
-        return _create_remote(uri, data)
+        return _create_remote(uri, data, patience)
     with translated(f"cannot write {uri}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = _written_beside(path, data)
@@ -50,23 +51,23 @@ def create_file(uri: str, data: bytes) -> bool:
     return True
 
 
-def _create_remote(uri: str, data: bytes) -> bool:
+def _create_remote(uri: str, data: bytes, patience: Patience) -> bool:
     fs, target = remote(uri)
     what = f"cannot write {redacted(uri)}"
-    if attempt(what, fs.exists, target):
+    if attempt(what, fs.exists, target, patience=patience):
         return False
     try:
         fs.pipe_file(target, data, mode="create")
     except (FileExistsError, NotImplementedError, TypeError, ValueError, OSError):
         # Refused because somebody was faster, because the store knows no condition, or because an answer was lost:
         # what is there now tells which.
-        if not attempt(what, fs.exists, target):
-            attempt(what, fs.pipe_file, target, data)
-        return bool(attempt(what, fs.cat_file, target) == data)
+        if not attempt(what, fs.exists, target, patience=patience):
+            attempt(what, fs.pipe_file, target, data, patience=patience)
+        return bool(attempt(what, fs.cat_file, target, patience=patience) == data)
     return True
 
 
-def read_file(uri: str) -> bytes | None:
+def read_file(uri: str, patience: Patience = PATIENCE) -> bytes | None:
     """A whole file; None when it is not there. Raises StorageError when it cannot be read."""
     path = local_path(uri)
     if path is not None:
@@ -84,10 +85,10 @@ def read_file(uri: str) -> bytes | None:
             return None
         return data
 
-    return attempt(f"cannot read {redacted(uri)}", whole)
+    return attempt(f"cannot read {redacted(uri)}", whole, patience=patience)
 
 
-def remove_file(uri: str) -> None:
+def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
     """Remove a file; nothing happens when it is not there. Raises StorageError."""
     path = local_path(uri)
     if path is not None:
@@ -95,11 +96,11 @@ def remove_file(uri: str) -> None:
             path.unlink(missing_ok=True)
         return
     fs, target = remote(uri)
-    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target):
-        attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target)
+    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target, patience=patience):
+        attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target, patience=patience)
 
 
-def file_names(uri: str) -> set[str]:
+def file_names(uri: str, patience: Patience = PATIENCE) -> set[str]:
     """Names of the files in a folder; none when there is no such folder. Raises StorageError."""
     path = local_path(uri)
     if path is not None:
@@ -114,10 +115,10 @@ def file_names(uri: str) -> set[str]:
             return set()
         return {str(entry["name"]).rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
 
-    return attempt(f"cannot list {redacted(uri)}", names)
+    return attempt(f"cannot list {redacted(uri)}", names, patience=patience)
 
 
-def file_version(uri: str) -> str | None:
+def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:
     """What changes when the file at ``uri`` does: its ETag, or its size and time of change; None when nobody tells.
 
     Raises StorageError when the store cannot be asked.
@@ -128,7 +129,7 @@ def file_version(uri: str) -> str | None:
             status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
     fs, target = remote(uri)
-    entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target)
+    entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target, patience=patience)
     mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
     return None if mark is None else f"{entry.get('size')} {mark}"
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import redacted
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, remote, translated
 from pipeline.storage.paths import local_path
 
@@ -30,7 +31,7 @@ WORK = "_work"
 """Folder inside a result that is no part of it: what is kept there outlives the publishing of a new result."""
 
 
-def check_writable(out_uri: str) -> None:
+def check_writable(out_uri: str, patience: Patience = PATIENCE) -> None:
     """Prove, before any work is done, that results can be written to ``out_uri``; leaves nothing behind.
 
     Raises StorageError when they cannot.
@@ -39,8 +40,8 @@ def check_writable(out_uri: str) -> None:
     if folder is None:
         fs, root = remote(out_uri)
         probe = f"{root}/.kestrel-{uuid.uuid4().hex}"
-        attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel")
-        attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe)
+        attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel", patience=patience)
+        attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe, patience=patience)
         return
     with translated(f"cannot write to {out_uri}"):
         existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
@@ -76,18 +77,19 @@ def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
             os.close(lock)
 
 
-def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True) -> str:
+def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True, patience: Patience = PATIENCE) -> str:
     """Make the files of ``staged`` the result ``name`` in ``out_uri``, replacing an earlier one; returns its address.
 
     What is not ``whole`` is the report of a failure: it gets no manifest, so nobody takes it for a result.
 
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
     Object stores: the old manifest goes, data is uploaded, stale files go, the new manifest comes last.
-    Raises StorageError; then the earlier local result is untouched.
+    Raises StorageError; then the earlier local result is untouched, but for one case: where only the last step fails,
+    to sync ``out_uri`` itself, the new result is in its place already, whole, and a power cut may still undo the swap.
     """
     out = local_path(out_uri)
     if out is None:
-        return _upload(staged, out_uri, name, whole=whole)
+        return _upload(staged, out_uri, name, whole, patience)
     with translated(f"cannot publish {name} to {out_uri}"):
         if whole:
             (staged / MANIFEST).write_bytes(_manifest(staged))
@@ -96,7 +98,10 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True)
 
 
 def swap_in(staged: Path, out: Path, name: str) -> str:
-    """A staged folder takes its place, or changes places with what was there. Raises StorageError."""
+    """A staged folder takes its place, or changes places with what was there; returns the place.
+
+    Raises StorageError, also where it has its place and only the sync of ``out`` after that fails.
+    """
     target = out / name
     with translated(f"cannot publish {name} to {out}"):
         for path in [*sorted(path for path in staged.rglob("*") if path.parent.name != WORK), staged]:
@@ -168,19 +173,19 @@ def _manifest(staged: Path) -> bytes:
     return json.dumps({"files": entries}, indent=1, sort_keys=True).encode()
 
 
-def _upload(staged: Path, out_uri: str, name: str, *, whole: bool) -> str:
+def _upload(staged: Path, out_uri: str, name: str, whole: bool, patience: Patience) -> str:
     fs, root = remote(out_uri)
     target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
     manifest, content = f"{target}/{MANIFEST}", _manifest(staged)
-    if attempt(what, fs.exists, manifest):
-        attempt(what, fs.rm_file, manifest)
+    if attempt(what, fs.exists, manifest, patience=patience):
+        attempt(what, fs.rm_file, manifest, patience=patience)
     names = list(json.loads(content)["files"])
     for relative in names:
-        attempt(what, fs.put_file, str(staged / relative), f"{target}/{relative}")
+        attempt(what, fs.put_file, str(staged / relative), f"{target}/{relative}", patience=patience)
     kept = {f"{target}/{relative}" for relative in names}
-    for stale in sorted(set(attempt(what, fs.find, target)) - kept):
+    for stale in sorted(set(attempt(what, fs.find, target, patience=patience)) - kept):
         if not stale.startswith(f"{target}/{WORK}/"):
-            attempt(what, fs.rm_file, stale)
+            attempt(what, fs.rm_file, stale, patience=patience)
     if whole:
-        attempt(what, fs.pipe_file, manifest, content)
+        attempt(what, fs.pipe_file, manifest, content, patience=patience)
     return f"{out_uri.rstrip('/')}/{name}"

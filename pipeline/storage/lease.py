@@ -1,8 +1,8 @@
-"""One job at a time on one scene: a lease that its holder keeps renewing, and that expires when it stops.
+"""One job at a time on one thing, say a scene: a lease that its holder keeps renewing, and that expires when it stops.
 
-The lease is a small file beside the scene's folder. Nobody's clock is compared with anybody else's: who finds a lease
-watches it for as long as it lasts, and takes it over only when it was not renewed meanwhile. The holder of a lease on
-this machine whose process is gone is not waited for.
+The lease is a small file beside the folder of the thing. Nobody's clock is compared with anybody else's: who finds
+a lease watches it for as long as it lasts, and takes it over only when it was not renewed meanwhile. The holder of a
+lease on this machine whose process is gone is not waited for.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pipeline.storage.files import create_file, read_file, remove_file, write_fi
 from pipeline.storage.paths import join
 
 
-def here() -> str:
-    """Names this machine as a process sees it: host, boot, and the name space of its process ids."""
+def this_machine() -> str:
+    """This machine as a process sees it: host, boot, and the name space of its process ids."""
     boot, spaces = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [socket.gethostname()]
     parts += [boot.read_text().strip()] if boot.exists() else []
@@ -38,25 +38,26 @@ RENEWALS = 3
 """How often a lease is renewed in the time it lasts."""
 
 
-def lease_uri(out_uri: str, scene_id: str) -> str:
-    """Where the lease of a scene lies."""
-    return join(out_uri, f".{scene_id}.lease")
+def lease_uri(out_uri: str, name: str) -> str:
+    """Where the lease of the thing ``name`` lies."""
+    return join(out_uri, f".{name}.lease")
 
 
 class Lease:
-    """A context manager: inside it this process alone works on the scene. Enter raises SceneBusy or StorageError.
+    """A context manager: inside it this process alone works on the thing. Enter raises SceneBusy or StorageError.
 
     Leaving it raises nothing: a lease that cannot be given back expires, which is said.
     """
 
-    def __init__(self, out_uri: str, scene_id: str, lasts_s: float, say: Callable[[str], None]) -> None:
-        """``lasts_s``: seconds without renewal after which others may take the lease over."""
-        self._uri, self._scene_id, self._lasts_s, self._say = lease_uri(out_uri, scene_id), scene_id, lasts_s, say
+    def __init__(self, out_uri: str, name: str, lasts_s: float, say: Callable[[str], None]) -> None:
+        """``name``: of the thing, unique in ``out_uri``. ``lasts_s``: seconds without renewal after which others may
+        take the lease over."""
+        self._uri, self._name, self._lasts_s, self._say = lease_uri(out_uri, name), name, lasts_s, say
         self._token = uuid.uuid4().hex
         self._renewals = 0
         self._lost: str | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease of {scene_id}", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"lease of {name}", daemon=True)
 
     def __enter__(self) -> Lease:
         if not create_file(self._uri, self._content()):
@@ -70,7 +71,7 @@ class Lease:
         self._done.set()
         self._thread.join()
         left = (
-            f"{self._scene_id}: its lease {self._uri} could not be given back; the next job watches it for "
+            f"{self._name}: its lease {self._uri} could not be given back; the next job watches it for "
             f"{self._lasts_s:g} s and takes it over"
         )
         with tidying(self._say, left):
@@ -82,12 +83,12 @@ class Lease:
         if self._lost is None and not self._mine():
             self._lost = "another job took it over"
         if self._lost is not None:
-            raise SceneBusy(f"this job lost its lease on {self._scene_id}: {self._lost}; nothing more was written")
+            raise SceneBusy(f"this job lost its lease on {self._name}: {self._lost}; nothing more was written")
 
     def _content(self) -> bytes:
         process = psutil.Process()
         holder = {
-            "token": self._token, "renewals": self._renewals, "machine": here(), "pid": os.getpid(),
+            "token": self._token, "renewals": self._renewals, "machine": this_machine(), "pid": os.getpid(),
             "started": process.create_time(), "lasts_s": self._lasts_s,
         }  # fmt: skip
         return json.dumps(holder).encode()
@@ -98,7 +99,7 @@ class Lease:
         holder = _parsed(found)
         if not _is_gone(holder):
             wait_s = float(holder.get("lasts_s", self._lasts_s))
-            self._say(f"{self._scene_id}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
+            self._say(f"{self._name}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
             until = time.monotonic() + wait_s
             while time.monotonic() < until:
                 time.sleep(min(1.0, wait_s / 10))
@@ -107,14 +108,14 @@ class Lease:
                     return
                 if now is not None and now != found:
                     raise SceneBusy(
-                        f"another job is at work on {self._scene_id} ({_named(_parsed(now))}); wait for it, or stop it "
+                        f"another job is at work on {self._name} ({_named(_parsed(now))}); wait for it, or stop it "
                         "and run this again"
                     )
         write_file(self._uri, self._content())
         # Two that watched the same dead lease write one after the other; the last word stands, and both read it.
         time.sleep(min(1.0, self._lasts_s / 10))
         if not self._mine():
-            raise SceneBusy(f"another job has just taken over {self._scene_id}; wait for it to end")
+            raise SceneBusy(f"another job has just taken over {self._name}; wait for it to end")
 
     def _mine(self) -> bool:
         return bool(_parsed(read_file(self._uri)).get("token") == self._token)
@@ -147,7 +148,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
 
 def _is_gone(holder: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that is no more."""
-    if holder.get("machine") != here():
+    if holder.get("machine") != this_machine():
         return False
     try:
         return bool(abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["started"])) > 1.0)

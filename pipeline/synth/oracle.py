@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class OracleDetector:
         seen = seen[seen.scores >= score_threshold]
         boxes = lattice_to_chip(seen.boxes, chip.window)
         boxes = scaled(boxes, chip.pixels.shape[1] / chip.window.width)
-        return Detections(boxes, seen.scores, seen.class_ids, Frame.CHIP)
+        return replace(seen, boxes=boxes, frame=Frame.CHIP)
 
     def view(self, window: Window) -> Detections:
         """What is seen of the true objects through ``window``, frame LATTICE, in order of the truth."""
@@ -234,4 +234,4 @@ def untiled(oracle: OracleDetector, bounds: Window) -> Detections:
     """The answer to one look at the whole lattice, frame LATTICE: what a perfect merge of tiles must give."""
     blank = np.broadcast_to(np.zeros((), np.uint8), (bounds.height, bounds.width, 3))
     look = oracle.detect([Chip(pixels=blank, window=bounds)], score_threshold=0.0)[0].detections
-    return Detections(chip_to_lattice(look.boxes, bounds), look.scores, look.class_ids, Frame.LATTICE)
+    return replace(look, boxes=chip_to_lattice(look.boxes, bounds), frame=Frame.LATTICE)

@@ -77,8 +77,8 @@ def make_scene(
             parts[_part(geojson)] = geojson
             _write_geojson(_part(geojson), scene, placed)
         write_scene(
-            path, width=scene.width, height=scene.height, bands=3, dtype=dtype, crs=placement.crs,
-            transform=placement.transform, render=render, **_layout(scene, tags),
+            path, width=scene.width, height=scene.height, bands=3, dtype=dtype, render=render,
+            **_layout(scene, placement, tags),
         )  # fmt: skip
         for part, final in parts.items():
             part.replace(final)
@@ -92,11 +92,12 @@ def make_scene(
     return count
 
 
-def _layout(scene: KnownScene, tags: dict[str, str]) -> Layout:
+def _layout(scene: KnownScene, placement: Placement, tags: dict[str, str]) -> Layout:
     """Missing blocks of a sparse scene take no room in its file; such scenes are large, and written fast."""
+    placed: Layout = {"crs": placement.crs, "transform": placement.transform, "tags": tags}
     if not isinstance(scene, SparseScene):
-        return {"tags": tags}
-    return {"tags": tags, "sparse": True, "nodata": 0.0, "level": 1, "block_px": BLOCK_PX}
+        return placed
+    return {**placed, "sparse": True, "nodata": 0.0, "level": 1, "block_px": BLOCK_PX}
 
 
 def _part(path: Path) -> Path:

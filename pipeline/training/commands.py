@@ -11,7 +11,6 @@ import torch
 
 from pipeline.config import RasterConfig
 from pipeline.detectors.card import card_from_mapping
-from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.errors import ConfigError
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
@@ -19,6 +18,7 @@ from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import averaged_network, training_card
 from pipeline.training.export import export as export_run
 from pipeline.training.loop import LoopConfig, Trainer
+from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.start import first_network
 
 Report = Callable[[str], None]
@@ -61,7 +61,8 @@ def fit(arguments: Namespace, report: Report) -> None:
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    trainer = Trainer(first_network(arguments.init, arguments.classes), sampler, config, arguments.out)
+    learner = OrientedLearner(first_network(arguments.init, arguments.classes))
+    trainer = Trainer(learner, sampler, config, arguments.out)
     if trainer.resume():
         report(f"going on from step {trainer.step} of {arguments.out}")
     names = [scene.name for scenes, _ in groups for scene in scenes]
@@ -90,9 +91,10 @@ def validate(arguments: Namespace, report: Report) -> None:
     scenes = [s for s in load_scenes(arguments.scenes) if not arguments.only or s.name in arguments.only]
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
-    network = averaged_network(arguments.run)
-    classes = tuple(str(number) for number in range(network.config.classes))
-    detector = OrientedDetector(network, training_card(arguments.run.name, classes, arguments.gsd, arguments.tile))
+    learner = OrientedLearner(averaged_network(arguments.run))
+    classes = tuple(str(number) for number in range(learner.network.config.classes))
+    card = training_card(arguments.run.name, classes, arguments.gsd, arguments.tile)
+    detector = learner.detector(learner.network, card)
     report(json.dumps(measure(detector, scenes, arguments.halo, arguments.score_threshold), indent=2))
 
 

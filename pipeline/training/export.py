@@ -12,7 +12,8 @@ from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ModelError
-from pipeline.training.loop import CHECKPOINT, PIXEL_MEAN, PIXEL_STD, STATE_FILE
+from pipeline.training.loop import CHECKPOINT, STATE_FILE
+from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
 from pipeline.types import ModelCard
 
 

@@ -1,4 +1,4 @@
-"""The training loop: EMA, checkpoints that resume exactly, metrics to jsonl."""
+"""The training loop: EMA, checkpoints that resume exactly, metrics to jsonl. What is learnt is the Learner's affair."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
-from pipeline.detectors.oriented_rtdetr.detector import normalise
-from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ConfigError, ModelError
-from pipeline.training.data.batches import Batch, Target, TileSampler
-from pipeline.training.losses.criterion import criterion
-from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.data.batches import Batch, TileSampler
+from pipeline.training.learner import Learner
 
 CHECKPOINT = "checkpoint"
 STATE_FILE = "state.safetensors"
@@ -50,8 +47,6 @@ class LoopConfig:
     device: str = "cpu"
     checkpoint_steps: int = 250
     """Steps between checkpoints."""
-    largest_chip_px: int = 1280
-    """Tiles pretend to lie anywhere in a chip of this side, so that chips up to this size mean the same."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.tiles < 1:
@@ -70,25 +65,24 @@ class LoopConfig:
 class Trainer:
     """State of one run: network, its moving average, optimiser and step."""
 
-    def __init__(self, network: OrientedRTDetr, sampler: TileSampler, config: LoopConfig, out: Path) -> None:
+    def __init__(self, learner: Learner, sampler: TileSampler, config: LoopConfig, out: Path) -> None:
+        """The learner's network is moved to the device of ``config``, and changed from then on."""
         self.config, self.out, self.step = config, out, 0
-        self._sampler = sampler
+        self._learner, self._sampler = learner, sampler
         self._device = torch.device(config.device)
-        self.network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         self._optimizer = torch.optim.AdamW(_groups(self.network, config.weight_decay), lr=config.learning_rate)
-        self._mean = torch.tensor(PIXEL_MEAN, device=self._device).view(1, -1, 1, 1)
-        self._std = torch.tensor(PIXEL_STD, device=self._device).view(1, -1, 1, 1)
 
     def run(self, report: Callable[[str], None]) -> None:
         """Train to the last step; writes checkpoints and metrics on the way and says so through ``report``."""
         self.network.train()
         with ThreadPoolExecutor(1) as pool:
-            upcoming: Future[Batch] = pool.submit(self._batch, self.step)
+            upcoming: Future[Batch] = pool.submit(self.batch, self.step)
             start, begun = time.monotonic(), self.step
             while self.step < self.config.steps:
                 batch = upcoming.result()
-                upcoming = pool.submit(self._batch, self.step + 1)
+                upcoming = pool.submit(self.batch, self.step + 1)
                 losses = self.learn(batch)
                 if self.step % EVERY_STEPS == 0 or self.step == self.config.steps:
                     self._log(losses, (time.monotonic() - start) / (self.step - begun), report)
@@ -98,14 +92,7 @@ class Trainer:
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step of optimisation. Raises ModelError when the loss is not finite."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        pixels = normalise(batch.pixels.to(self._device), self._mean, self._std)
-        targets = [_to(target, self._device) for target in batch.targets]
-        noisy = make_denoising(targets, self.network.label_embedding, self.network.config.queries, generator)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            output = self.network(
-                pixels, noisy and noisy.queries, noisy and noisy.mask, self._origin(pixels, generator)
-            )
-        losses = criterion(output, targets, noisy)
+        losses = self._learner.losses(batch.to(self._device), generator)
         total = torch.stack(list(losses.values())).sum()
         if not total.isfinite():
             raise ModelError(
@@ -121,12 +108,8 @@ class Trainer:
         self._update_average()
         return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
 
-    def _origin(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, 1, 2) where each tile pretends to lie."""
-        free = max(0, self.config.largest_chip_px - pixels.shape[-1])
-        return (torch.rand(len(pixels), 1, 2, generator=generator) * free).to(pixels.device)
-
-    def _batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch:
+        """The tiles of a step: a function of the seed and the step."""
         random = np.random.default_rng([self.config.seed, step])
         return self._sampler.batch(self.config.tiles, int(random.choice(self.config.sizes_px)), random)
 
@@ -145,8 +128,7 @@ class Trainer:
         with (self.out / METRICS_FILE).open("a") as file:
             file.write(json.dumps(row) + "\n")
         left = (self.config.steps - self.step) * seconds / 60
-        last = len(self.network.decoder) - 1
-        shown = ("loss", "token_class", "token_kld", f"class_{last}", f"l1_{last}", f"angle_{last}", f"kld_{last}")
+        shown = ("loss", *self._learner.telling)
         text = "  ".join(f"{name} {losses[name]:.3f}" for name in shown if name in losses)
         report(f"step {self.step}/{self.config.steps}  {seconds:.2f} s/step  {left:.0f} min left  {text}")
 
@@ -154,7 +136,7 @@ class Trainer:
         """Write everything needed to go on to ``out/checkpoint``; safetensors and json, by rename."""
         folder = self.out / CHECKPOINT
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(json.dumps(self.network.config.to_json()) + "\n")
+        (folder / CONFIG_FILE).write_text(json.dumps(self._learner.config()) + "\n")
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for number, state in self._optimizer.state_dict()["state"].items():
@@ -183,10 +165,6 @@ class Trainer:
         return True
 
 
-PIXEL_MEAN = (0.25, 0.25, 0.25)
-PIXEL_STD = (0.25, 0.25, 0.25)
-
-
 def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
     """Matrices and kernels decay; biases and normalisation do not."""
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -198,7 +176,3 @@ def _groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _to(target: Target, device: torch.device) -> Target:
-    return Target(target.boxes.to(device), target.class_ids.to(device), target.ignored.to(device))

@@ -24,7 +24,7 @@ from pipeline.types.cards import ModelCard
 from pipeline.types.detections import STAGES, Detections, Frame
 from pipeline.types.looks import AttentionMap, Chip, Crop, Look
 from pipeline.types.measures import GroundMeasures
-from pipeline.types.outcomes import BlockOutcome, Done, Failed
+from pipeline.types.outcomes import BlockOutcome, Cost, Done, Failed
 from pipeline.types.scenes import GroundControlPoint, RationalPolynomials, Scene, Stretch
 from pipeline.types.windows import Block, Lattice, Tile, Window
 
@@ -36,6 +36,7 @@ __all__ = [
     "BoolArray",
     "ByteArray",
     "Chip",
+    "Cost",
     "Crop",
     "Detections",
     "Done",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -28,7 +29,10 @@ STAGES = ("global", "crop", "fused")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """N oriented boxes as a structure of arrays, all of one frame. Never mutated."""
+    """N oriented boxes as a structure of arrays, all of one frame. Never mutated: ``dataclasses.replace`` changes rows.
+
+    The fields are the one list of the columns: whatever goes through all of them asks :data:`COLUMNS`.
+    """
 
     boxes: FloatArray
     """(N, 5) float64: cx, cy, w, h in pixels of ``frame``, angle_rad."""
@@ -37,32 +41,26 @@ class Detections:
     class_ids: IntArray
     """(N,) int64, indices into the model card's classes."""
     frame: Frame
-    edge: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    edge: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_), metadata={"fill": False})
     """(N,) True where the box lies within 2 px of an inner chip edge: it may be cut."""
-    tile_index: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    tile_index: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), metadata={"fill": -1})
     """(N,) ``Tile.index`` of the look that found it; -1 when unknown."""
-    stage: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    stage: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), metadata={"fill": 0})
     """(N,) index into STAGES."""
-    n_merged: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    n_merged: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), metadata={"fill": 1})
     """(N,) how many looks this box stands for, itself included."""
-    entropy: FloatArray = field(default_factory=lambda: np.zeros(0))
+    entropy: FloatArray = field(default_factory=lambda: np.zeros(0, np.float64), metadata={"fill": math.nan})
     """(N,) normalised attention entropy of the window that found it; NaN without the second look."""
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
         if self.boxes.shape != (n, 5):
             raise ValueError(f"boxes must be (N, 5), got {self.boxes.shape}")
-        fills: dict[str, Any] = {
-            "edge": (np.bool_, False),
-            "tile_index": (np.int64, -1),
-            "stage": (np.int64, 0),
-            "n_merged": (np.int64, 1),
-            "entropy": (np.float64, np.nan),
-        }
-        for name, (dtype, value) in fills.items():
-            if n and not len(getattr(self, name)):
-                object.__setattr__(self, name, np.full(n, value, dtype))
-        for name in ("scores", "class_ids", *fills):
+        if n:
+            for name, fill in FILLS.items():
+                if not len(getattr(self, name)):
+                    object.__setattr__(self, name, np.full(n, fill))
+        for name in COLUMNS[1:]:
             if getattr(self, name).shape != (n,):
                 raise ValueError(f"{name} must be ({n},) like boxes, got {getattr(self, name).shape}")
 
@@ -71,15 +69,13 @@ class Detections:
 
     def __getitem__(self, keep: NDArray[Any] | slice) -> Detections:
         """The rows chosen by a boolean mask, an index array or a slice."""
-        return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep], self.frame, self.edge[keep],
-                          self.tile_index[keep], self.stage[keep], self.n_merged[keep], self.entropy[keep])  # fmt: skip
+        return Detections(frame=self.frame, **{name: getattr(self, name)[keep] for name in COLUMNS})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Nothing travels as a word: on most tiles of a large scene nothing is found."""
         if not len(self):
             return _none_in, (self.frame,)
-        return Detections, (self.boxes, self.scores, self.class_ids, self.frame, self.edge, self.tile_index,
-                            self.stage, self.n_merged, self.entropy)  # fmt: skip
+        return Detections, tuple(getattr(self, name) for name in _FIELDS)
 
     @classmethod
     def empty(cls, frame: Frame) -> Detections:
@@ -93,9 +89,17 @@ class Detections:
                 raise ValueError(f"cannot put detections of frame {part.frame} among those of frame {frame}")
         if not parts:
             return cls.empty(frame)
-        columns = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
-        merged = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+        merged = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
         return cls(frame=frame, **merged)
+
+
+_FIELDS = tuple(one.name for one in fields(Detections))
+COLUMNS = tuple(name for name in _FIELDS if name != "frame")
+"""Names of the arrays of Detections, a row per box each, in the order of the fields: boxes (N, 5), and then (N,)."""
+FILLS: Mapping[str, bool | int | float] = {
+    one.name: one.metadata["fill"] for one in fields(Detections) if "fill" in one.metadata
+}
+"""Column that may be left out → what its rows hold then. The type of the value is that of the column."""
 
 
 @cache

@@ -28,8 +28,11 @@ from pipeline.storage.fetching import fetch_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.detectors.loading import attention, load_detector
+from pipeline.detectors import attention
+from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr import deformable_attention as oriented
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.transformers_detr import attention as library
 from pipeline.detectors.weights import resolve_weights
 from pipeline.types import Chip, Window
 
@@ -72,7 +75,7 @@ class Timed:
     def inside_the_probe(self) -> Iterator[None]:
         """While inside, everything that the probe does counts."""
         with ExitStack() as patches:
-            for owner, name in ((attention, "samples_of"), (attention, "dense_weights"),
+            for owner, name in ((oriented, "samples_of"), (library, "samples_of"), (library, "dense_weights"),
                                 (attention.AttentionRecord, "maps"), (attention, "_recorder")):  # fmt: skip
                 patches.enter_context(patch.object(owner, name, self.wrap(getattr(owner, name))))
             yield

@@ -43,6 +43,7 @@ from pipeline.planning.tiles import plan_tiles
 from pipeline.runs.identity import Identity
 from pipeline.runs.result_files import build_table
 from pipeline.types import Detections, Frame, Lattice, ModelCard, Scene
+from pipeline.types.detections import COLUMNS
 from tests.support.load import ROOT, local_cluster
 
 LOOKS = 1.3
@@ -134,7 +135,7 @@ def measured() -> Iterator[Cost]:
 def digest(d: Detections) -> int:
     """Of every column."""
     crc = 0
-    for column in (d.boxes, d.scores, d.class_ids, d.edge, d.tile_index, d.stage, d.n_merged, d.entropy):
+    for column in (getattr(d, name) for name in COLUMNS):
         crc = zlib.crc32(np.ascontiguousarray(column), crc)
     return crc
 

@@ -92,7 +92,7 @@ def compare(path: Path, detector: Detector, rounds: int) -> None:
             return [detector.detect(chips, score_threshold=score) for chips, score, _ in calls]
 
         tiles = sum(len(block.tiles) for block in blocks)
-        rows[name] = bare, pipeline, tiles, sum(outcome.network_px for outcome in outcomes)
+        rows[name] = bare, pipeline, tiles, sum(outcome.cost.network_px for outcome in outcomes)
     print(f"{'':22}{'s':>8}{'tiles/s':>9}{'network Mpx/s':>15}{'over bare':>11}")
     for name, (bare, pipeline, tiles, network_px) in rows.items():
         times = [(seconds(bare), seconds(pipeline)) for _ in range(rounds)]

@@ -77,7 +77,7 @@ def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
         values = {key: Window(**value) if key == "window" else value for key, value in json.loads(settings).items()}
         loader = Faulty(loader, getattr(faults, kind), tuple(values.items()))
     if config.executor == "local":
-        return detect(config, card, LocalExecutor(loader), journal).exit_code
+        return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
     with RayExecutor(loader, config.cluster, journal) as executor:
         return detect(config, card, executor, journal).exit_code
 

@@ -15,7 +15,8 @@ import pytest
 from pipeline.types import Window
 from tests.chaos.conftest import Nodes
 from tests.chaos.drill import FULL, SAME_BYTES, Drill, fault, workers
-from tests.support.fault_proxy import Fault, Faults, fault_proxy
+from tests.support.fault_proxy import fault_proxy
+from tests.support.proxy_faults import Fault, Faults
 from tests.support.scenes import damage_block
 from tests.support.servers import BUCKET, fill_bucket, s3_client, s3_process
 
@@ -25,7 +26,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEF
 whole_only = pytest.mark.parametrize(
     "drill", [pytest.param(FULL, marks=pytest.mark.chaos)], indirect=True, ids=["full"]
 )
-"""For what CI shows on fewer tiles in tests/integration: test_cluster.py, test_operators.py, test_object_store.py."""
+"""For what CI shows on fewer tiles in tests/integration: test_cluster.py, test_operators.py, object_store."""
 HOLES = ("--output.max_failed_tiles", "9")
 
 

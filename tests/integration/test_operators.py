@@ -106,7 +106,7 @@ def test_slow_but_living_looks_are_not_ended(harbour: HarbourCase, config: RunCo
         results = account(plan.tiles, executor.map(order, plan.blocks))
         assert executor.record()["deadlines_exceeded"] == 0
     assert not results.failures
-    assert results.detect_s > 6.0
+    assert results.cost.detect_s > 6.0
 
 
 def test_read_that_hangs_is_given_up(harbour: HarbourCase, config: RunConfig, ray_cluster: None) -> None:

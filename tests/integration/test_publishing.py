@@ -23,6 +23,7 @@ from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.storage.fetching import fetch_folder, read_text
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
 from tests.support.outputs import sample, utm_to_lonlat
+from tests.support.patience import QUICK
 from tests.support.servers import fill_bucket, s3_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,12 +77,9 @@ def test_weights_and_areas_come_from_s3(bucket: str, tmp_path: Path, monkeypatch
     assert (area.area, crs) == (pytest.approx(0.5), "EPSG:4326")
 
 
-def test_a_bucket_that_is_not_there_is_one_sentence_without_secrets(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.retrying.time.sleep", lambda _: None)
+def test_a_bucket_that_is_not_there_is_one_sentence_without_secrets(bucket: str) -> None:
     with pytest.raises(StorageError, match="cannot write to s3://nowhere") as caught:
-        check_writable("s3://nowhere/runs")
+        check_writable("s3://nowhere/runs", QUICK)
     assert "not-to-be-shown" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -156,22 +154,27 @@ def test_a_kill_at_any_moment_leaves_one_whole_result(moment: str, tmp_path: Pat
     program = f"""
         import os, signal
         from pathlib import Path
-        from pipeline import storage
+        from pipeline.storage.folders import publish_folder, staging_folder
 
-        def die(*_):
+        out, moment, fsync = Path({str(tmp_path)!r}), {moment!r}, os.fsync
+
+        def die():
             os.kill(os.getpid(), signal.SIGKILL)
 
-        moment, swap = {moment!r}, storage._exchange
-        if moment == "before the swap":
-            storage._exchange = die
-        if moment == "after the swap":
-            storage._exchange = lambda *pair: (swap(*pair), die())
-        with storage.staging_folder({str(tmp_path)!r}, "scene") as staged:
+        def sync_or_die(handle):
+            '''The staged folder is synced last before the swap, and the folder it lies in after it.'''
+            place = Path(os.readlink(f"/proc/self/fd/{{handle}}"))
+            if moment == ("after the swap" if place == out else "before the swap" if place.parent == out else None):
+                die()
+            fsync(handle)
+
+        os.fsync = sync_or_die
+        with staging_folder(str(out), "scene") as staged:
             (staged / "a").write_text("new")
             if moment == "while writing":
                 die()
             (staged / "b").write_text("new")
-            storage.publish_folder(staged, {str(tmp_path)!r}, "scene")
+            publish_folder(staged, str(out), "scene")
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, check=False, capture_output=True)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()

@@ -17,16 +17,12 @@ from pipeline.raster.overview import measure_stretch, read_thumbnail
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.types import Scene, Window
+from tests.support.patience import QUICK
 from tests.support.reading import native
 from tests.support.scenes import picture, write_geotiff
 from tests.support.servers import BUCKET, http_server, s3_server
 
 CONFIG = RasterConfig()
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.retrying.time.sleep", lambda _: None)
 
 
 HEIGHT, WIDTH = 1200, 1500
@@ -49,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def block(scene: Scene, window: Window, config: RasterConfig) -> np.ndarray:
-    with SceneReader(scene, native(scene), measure_stretch(scene, config), config) as reader:
+    with SceneReader(scene, native(scene), measure_stretch(scene, config), config, QUICK) as reader:
         return reader.read(window)[0]
 
 
@@ -63,7 +59,7 @@ BANDS = [Window(x=0, y=256, width=WIDTH, height=200), Window(x=0, y=456, width=W
 def test_only_the_header_and_the_needed_blocks_cross_the_network(name: str, folder: Path) -> None:
     """Opening costs a few small requests; a block costs its compressed bytes, no pixel of the rest of the scene."""
     with http_server(folder) as server:
-        scene = open_scene(f"{server.url}/{name}", UNSTRETCHED)
+        scene = open_scene(f"{server.url}/{name}", UNSTRETCHED, QUICK)
         assert len(server.requests) <= 4
         assert server.bytes_sent <= HEADER_BYTES
         server.clear()
@@ -80,17 +76,17 @@ def test_only_the_header_and_the_needed_blocks_cross_the_network(name: str, fold
 def test_stretch_and_thumbnail_use_the_overviews(folder: Path) -> None:
     """A remote COG of 10 MB shows itself for a fraction of its bytes."""
     with http_server(folder) as server:
-        scene = open_scene(f"{server.url}/cog.tif", CONFIG)
+        scene = open_scene(f"{server.url}/cog.tif", CONFIG, QUICK)
         assert scene.overviews
         server.clear()
-        thumbnail, _ = read_thumbnail(scene, measure_stretch(scene, UNSTRETCHED), CONFIG, 200)
+        thumbnail, _ = read_thumbnail(scene, measure_stretch(scene, UNSTRETCHED), CONFIG, 200, QUICK)
         assert thumbnail.shape == (160, 200, 3)
         assert server.bytes_sent < 0.15 * (folder / "cog.tif").stat().st_size
 
 
 def test_a_server_that_ignores_ranges_is_named(folder: Path) -> None:
     with http_server(folder, ranges=False) as server, pytest.raises(SceneUnreadable, match="no HTTP range requests"):
-        open_scene(f"{server.url}/cog.tif", CONFIG)
+        open_scene(f"{server.url}/cog.tif", CONFIG, QUICK)
 
 
 def test_missing_refused_and_damaged_files_are_told_apart(folder: Path) -> None:
@@ -102,22 +98,22 @@ def test_missing_refused_and_damaged_files_are_told_apart(folder: Path) -> None:
             ("text.tif", SceneUnreadable, "no raster of an allowed format"),
         ):
             with pytest.raises(error, match=words) as caught:
-                open_scene(f"{server.url}/{name}?signature=secret", CONFIG)
+                open_scene(f"{server.url}/{name}?signature=secret", CONFIG, QUICK)
             assert "secret" not in str(caught.value)
 
 
 def test_what_may_heal_is_a_storage_error(folder: Path) -> None:
     """A server that fails or is gone may come back: the run may try again, unlike with a damaged file."""
     with http_server(folder, statuses={"/busy.tif": 501}) as server, pytest.raises(StorageError, match="HTTP 501"):
-        open_scene(f"{server.url}/busy.tif", CONFIG)
+        open_scene(f"{server.url}/busy.tif", CONFIG, QUICK)
     with pytest.raises(StorageError, match="does not answer"):
-        open_scene(f"{server.url}/never_seen.tif", CONFIG)
+        open_scene(f"{server.url}/never_seen.tif", CONFIG, QUICK)
 
 
 def test_blocks_missing_behind_a_good_header(folder: Path) -> None:
     """A truncated remote COG opens; its blocks do not, and the error names the place."""
     with http_server(folder) as server:
-        scene = open_scene(f"{server.url}/truncated.tif", UNSTRETCHED)
+        scene = open_scene(f"{server.url}/truncated.tif", UNSTRETCHED, QUICK)
         with pytest.raises(StorageError, match=r"columns 0 to 1500, rows 0 to \d+"):
             block(scene, native(scene).window, UNSTRETCHED)
 
@@ -142,31 +138,31 @@ def store(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_scenes_in_a_bucket(store: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pixels as the local file, with the endpoint in either of its two customary variables."""
-    scene = open_scene(f"s3://{BUCKET}/cog.tif", UNSTRETCHED)
+    scene = open_scene(f"s3://{BUCKET}/cog.tif", UNSTRETCHED, QUICK)
     assert scene.scene_id == "cog"
-    local = open_scene(str(folder / "cog.tif"), UNSTRETCHED)
+    local = open_scene(str(folder / "cog.tif"), UNSTRETCHED, QUICK)
     assert (block(scene, BLOCKS[0], UNSTRETCHED) == block(local, BLOCKS[0], UNSTRETCHED)).all()
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_S3_ENDPOINT", store.removeprefix("http://"))
     monkeypatch.setenv("AWS_HTTPS", "NO")
-    assert open_scene(f"s3://{BUCKET}/tiled.tif", UNSTRETCHED).width == WIDTH
+    assert open_scene(f"s3://{BUCKET}/tiled.tif", UNSTRETCHED, QUICK).width == WIDTH
 
 
 @pytest.mark.usefixtures("store")
 def test_what_is_wrong_in_a_bucket() -> None:
     with pytest.raises(SceneNotFound, match="no such object or bucket"):
-        open_scene(f"s3://{BUCKET}/none.tif", CONFIG)
+        open_scene(f"s3://{BUCKET}/none.tif", CONFIG, QUICK)
     with pytest.raises(SceneNotFound, match="no such object or bucket"):
-        open_scene("s3://nobody/none.tif", CONFIG)
+        open_scene("s3://nobody/none.tif", CONFIG, QUICK)
     with pytest.raises(SceneUnreadable, match="no raster of an allowed format"):
-        open_scene(f"s3://{BUCKET}/text.tif", CONFIG)
+        open_scene(f"s3://{BUCKET}/text.tif", CONFIG, QUICK)
 
 
 @pytest.mark.usefixtures("store")
 def test_a_store_that_is_gone_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StorageError, match="does not answer as it should"):
-        open_scene(f"s3://{BUCKET}/unseen.tif", CONFIG)
+        open_scene(f"s3://{BUCKET}/unseen.tif", CONFIG, QUICK)
 
 
 def test_endpoints_become_gdal_options() -> None:
@@ -192,5 +188,5 @@ def test_several_remote_files_are_one_scene(tmp_path: Path) -> None:
     for band in range(3):
         write_geotiff(tmp_path / f"b{band}.tif", full[..., band : band + 1])
     with http_server(tmp_path) as server:
-        scene = open_scene(",".join(f"{server.url}/b{band}.tif" for band in range(3)), CONFIG)
+        scene = open_scene(",".join(f"{server.url}/b{band}.tif" for band in range(3)), CONFIG, QUICK)
         assert (block(scene, native(scene).window, CONFIG) == full).all()

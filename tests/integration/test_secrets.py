@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import rasterio.shutil
 
 from jobs import detect_scene
 from pipeline.errors import StorageError
-from pipeline.raster.gdal import remote_options
 from tests.conftest import ROOT
 from tests.support.harbours import small_harbour
 from tests.support.scenes import write_geotiff
@@ -157,9 +157,7 @@ def test_no_sentence_holds_a_secret(
     """Each way in which a run says no, and the texts it prints instead of running; logs at their most talkative."""
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipeline.retrying.time.sleep", lambda _: None)
-    quick = remote_options() | {"GDAL_HTTP_RETRY_DELAY": 0.01}
-    monkeypatch.setattr("pipeline.raster.gdal.remote_options", lambda: quick)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # a whole job has the patience of pipeline.retrying
     words = {
         "SCENE": place.scene("harbour.tif"), "MISSING": place.scene("none.tif"), "OUT": str(tmp_path / "out"),
         "WEIGHTS": place.scene("weights"), "BUSY": place.scene("busy.tif"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import shapely
 from hypothesis import given, settings
@@ -11,10 +13,10 @@ from pipeline.geometry.nms import merge, rotated_nms, total_order
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
 from pipeline.types import Detections, FloatArray, Frame, IntArray
+from pipeline.types.detections import COLUMNS
 from tests.support.strategies import detections
 
 THRESHOLDS = st.sampled_from([0.05, 0.3, 0.5, 0.9])
-COLUMNS = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
 
 
 def same(a: Detections, b: Detections) -> bool:
@@ -114,7 +116,7 @@ def test_nms_keeps_what_greedy_nms_on_shapely_keeps(d: Detections, threshold: fl
 @settings(max_examples=60)
 def test_what_is_far_away_changes_nothing(a: Detections, b: Detections, threshold: float) -> None:
     far: FloatArray = b.boxes + np.array([1 << 20, -(1 << 19), 0, 0, 0])
-    b = Detections(far, b.scores, b.class_ids, b.frame, b.edge, b.tile_index, b.stage, b.n_merged, b.entropy)
+    b = replace(b, boxes=far)
     together = merge(Detections.concat([a, b], Frame.LATTICE), iou_threshold=threshold)
     near = together.boxes[:, 0] < 1 << 19
     assert same(together[near], merge(a, iou_threshold=threshold))

@@ -14,11 +14,11 @@ from pipeline.engine.local import LocalExecutor
 from pipeline.geometry.nms import groups_of, merge, total_order
 from pipeline.geometry.partitions import Part, cores_of, merge_in_parts, parts_of
 from pipeline.types import Detections, FloatArray, Frame, IntArray
+from pipeline.types.detections import COLUMNS
 from tests.support.strategies import detections
 
 THRESHOLDS = st.sampled_from([0.05, 0.3, 0.5, 0.9])
 GROUPS = st.sampled_from([None, (0, 0, 2), (0, 0, 0)])
-COLUMNS = ("boxes", "scores", "class_ids", "edge", "tile_index", "stage", "n_merged", "entropy")
 
 
 def nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -50,7 +51,7 @@ def tiled(
         boxes = chip_to_lattice(seen.boxes, window)
         edge = near_inner_edge(boxes, window, lattice.window, EDGE_MARGIN_PX)
         index = np.full(len(boxes), tiles[k].index)
-        parts.append(Detections(boxes, seen.scores, seen.class_ids, Frame.LATTICE, edge, index))
+        parts.append(replace(seen, boxes=boxes, frame=Frame.LATTICE, edge=edge, tile_index=index))
     return merge(Detections.concat(parts, Frame.LATTICE), iou_threshold=MergeConfig().iou_threshold)
 
 

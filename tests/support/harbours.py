@@ -12,6 +12,8 @@ from pipeline.types import FloatArray, ModelCard, Window
 
 SIDE_PX = 360
 SEED = 20_000_008
+HARBOUR = Harbour(seed=SEED, width=700, height=600)
+"""One that is larger, and not written to disk."""
 
 
 @dataclass(frozen=True)

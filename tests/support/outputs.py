@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pyproj
 
+from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.tables import Table, TableIdentity, detections_table
-from pipeline.types import Detections, FloatArray, Frame
+from pipeline.types import Detections, FloatArray, Frame, GroundMeasures
 
 UTM_32N = pyproj.CRS.from_epsg(32632)
 CLASSES = ("ship", 'quay "crane"', "Möwe")
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """Sizes on the ground, (N,) each."""
-
-    length_m: FloatArray
-    width_m: FloatArray
-    area_m2: FloatArray
-    azimuth_deg: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +22,7 @@ class Sample:
 
     corners_world: FloatArray
     px_boxes: FloatArray
-    measures: Measures | None
+    measures: GroundMeasures | None
     detections: Detections
     identity: TableIdentity
     tile_ids: tuple[str, ...]
@@ -52,7 +44,7 @@ class Sample:
         return Sample(
             self.corners_world[keep],
             self.px_boxes[keep],
-            measured and Measures(*(getattr(measured, name)[keep] for name in Measures.__slots__)),
+            measured and GroundMeasures(*(getattr(measured, one.name)[keep] for one in fields(measured))),
             self.detections[keep],
             self.identity,
             self.tile_ids,
@@ -101,13 +93,20 @@ def box_corners(boxes: FloatArray) -> FloatArray:
     )
 
 
-def ground_measures(boxes: FloatArray, gsd_m: float) -> Measures:
+def ground_measures(boxes: FloatArray, gsd_m: float) -> GroundMeasures:
     """What a tangent plane would measure; good enough where only the columns matter."""
     length, width = boxes[:, 2] * gsd_m, boxes[:, 3] * gsd_m
-    return Measures(length, width, length * width, (np.degrees(boxes[:, 4]) + 90) % 180)
+    return GroundMeasures(length, width, length * width, (np.degrees(boxes[:, 4]) + 90) % 180)
 
 
 def utm_to_lonlat(points: FloatArray) -> FloatArray:
     """(N, 2) eastings and northings of UTM zone 32 north to longitude and latitude."""
     transformer = pyproj.Transformer.from_crs(UTM_32N, 4326, always_xy=True)
     return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+
+
+def write_sample(table: Table, path: Path, crs: pyproj.CRS | None = UTM_32N) -> Path:
+    """A table as a GeoParquet file with two facts of its scene."""
+    projjson = None if crs is None else crs.to_json_dict()
+    write_geoparquet(table, path, crs_projjson=projjson, metadata={"sensor": "S2", "acquired": "2026"})
+    return path

@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from pipeline.config import RasterConfig
 from pipeline.raster.overview import measure_stretch
-from pipeline.raster.reader import SceneReader
+from pipeline.raster.reader import STRIP_PX, SceneReader
 from pipeline.types import Lattice, Scene, Window
 
 CONFIG = RasterConfig()
@@ -29,9 +29,11 @@ def resampled(scene: Scene, scale_x: float, scale_y: float) -> Lattice:
     return Lattice(width=width, height=height, scale_x=scale_x, scale_y=scale_y, gsd_m=None)
 
 
-def read(scene: Scene, lattice: Lattice, *windows: Window, config: RasterConfig = CONFIG) -> list[tuple[Any, Any]]:
+def read(
+    scene: Scene, lattice: Lattice, *windows: Window, config: RasterConfig = CONFIG, strip_px: int = STRIP_PX
+) -> list[tuple[Any, Any]]:
     """Pixels and validity of every window, through our reader."""
-    with SceneReader(scene, lattice, measure_stretch(scene, config), config) as reader:
+    with SceneReader(scene, lattice, measure_stretch(scene, config), config, strip_px=strip_px) as reader:
         return [reader.read(window) for window in windows]
 
 

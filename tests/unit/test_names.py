@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors.weights import resolve_weights
-from pipeline.errors import ConfigError, ModelError, SceneError
-from pipeline.names import LONGEST, complaint, shown
+from pipeline.errors import (
+    ConfigError,
+    ModelError,
+    SceneError,
+)
+from pipeline.names import LONGEST, complaint, public_uri, shown
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.scene import open_scene
 from pipeline.runs.run import check_run
+from tests.support.scenes import (
+    picture,
+    write_geotiff,
+)
 
 VIRTUAL = [
     "/vsicurl/http://127.0.0.1:9/a.tif",
@@ -71,8 +79,6 @@ def test_a_virtual_name_is_read_where_it_is_allowed(tmp_path: Path) -> None:
     """And the file inside is still judged: an archive may hold a VRT."""
     import zipfile
 
-    from tests.support.scenes import picture, write_geotiff
-
     path = write_geotiff(tmp_path / "scene.tif", picture(20, 30))
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.write(path, "scene.tif")
@@ -90,7 +96,6 @@ def test_a_virtual_name_is_read_where_it_is_allowed(tmp_path: Path) -> None:
 
 def test_a_driver_prefix_is_part_of_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that exists under such a name is that file, and not what GDAL would make of it."""
-    from tests.support.scenes import picture, write_geotiff
 
     monkeypatch.chdir(tmp_path)
     write_geotiff(tmp_path / "other.tif", picture(40, 50))
@@ -99,7 +104,6 @@ def test_a_driver_prefix_is_part_of_the_name_of_a_file(tmp_path: Path, monkeypat
 
 
 def test_a_file_address_may_be_written_with_percent_signs(tmp_path: Path) -> None:
-    from tests.support.scenes import picture, write_geotiff
 
     write_geotiff(tmp_path / "port of call.tif", picture(20, 30))
     assert open_scene(f"file://{tmp_path}/port%20of%20call.tif", RasterConfig()).width == 30
@@ -168,3 +172,15 @@ def test_judging_a_name_never_fails(uri: str) -> None:
 def test_two_scenes_of_one_id_are_refused(first: str, second: str) -> None:
     with pytest.raises(ConfigError, match="would both be written to"):
         check_run(RunConfig(scene=(first, second), out="out"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://me:word@host:8443/a/b.tif?sig=secret#x", "https://host:8443/a/b.tif"),
+        ("s3://bucket/key.tif", "s3://bucket/key.tif"),
+        ("/local/a?b.tif", "/local/a?b.tif"),
+    ],
+)
+def test_messages_and_records_show_no_credentials(uri: str, shown: str) -> None:
+    assert public_uri(uri) == shown

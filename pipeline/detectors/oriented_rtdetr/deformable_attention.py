@@ -12,6 +12,8 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
     multi_scale_deformable_attention_v2,
 )
 
+from pipeline.detectors.cross_attention import Decoder, Samples, level_sizes, sampled, with_positions
+
 
 class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type: ignore[misc]
     """Multi-scale deformable attention whose sampling offsets are turned and scaled with the reference box."""
@@ -45,6 +47,19 @@ class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type
             value.to(locations.dtype), spatial_shapes_list, locations, weights, self.n_points_list, self.method
         )
         return self.output_proj(mixed), weights
+
+
+def decoder_of(network: nn.Module) -> Decoder:
+    """The cross-attention of an oriented RT-DETR's decoder, for the probe."""
+    layers = [module for module in network.modules() if isinstance(module, RotatedDeformableAttention)]
+    return Decoder(layers=layers, read=samples_of)
+
+
+def samples_of(module: RotatedDeformableAttention, inputs: dict[str, Any], output: tuple[Tensor, Tensor]) -> Samples:
+    """What one rotated attention read: its own locations, and the weights it answered."""
+    locations = module.sampling_locations(with_positions(inputs), inputs["reference_points"])
+    nearest = module.method == "discrete"
+    return sampled(module, locations, output[1], module.n_points_list, level_sizes(inputs), nearest)
 
 
 def spread_sampling_points(attention: RotatedDeformableAttention) -> None:

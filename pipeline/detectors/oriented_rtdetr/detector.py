@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
+from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
@@ -49,7 +50,7 @@ class OrientedDetector:
             return []
         pixels = self.batch(chips)
         autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
-        with watch(self._network, attention) as record, autocast:
+        with watch(decoder_of(self._network) if attention else None) as record, autocast:
             layers = self._network(pixels, share=max(chip.share for chip in chips)).layers
         # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
         scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
@@ -120,7 +121,7 @@ def fold_normalisation(network: OrientedRTDetr) -> OrientedRTDetr:
     return network
 
 
-def load_oriented(folder: Path, *, device: str, precision: str) -> OrientedDetector:
+def load(folder: Path, *, device: str, precision: str) -> OrientedDetector:
     """The oriented detector stored in ``folder``. Raises ModelError when anything in it does not fit."""
     network, card = load_network(folder), read_card(folder)
     if len(card.classes) != network.config.classes:

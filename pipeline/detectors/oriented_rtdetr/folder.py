@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, first_line, read_json
-from pipeline.detectors.oriented_rtdetr.network import MODEL_TYPE, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
 
 

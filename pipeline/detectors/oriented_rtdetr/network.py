@@ -30,10 +30,10 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
 )
 
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
+from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 from pipeline.detectors.protocol import queries_for
 
-MODEL_TYPE = "kestrel_oriented_rtdetr"
 PRIOR_PROBABILITY = 0.01
 BOX_HEAD_LAYERS = 3
 POSITION_SCALE_PX = 512.0

@@ -16,12 +16,12 @@ from pipeline.errors import ModelError
 from pipeline.types import ModelCard
 
 
-def foreign_card(folder: Path, family: str) -> ModelCard:
+def foreign_card(folder: Path, kind: str) -> ModelCard:
     """The card of a checkpoint that was not made here: from its own files, overlaid by ``card.json`` where it has one.
 
     A foreign ``card.json`` may hold any subset of the keys, e.g. only ``{"gsd_m": 0.3}``. Raises ModelError.
     """
-    preprocessing = read_preprocessing(folder, family)
+    preprocessing = read_preprocessing(folder, kind)
     config, overlay = read_json(folder / CONFIG), card_overlay(folder)
     mean, std = _normalisation(preprocessing.table)
     derived = {

@@ -30,69 +30,58 @@ from pipeline.detectors.checkpoint import (
     read_json,
     read_state_dict,
 )
+from pipeline.detectors.cross_attention import Decoder
 from pipeline.detectors.protocol import queries_for
+from pipeline.detectors.transformers_detr.attention import decoder_of
 from pipeline.detectors.transformers_detr.card import foreign_card
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
-from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.detectors.transformers_detr.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import canonical_obb
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
-_CLASSES = {
-    "rt_detr": ("RTDetrConfig", "RTDetrForObjectDetection"),
-    "rt_detr_v2": ("RTDetrV2Config", "RTDetrV2ForObjectDetection"),
-    "d_fine": ("DFineConfig", "DFineForObjectDetection"),
-    "deformable_detr": ("DeformableDetrConfig", "DeformableDetrForObjectDetection"),
-    "conditional_detr": ("ConditionalDetrConfig", "ConditionalDetrForObjectDetection"),
-    "detr": ("DetrConfig", "DetrForObjectDetection"),
-}
-assert _CLASSES.keys() == DEFAULTS.keys()
-PICKS_QUERIES = frozenset({"rt_detr", "rt_detr_v2", "d_fine"})
-"""Families whose queries are the encoder's best proposals, any number of them."""
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str = "float32") -> TransformersDetr:
+def load(folder: Path, *, device: str = "cpu", precision: str = "float32") -> TransformersDetr:
     """The detector in ``folder``, ready to look.
 
     ``precision`` is the arithmetic inside the network (autocast); weights stay float32. Raises ModelError when the
     folder is no such checkpoint or its weights do not fit.
     """
-    family = model_type(folder)
-    if family not in _CLASSES:
+    kind = model_type(folder)
+    if kind not in MODEL_TYPES:
         raise ModelError(
-            f"{folder / CONFIG} describes a {family!r}, which is no detector this program knows: "
-            f"use one of {', '.join(_CLASSES)}"
+            f"{folder / CONFIG} describes a {kind!r}, which is no detector this program knows: "
+            f"use one of {', '.join(MODEL_TYPES)}"
         )
-    card = foreign_card(folder, family)
-    network = _load_network(folder, family).to(device).eval()
+    card = foreign_card(folder, kind)
+    network = _load_network(folder, kind).to(device).eval()
     if len(card.classes) != network.config.num_labels:
         raise ModelError(
             f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.num_labels}"
         )
-    use_focal = family != "detr" and bool(getattr(network.config, "use_focal_loss", True))
+    use_focal = MODEL_TYPES[kind].sigmoid and bool(getattr(network.config, "use_focal_loss", True))
     return TransformersDetr(
         card=card,
         network=network,
-        preprocessing=read_preprocessing(folder, family),
+        preprocessing=read_preprocessing(folder, kind),
         device=device,
         precision=precision,
         sigmoid_scores=use_focal,
     )
 
 
-def _load_network(folder: Path, family: str) -> Any:
+def _load_network(folder: Path, kind: str) -> Any:
     """The library's network with the folder's weights, every one of them in its place."""
-    config_name, network_name = _CLASSES[family]
     stated = read_json(folder / CONFIG)
     check_sizes(stated, folder / CONFIG)
     config_json, tensors = replace_timm_backbone(folder, stated, read_state_dict(folder))
     with _quiet():
         try:
-            config = getattr(transformers, config_name).from_dict(config_json)
-            network, found = getattr(transformers, network_name).from_pretrained(
+            config = getattr(transformers, MODEL_TYPES[kind].config_class).from_dict(config_json)
+            network, found = getattr(transformers, MODEL_TYPES[kind].network_class).from_pretrained(
                 None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )  # fmt: skip
@@ -100,7 +89,7 @@ def _load_network(folder: Path, family: str) -> Any:
                 TypeError, ValueError) as error:  # fmt: skip
             # A config is free-form: what a wrong value breaks inside the library may be any of these.
             raise ModelError(
-                f"{folder / CONFIG} describes no {family} network that can be built: {first_line(error)}"
+                f"{folder / CONFIG} describes no {kind} network that can be built: {first_line(error)}"
             ) from error
     mismatched = {name if isinstance(name, str) else str(name[0]) for name in found["mismatched_keys"]}
     missing, unexpected = set(found["missing_keys"]) - mismatched, set(found["unexpected_keys"])
@@ -147,7 +136,7 @@ class TransformersDetr:
         for rows in self._groups(images):
             pixels, mask = pad_batch([images[row] for row in rows], self._pad_size())
             share = max(chips[row].share for row in rows)
-            with watch(self.network, attention) as record, _fewer_queries(self.network, share):
+            with watch(self._decoder() if attention else None) as record, _fewer_queries(self.network, share):
                 logits, boxes = self._forward(pixels, mask)
             placements = [_placement(chips[row], images[row], pixels) for row in rows]
             maps = self._maps(record, logits, placements)
@@ -164,6 +153,9 @@ class TransformersDetr:
                 f"but the chip has {bands}: choose them with raster.bands"
             )
         return chip.pixels
+
+    def _decoder(self) -> Decoder:
+        return decoder_of(self.network, MODEL_TYPES[self.network.config.model_type])
 
     def _pad_size(self) -> tuple[int, int] | None:
         return self.preprocessing.pad_size if self.preprocessing.pad else None
@@ -243,7 +235,7 @@ class TransformersDetr:
 def _fewer_queries(network: Any, share: float) -> Iterator[None]:
     """Inside, a network that picks its queries by the picture picks ``share`` of them; learned ones all take part."""
     config = network.config
-    if share >= 1 or config.model_type not in PICKS_QUERIES or getattr(config, "learn_initial_query", False):
+    if share >= 1 or not MODEL_TYPES[config.model_type].picks_queries or getattr(config, "learn_initial_query", False):
         yield
         return
     queries = config.num_queries

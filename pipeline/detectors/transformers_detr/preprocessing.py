@@ -24,7 +24,7 @@ from pipeline.types import BoolArray, ByteArray
 
 FloatImage = NDArray[np.float32]
 SIDE_STEP_PX = 32
-"""Sides of crops are multiples of it: the largest stride of any family."""
+"""Sides of crops are multiples of it: the largest stride of any model type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Preprocessing:
         """Height and width the network sees for a chip of this height and width.
 
         A crop that is a ``share`` of a whole look is given that share of the pixels a whole look gets: blown up to
-        the size of one, it would cost as much. Ours; in multiples of SIDE_STEP_PX, which every family's strides divide.
+        the size of one, it would cost as much. Ours; in multiples of SIDE_STEP_PX, which all strides divide.
         """
         if self.size is None:
             return height, width
@@ -116,12 +116,12 @@ def _fit_shortest(height: int, width: int, shortest: int, longest: int | None) -
     return (shortest, other) if height <= width else (other, shortest)
 
 
-def read_preprocessing(folder: Path, family: str) -> Preprocessing:
+def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
     """What ``folder/preprocessor_config.json`` asks for; ``input_px, mean, std`` of a ``card.json`` override it.
 
     Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
     """
-    settings = stated_settings(folder, family)
+    settings = stated_settings(folder, kind)
     source = folder / PREPROCESSOR
     try:
         pad_size = settings.get("pad_size")

@@ -1,4 +1,4 @@
-"""What a foreign checkpoint's files say about its input, and the library's defaults where they say nothing."""
+"""What a foreign checkpoint's files say about its input, over the library's defaults where they say nothing."""
 
 from __future__ import annotations
 
@@ -7,34 +7,20 @@ from typing import Any
 
 from pipeline.detectors.card import CARD
 from pipeline.detectors.checkpoint import CONFIG, read_json
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
 
 PREPROCESSOR = "preprocessor_config.json"
 MOST_BANDS = 1024
 
-_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-_COMMON = {**_IMAGENET, "do_resize": True, "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255}
-_SHORTEST = {**_COMMON, "size": {"shortest_edge": 800, "longest_edge": 1333}, "do_normalize": True, "do_pad": True}
-_SQUARE = {**_COMMON, "size": {"height": 640, "width": 640}, "do_normalize": False, "do_pad": False}
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "rt_detr": _SQUARE,
-    "rt_detr_v2": _SQUARE,
-    "d_fine": _SQUARE,
-    "deformable_detr": _SHORTEST,
-    "conditional_detr": _SHORTEST,
-    "detr": _SHORTEST,
-}
-"""What the library's processor of a family does where the file says nothing. Its keys are the families we load."""
-
-
-def stated_settings(folder: Path, family: str) -> dict[str, Any]:
-    """The family's defaults, overlaid by the file, overlaid by the card."""
+def stated_settings(folder: Path, kind: str) -> dict[str, Any]:
+    """The defaults of the model type ``kind``, overlaid by the file, overlaid by the card."""
     overlay = card_overlay(folder)
     stated: dict[str, Any] = {}
     if (folder / PREPROCESSOR).is_file() or not {"input_px", "mean", "std"} <= set(overlay):
         stated = read_json(folder / PREPROCESSOR)
-    settings = {**DEFAULTS[family], **{key: value for key, value in stated.items() if value is not None}}
+    settings = {**MODEL_TYPES[kind].defaults, **{key: value for key, value in stated.items() if value is not None}}
     settings["do_pad"] = stated.get("do_pad", stated.get("pad_and_return_pixel_mask", settings["do_pad"]))
     if "input_px" in overlay:
         settings |= {"do_resize": True, "size": {"height": overlay["input_px"], "width": overlay["input_px"]}}

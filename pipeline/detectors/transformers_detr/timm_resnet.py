@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-_FAMILIES = ("detr", "conditional_detr", "deformable_detr")
-"""Families whose configuration falls back to timm; the others have backbones of their own."""
 
 _PLAIN_RESNET = re.compile(r"resnet\d+(\.\w+)?")
 """Names of timm's plain ResNets; ``resnet50d``, ``resnext…``, ``wide_resnet…`` are other networks."""
@@ -66,7 +64,8 @@ _TIMM_KEYS = (
 
 def _timm_settings(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the configuration says about a timm backbone, in either of the library's two spellings; None without one."""
-    if config.get("model_type") not in _FAMILIES:
+    kind = MODEL_TYPES.get(str(config.get("model_type")))
+    if kind is None or not kind.from_timm:
         return None
     backbone = config.get("backbone_config")
     if isinstance(backbone, dict):

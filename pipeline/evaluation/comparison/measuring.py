@@ -118,10 +118,10 @@ def look(strategy: Strategy, view: View, detector: Detector) -> Measurement:
         detections=to_scene(by_annotation(found, classes, card), lattice),
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        network_px=results.network_px,
+        network_px=results.cost.network_px,
         crops=len(results.crops),
         tiles=len(plan.tiles),
-        tiles_refined=results.tiles_refined,
+        tiles_refined=results.cost.tiles_refined,
         failed=len(results.failures),
         seam_px=seam_distance(on_lattice.boxes[:, :2], headers),
         lattice=lattice,
@@ -134,7 +134,7 @@ def _timed(plan: ScenePlan, order: WorkOrder, run: Run) -> tuple[Account, Detect
     results = account(plan.tiles, run.executor.map(order, plan.blocks))
     detections = asked_for(merged(results.detections, run), plan)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return results, detections, wall - results.read_s, cpu - min(results.read_s, cpu)
+    return results, detections, wall - results.cost.read_s, cpu - min(results.cost.read_s, cpu)
 
 
 def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.annotations.annotations import Annotations
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.second_look.selectors import of_each_tile
-from pipeline.second_look.windows import Gain, Glance, Windows, inside, shown_whole, too_close
+from pipeline.second_look.windows import Gain, Glance, Windows, centres_inside, shown_whole, too_close
 from pipeline.types import Detections, FloatArray, IntArray, Window
 
 FOUND_IOU = 0.5
@@ -26,7 +26,7 @@ def oracle_gain(truth: Annotations, reachable: FloatArray, lattice: Window) -> G
 
     def gain(glance: Glance, windows: Windows) -> FloatArray:
         rise = np.maximum(0.0, best_score - scores_of(boxes, class_ids, glance.detections))
-        shown = inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, lattice, windows.factor)
+        shown = centres_inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, lattice, windows.factor)
         gains, free = np.zeros(len(shown)), np.ones(len(shown), np.bool_)
         while (left := np.where(free, shown @ rise / windows.pixels, 0.0)).any():
             best = int(left.argmax())

@@ -33,6 +33,10 @@ class Target:
     ignored: Tensor
     """(M, 5) float32 regions that are neither right nor wrong."""
 
+    def to(self, device: torch.device) -> Target:
+        """The same on another device."""
+        return Target(self.boxes.to(device), self.class_ids.to(device), self.ignored.to(device))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -41,6 +45,10 @@ class Batch:
     pixels: Tensor
     """(B, H, W, 3) uint8."""
     targets: tuple[Target, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(self.pixels.to(device), tuple(target.to(device) for target in self.targets))
 
 
 class TileSampler:

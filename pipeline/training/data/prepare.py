@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import EVERY_CLASS, Annotations
+from pipeline.annotations.annotations import Annotations, for_classes
 from pipeline.annotations.coco import read_annotations
-from pipeline.annotations.dota import read_dota
+from pipeline.annotations.dota import pictures_of, read_dota
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.frames import scene_to_lattice
@@ -26,8 +26,6 @@ from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.types import Lattice
-
-IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 
 
 def scenes_of_coco(
@@ -42,24 +40,17 @@ def scenes_of_coco(
     wanted = annotated.classes if classes is None else tuple(classes)
     if unknown := sorted(set(wanted) - set(annotated.classes)):
         raise ConfigError(f"{json_path} has no class {', '.join(unknown)}; it has {', '.join(annotated.classes)}")
-    # The last place answers for EVERY_CLASS, which is -1.
-    number_of = np.array([wanted.index(c) if c in wanted else EVERY_CLASS for c in (*annotated.classes, "")], np.int64)
     for name, truth in annotated.scenes.items():
-        class_ids = number_of[truth.class_ids]
-        yield images / name, Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
+        yield images / name, for_classes(truth, annotated.classes, wanted)
 
 
 def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterable[tuple[Path, Annotations]]:
-    """(image, truth in scene pixels) of a folder of DOTA txt files. Raises ConfigError when an image is missing."""
-    paths = sorted(labels.glob("*.txt"))
-    if not paths:
-        raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
-    for path in paths:
-        candidates = [images / (path.stem + suffix) for suffix in IMAGE_SUFFIXES]
-        found = next((candidate for candidate in candidates if candidate.exists()), None)
-        if found is None:
-            raise ConfigError(f"no image for {path.name} in {images}, with any of {', '.join(IMAGE_SUFFIXES)}")
-        yield found, read_dota(path, classes)
+    """(image, truth in scene pixels) of a folder of DOTA txt files.
+
+    Raises ConfigError when an image is missing or there twice, and for a category that is not among ``classes``.
+    """
+    for path, picture in pictures_of(labels, images).items():
+        yield picture, read_dota(path, classes)
 
 
 @own_data()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.parts import DamagedPart, read_part, write_part
-from pipeline.types import AttentionMap, BlockOutcome, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.engine.parts import PART_SCHEMA, DamagedPart, read_part, write_part
+from pipeline.types import AttentionMap, BlockOutcome, Cost, Crop, Detections, Done, Failed, Frame, Window
 
 
 def found(seed: int, count: int, tile: int) -> Detections:
@@ -36,13 +40,15 @@ def outcome(seed: int, counts: list[int], failed: int, crops: int, maps: int) ->
         block_id=7,
         done=tuple(Done(f"r{row}", found(seed + row, count, row)) for row, count in enumerate(counts)),
         failed=tuple(Failed(f"f{row}", "ModelError", "the network said NaN", row + 1) for row in range(failed)),
-        read_s=0.1 + 0.2,
-        detect_s=1 / 3,
-        peak_rss_bytes=123_456_789_012,
+        cost=Cost(
+            read_s=0.1 + 0.2,
+            detect_s=1 / 3,
+            peak_rss_bytes=123_456_789_012,
+            tiles_refined=min(1, crops),
+            network_px=10**12,
+        ),
         notes=("batch halved to 2",),
         crops=tuple(Crop(window=window, row=row, entropy=math.nan if row else 1 / 7) for row in range(crops)),
-        tiles_refined=min(1, crops),
-        network_px=10**12,
         attention=tuple((window, AttentionMap(random.random((4, 3)), 0.1)) for _ in range(maps)),
     )
 
@@ -76,6 +82,39 @@ def test_what_was_written_is_read_to_the_bit(seed: int, counts: list[int], faile
     assert write_part(read_part(data)) == data
 
 
+def test_the_fields_of_a_stored_detection_are_those_of_parts_written_before() -> None:
+    """Other names or types would make every part that users have kept a damaged one."""
+    stored = {field.name: str(field.type) for field in PART_SCHEMA.field("detections").type.value_type}
+    assert stored == {
+        **dict.fromkeys(("cx", "cy", "w", "h", "angle_rad", "score"), "double"),
+        "class_id": "int64", "edge": "bool", "tile_index": "int64", "stage": "int64", "n_merged": "int64",
+        "entropy": "double",
+    }  # fmt: skip
+
+
+def test_the_facts_of_a_block_stand_under_the_names_of_parts_written_before() -> None:
+    data = write_part(outcome(0, [1], 0, 2, 0))
+    stored = json.loads(pq.read_metadata(io.BytesIO(data)).metadata[b"kestrel:block"])
+    assert stored == {
+        "block_id": 7, "read_s": 0.1 + 0.2, "detect_s": 1 / 3, "peak_rss_bytes": 123_456_789_012, "tiles_refined": 1,
+        "network_px": 10**12, "bytes_read": 0, "notes": ["batch halved to 2"],
+        "crops": [[3, 70_000, 9, 8, 0, 1 / 7], [3, 70_000, 9, 8, 1, None]],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("drop", ["bytes_read", "network_px"])
+def test_a_part_from_before_a_cost_was_counted_is_read(drop: str) -> None:
+    written = outcome(0, [1, 2], 1, 1, 0)
+    table = pq.read_table(io.BytesIO(write_part(written)))
+    facts = json.loads(table.schema.metadata[b"kestrel:block"])
+    del facts[drop]
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"kestrel:block": json.dumps(facts).encode()}), sink)
+    read = read_part(sink.getvalue())
+    assert read.cost == replace(written.cost, **{drop: 0})
+    assert same(read.done, written.done)
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -8, -200])
 def test_a_part_that_is_cut_off_is_damaged(keep: int) -> None:
     data = write_part(outcome(0, [3, 2], 0, 1, 0))
@@ -84,11 +123,6 @@ def test_a_part_that_is_cut_off_is_damaged(keep: int) -> None:
 
 
 def test_another_parquet_file_is_damaged() -> None:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     sink = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), sink)
     with pytest.raises(DamagedPart):

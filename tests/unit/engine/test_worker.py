@@ -100,7 +100,7 @@ def test_a_crop_that_fails_costs_its_tile_and_no_other(harbour: HarbourCase) -> 
     whole = looked_at(harbour.path, harbour.load_oracle(), RefineConfig())
     results = looked_at(harbour.path, Blindfolded(harbour.load_oracle()), RefineConfig())
     assert results.tiles_done + len(results.failures) == whole.tiles_done
-    assert len(results.failures) == whole.tiles_refined
+    assert len(results.failures) == whole.cost.tiles_refined
     assert {failed.reason for failed in results.failures} == {"too small to see anything"}
 
 

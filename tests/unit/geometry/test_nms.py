@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pipeline.geometry.nms import merge, rotated_nms, total_order
 from pipeline.geometry.obb import canonical_obb
 from pipeline.types import Detections, FloatArray, Frame
+from pipeline.types.detections import COLUMNS
 
 
 def made(*rows: tuple[float, ...], edge: tuple[bool, ...] | None = None, classes: tuple[int, ...] | None = None,
@@ -185,3 +187,16 @@ def test_equal_scores_are_ranked_by_class_then_quantised_geometry() -> None:
     """A difference below 1/256 px in x does not outrank a real one in y."""
     tied = made((10.001, 5, 9, 4, 0, 0.5), (10.0, 8, 9, 4, 0, 0.5), (0, 0, 9, 4, 0, 0.5), classes=(0, 0, 1))
     assert total_order(tied).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_every_column_breaks_ties(name: str) -> None:
+    """Two rows that differ in one column only are sorted the same whichever came first."""
+    one = made((10.0, 5, 9, 4, 0.25, 0.5))
+    one = replace(one, entropy=np.array([0.25]))
+    column = getattr(one, name)
+    other = replace(one, **{name: ~column if column.dtype == np.bool_ else (column + column.dtype.type(1))})
+    for pair in ([one, other], [other, one]):
+        both = Detections.concat(pair, Frame.LATTICE)
+        first = both[total_order(both)[:1]]
+        assert getattr(first, name).tolist() == getattr(other if name == "scores" else one, name).tolist()

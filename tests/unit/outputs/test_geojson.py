@@ -1,28 +1,20 @@
-"""GeoJSON by the letter of RFC 7946, GeoPackage and style, and areas of interest read from people's files."""
+"""GeoJSON by the letter of RFC 7946."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
 import tracemalloc
-from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
-import pyogrio
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import StorageError
 from pipeline.outputs.geojson import write_geojson
-from pipeline.outputs.geopackage import write_gpkg
-from pipeline.outputs.tables import DETECTION_SCHEMA
 from pipeline.outputs.wkb import polygon_corners
-from tests.support.outputs import UTM_32N, Sample, box_corners, sample, utm_to_lonlat
+from tests.support.outputs import Sample, box_corners, sample, utm_to_lonlat
 
 
 def degrees(points: np.ndarray) -> np.ndarray:
@@ -36,8 +28,8 @@ def in_degrees(boxes: list[tuple[float, float, float, float, float]]) -> Sample:
     return Sample(box_corners(array), few.px_boxes, few.measures, few.detections, few.identity, few.tile_ids)
 
 
-def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
-    write_geojson(table, path, to_lonlat)
+def features(table, path: Path, to_lonlat=utm_to_lonlat, **how) -> list[dict]:
+    write_geojson(table, path, to_lonlat, **how)
     collection = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda text: pytest.fail(text))
     assert set(collection) == {"type", "features"}, "RFC 7946 knows no crs member"
     assert collection["type"] == "FeatureCollection"
@@ -45,10 +37,9 @@ def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
 
 
 @pytest.mark.parametrize("n", [0, 1, 99, 100, 101, 200])
-def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path) -> None:
     """Also at the seams between streamed chunks."""
-    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 100)
-    assert len(features(sample(n).table(), tmp_path / "d.geojson")) == n
+    assert len(features(sample(n).table(), tmp_path / "d.geojson", chunk_rows=100)) == n
 
 
 def test_geojson_tells_all_properties_as_the_table_has_them(tmp_path: Path) -> None:
@@ -114,60 +105,13 @@ def test_longitudes_beyond_180_come_home_and_what_has_no_place_is_null(tmp_path:
     assert feature["geometry"] is None
 
 
-def test_geojson_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_geojson_streams(tmp_path: Path) -> None:
     """Memory at ten chunks of features is hardly above that at two: no list of everything."""
-    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 500)
     peaks = []
     for n in (1_000, 5_000):
         table = sample(n).table()
         tracemalloc.start()
-        write_geojson(table, tmp_path / "d.geojson", utm_to_lonlat)
+        write_geojson(table, tmp_path / "d.geojson", utm_to_lonlat, chunk_rows=500)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.25 * peaks[0], f"{peaks[0] / 1e6:.0f} and {peaks[1] / 1e6:.0f} MB"
-
-
-@pytest.mark.parametrize("n", [0, 500])
-@pytest.mark.parametrize("crs", [UTM_32N.to_wkt(), None])
-def test_gpkg_bytes_are_the_same_whenever_it_is_written(n: int, crs: str | None, tmp_path: Path) -> None:
-    table = sample(n).table()
-    write_gpkg(table, tmp_path / "a.gpkg", crs)
-    time.sleep(1.1)  # GeoPackage times have milliseconds, SQLite's own change counters seconds
-    write_gpkg(table, tmp_path / "b.gpkg", crs)
-    assert (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()
-
-
-def test_gpkg_of_a_pixel_scene_has_the_undefined_cartesian_crs(tmp_path: Path) -> None:
-    write_gpkg(sample(5, georeferenced=False).table(), tmp_path / "d.gpkg", None)
-    with sqlite3.connect(tmp_path / "d.gpkg") as database:
-        assert database.execute("SELECT table_name, srs_id FROM gpkg_contents").fetchall() == [("detections", -1)]
-        assert database.execute("SELECT srs_id FROM gpkg_geometry_columns").fetchall() == [(-1,)]
-    database.close()
-
-
-def test_gpkg_has_every_column_of_the_table(tmp_path: Path) -> None:
-    write_gpkg(sample(5).table(), tmp_path / "d.gpkg", UTM_32N.to_wkt())
-    info = pyogrio.read_info(tmp_path / "d.gpkg", layer="detections")
-    assert list(info["fields"]) == [name for name in DETECTION_SCHEMA.names if name not in ("geometry", "bbox")]
-
-
-def test_gpkg_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"cannot write d\.gpkg"):
-        write_gpkg(sample(5).table(), tmp_path / "missing" / "d.gpkg", None)
-
-
-def test_the_gdal_options_of_the_process_are_left_as_they_were(tmp_path: Path) -> None:
-    write_gpkg(sample(1).table(), tmp_path / "d.gpkg", None)
-    assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
-
-
-def test_the_qgis_style_is_graduated_by_score_without_gaps(tmp_path: Path) -> None:
-    write_gpkg(sample(1).table(), tmp_path / "detections.gpkg", None)
-    root = ET.fromstring((tmp_path / "detections.qml").read_text(encoding="utf-8"))
-    renderer = root.find("renderer-v2")
-    assert (root.tag, renderer.get("type"), renderer.get("attr")) == ("qgis", "graduatedSymbol", "score")
-    bounds = [(float(r.get("lower")), float(r.get("upper"))) for r in renderer.iter("range")]
-    assert (bounds[0][0], bounds[-1][1]) == (0.0, 1.0)
-    assert all(left[1] == right[0] for left, right in pairwise(bounds))
-    assert {r.get("symbol") for r in renderer.iter("range")} == {s.get("name") for s in renderer.iter("symbol")}
-    assert "class_name" in root.find("labeling/settings/text-style").get("fieldName")

@@ -1,4 +1,4 @@
-"""The lattice, sizes of tiles and halos, areas of interest, and how little is decoded twice."""
+"""Sizes of tiles and halos, and which tiles an area touches."""
 
 from __future__ import annotations
 
@@ -7,75 +7,8 @@ import shapely
 
 from pipeline.config import TilingConfig
 from pipeline.errors import ConfigError
-from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels, plan_blocks
-from pipeline.planning.lattice import make_lattice
-from pipeline.planning.tiles import (
-    halo_warning,
-    plan_tiles,
-    resolve_halo_px,
-    resolve_tile_px,
-    touching,
-    with_valid_pixels,
-)
-from pipeline.types import Lattice, ModelCard, Scene
-
-STRIP = 10**9
-
-
-def make_scene(width: int = 1000, height: int = 600, unit: tuple[int, int] = (256, 256)) -> Scene:
-    return Scene(
-        scene_id="s", uris=("s.tif",), width=width, height=height, bands=(1, 2, 3), band_count=3, dtype="uint8",
-        driver="GTiff", crs_wkt=None, transform=None, block_width=min(unit[0], width), block_height=unit[1],
-    )  # fmt: skip
-
-
-def make_card(longest_object_m: float | None = None) -> ModelCard:
-    return ModelCard(
-        name="m", classes=("ship",), gsd_m=10.0, bands=("red", "green", "blue"), input_px=320, sha256="0" * 64,
-        longest_object_m=longest_object_m,
-    )  # fmt: skip
-
-
-def native(width: int, height: int, gsd_m: float | None = None) -> Lattice:
-    return Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=gsd_m)
-
-
-class TestLattice:
-    def test_of_a_native_run_is_the_scene_itself(self) -> None:
-        assert make_lattice(make_scene(), "native", 10.0, (3.0, 3.0)) == native(1000, 600, 3.0)
-
-    def test_of_a_model_without_gsd_is_the_scene_itself(self) -> None:
-        assert make_lattice(make_scene(), "model", None, (3.0, 3.0)) == native(1000, 600, 3.0)
-
-    def test_of_a_scene_without_gsd_is_the_scene_itself(self) -> None:
-        assert make_lattice(make_scene(), "model", 10.0, None) == native(1000, 600)
-        assert make_lattice(make_scene(), "2.5", 10.0, None) == native(1000, 600)
-
-    def test_is_not_resampled_for_less_than_a_thousandth(self) -> None:
-        lattice = make_lattice(make_scene(), "model", 10.0, (9.9964, 10.0096))
-        assert (lattice.scale_x, lattice.scale_y, lattice.width) == (1.0, 1.0, 1000)
-        assert make_lattice(make_scene(), "model", 10.0, (10.0, 9.98)).scale_y == pytest.approx(10 / 9.98)
-
-    def test_has_square_pixels_on_the_ground_when_the_scene_has_not(self) -> None:
-        lattice = make_lattice(make_scene(), "model", 10.0, (5.0, 8.0))
-        assert (lattice.scale_x, lattice.scale_y, lattice.gsd_m) == (2.0, 1.25, 10.0)
-        assert (lattice.width, lattice.height) == (500, 480)
-
-    def test_hangs_over_the_edge_by_less_than_a_pixel(self) -> None:
-        lattice = make_lattice(make_scene(1001, 599), "7", None, (2.0, 2.0))
-        for size, cells, scale in ((1001, lattice.width, lattice.scale_x), (599, lattice.height, lattice.scale_y)):
-            assert 0 <= cells * scale - size < scale
-
-    def test_gains_no_pixel_from_rounding(self) -> None:
-        """2100 / (0.7 / 0.1) is 300.0000…4 in floating point; the lattice has 300 pixels."""
-        assert make_lattice(make_scene(2100, 2100), "0.7", None, (0.1, 0.1)).width == 300
-
-    def test_of_a_scene_far_too_coarse_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"s\.tif has pixels of 1113 x 1113 m .* 10 m: 111 times magnified"):
-            make_lattice(make_scene(), "model", 10.0, (1113.0, 1113.0))
-
-    def test_of_a_tiny_scene_keeps_one_pixel(self) -> None:
-        assert make_lattice(make_scene(3, 3), "100", None, (1.0, 1.0)).window.pixels == 1
+from pipeline.planning.tiles import halo_warning, plan_tiles, resolve_halo_px, resolve_tile_px, touching
+from tests.support.plans import make_card, native
 
 
 class TestSizes:
@@ -174,66 +107,3 @@ class TestAreaOfInterest:
     def test_outside_the_scene_keeps_nothing(self) -> None:
         assert touching(self.tiles, shapely.box(2000, 0, 3000, 10)) == ()
         assert touching(self.tiles, shapely.Polygon()) == ()
-
-
-def test_nothing_to_screen_or_read_is_fine() -> None:
-    assert with_valid_pixels((), shapely.Polygon(), native(5, 5)) == ((), ())  # type: ignore[arg-type]
-    assert plan_blocks((), make_scene(), native(1000, 600), 24) == ()
-    assert delivered_pixels((), make_scene(), native(1000, 600)) == 0
-
-
-TYPICAL = [
-    (width, height, unit, tile_px)
-    for width, height in ((10980, 10980), (20480, 20480), (5000, 7000), (2000, 2000), (40000, 30000), (1100, 900))
-    for unit in ((256, 256), (512, 512), (STRIP, 1), (STRIP, 16))
-    for tile_px in (512, 768, 1024)
-    # Where a band of full-width strips as high as one tile is over the 24 Mpx of a block, strips are decoded again.
-    if not (width == 40000 and unit[0] == STRIP and tile_px > 512)
-]
-
-
-@pytest.mark.parametrize(("width", "height", "unit", "tile_px"), TYPICAL)
-def test_typical_files_are_decoded_at_most_1_3_times(
-    width: int, height: int, unit: tuple[int, int], tile_px: int
-) -> None:
-    scene, lattice = make_scene(width, height, unit), native(width, height)
-    tiles = plan_tiles(lattice, tile_px, 80)
-    blocks = plan_blocks(tiles, scene, lattice, 24.0)
-    assert delivered_pixels(tiles, scene, lattice) == width * height
-    assert decoded_pixels(blocks, scene, lattice) / (width * height) <= GOOD_AMPLIFICATION
-    assert max(block.window.pixels for block in blocks) <= 24e6
-
-
-@pytest.mark.parametrize(
-    ("unit", "scale"),
-    # Not 512-pixel units magnified by two: 24 Mpx of lattice are only 6 Mpx, five such units square, of the file.
-    [((256, 256), 0.5), ((STRIP, 1), 0.5)]
-    + [(unit, scale) for unit in ((256, 256), (512, 512), (STRIP, 1)) for scale in (0.8, 1.7)],
-)
-def test_resampled_scenes_are_decoded_at_most_1_3_times(unit: tuple[int, int], scale: float) -> None:
-    scene = make_scene(10980, 10980, unit)
-    lattice = make_lattice(scene, "10", None, (10 / scale, 10 / scale))
-    tiles = plan_tiles(lattice, 512, 80)
-    blocks = plan_blocks(tiles, scene, lattice, 24.0)
-    assert decoded_pixels(blocks, scene, lattice) / delivered_pixels(tiles, scene, lattice) <= GOOD_AMPLIFICATION
-
-
-def test_a_scene_of_many_tiles_gives_several_workers_something_to_do() -> None:
-    scene, lattice = make_scene(10980, 10980, (256, 256)), native(10980, 10980)
-    assert len(plan_blocks(plan_tiles(lattice, 512, 80), scene, lattice, 1000.0)) >= 8
-
-
-def test_a_scene_of_a_few_file_tiles_is_read_in_one_go_rather_than_decoded_four_times() -> None:
-    scene, lattice = make_scene(900, 900, (1024, 1024)), native(900, 900)
-    tiles = plan_tiles(lattice, 512, 80)
-    assert (len(tiles), len(plan_blocks(tiles, scene, lattice, 24.0))) == (4, 1)
-
-
-def test_two_far_islands_of_tiles_do_not_read_the_sea_between_them() -> None:
-    scene, lattice = make_scene(4000, 4000, (256, 256)), native(4000, 4000)
-    tiles = plan_tiles(lattice, 512, 80)
-    islands = touching(
-        tiles, shapely.MultiPolygon([shapely.box(10, 10, 600, 600), shapely.box(3500, 3500, 3900, 3900)])
-    )
-    blocks = plan_blocks(islands, scene, lattice, 24.0)
-    assert decoded_pixels(blocks, scene, lattice) <= 1.5 * delivered_pixels(islands, scene, lattice)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.raster.overview import _decimated, measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.overview import LIMITS, decimated, measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.writer import write_scene
 from pipeline.types import Window
 from tests.support.reading import CONFIG, native, read, reference, resampled
 from tests.support.scenes import HEIGHT, KINDS, NORTH_UP, UTM, WIDTH, damage_block, picture, write_geotiff
+
+GIANT = replace(LIMITS, full_pass_px=1000)
+"""By these, test files are too large to be decoded as a whole."""
 
 
 @pytest.mark.parametrize("kind", ["mask", "nodata_uint8", "rgba", "float32_nan", "nodata_uint16_strip"])
@@ -38,14 +43,12 @@ def test_coverage_is_exact_without_overviews(kind: str, side: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["mask", "nodata_uint8", "float32_nan", "nodata_uint16_strip"])
-def test_coverage_of_a_wide_scene_is_pieced_together(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_coverage_of_a_wide_scene_is_pieced_together(kind: str, tmp_path: Path) -> None:
     """Part of a row at a time, where a row holds too many pixels: the same answer."""
     scene = open_scene(str(KINDS[kind](tmp_path)), CONFIG)
     whole = read_coverage(scene, native(scene), CONFIG, 25)
-    monkeypatch.setattr("pipeline.raster.overview.COVER_PX", 1)
-    assert (read_coverage(scene, native(scene), CONFIG, 25) == whole).all()
+    pieced = read_coverage(scene, native(scene), CONFIG, 25, limits=replace(LIMITS, cover_px=1))
+    assert (pieced == whole).all()
 
 
 def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> None:
@@ -63,14 +66,15 @@ def test_coverage_from_overviews_never_hides_a_valid_pixel(tmp_path: Path) -> No
     assert cover.mean() < 0.1
 
 
-def test_scenes_without_holes_are_covered_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
-    monkeypatch.setattr("pipeline.raster.overview.Pixels", None)
+def test_scenes_without_holes_are_covered_unread(tmp_path: Path) -> None:
+    path = KINDS["uint16"](tmp_path)
+    scene = open_scene(str(path), CONFIG)
+    path.unlink()
     assert read_coverage(scene, native(scene), CONFIG, 100).shape == (71, 100)
     assert read_coverage(scene, native(scene), CONFIG, 100).all()
 
 
-def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stretch_says_where_it_comes_from(tmp_path: Path) -> None:
     """All of a small scene; of a large one an overview, else a decimated read, else (too large for that) windows."""
     (tmp_path / "large").mkdir()
     with_overviews = open_scene(str(KINDS["mask_uint16_overviews"](tmp_path / "large")), CONFIG)
@@ -78,15 +82,15 @@ def test_the_stretch_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytes
     plain = open_scene(str(KINDS["uint16"](tmp_path)), CONFIG)
     full = measure_stretch(plain, CONFIG)
     assert full.source == "all pixels"
-    monkeypatch.setattr("pipeline.raster.overview.SAMPLE_PX", HEIGHT * WIDTH // 9)
-    assert measure_stretch(with_overviews, CONFIG).source == f"overview {with_overviews.overviews[-1]}"
-    decimated = measure_stretch(plain, CONFIG)
-    assert decimated.source == "decimated read 1/3"
-    assert decimated.low == pytest.approx(full.low, rel=0.25)
-    assert decimated.high == pytest.approx(full.high, rel=0.05)
-    assert measure_stretch(plain, CONFIG) == decimated
-    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
-    sampled = measure_stretch(plain, CONFIG)
+    few = replace(LIMITS, sample_px=HEIGHT * WIDTH // 9)
+    from_overview = measure_stretch(with_overviews, CONFIG, limits=few)
+    assert from_overview.source == f"overview {with_overviews.overviews[-1]}"
+    sparse = measure_stretch(plain, CONFIG, limits=few)
+    assert sparse.source == "decimated read 1/3"
+    assert sparse.low == pytest.approx(full.low, rel=0.25)
+    assert sparse.high == pytest.approx(full.high, rel=0.05)
+    assert measure_stretch(plain, CONFIG, limits=few) == sparse
+    sampled = measure_stretch(plain, CONFIG, limits=replace(few, full_pass_px=1000))
     assert "windows" in sampled.source
     assert sampled.high == pytest.approx(full.high, rel=0.05)
 
@@ -119,7 +123,8 @@ def test_a_wide_scene_is_sampled_in_pieces_that_fit_in_the_cache(
     width, block, row_bytes = 3000, 64, 50_000
     columns = np.broadcast_to(np.arange(width, dtype=np.uint16)[None, :, None], (200, width, 3))
     scene = open_scene(str(write_geotiff(tmp_path / "wide.tif", columns, block_px=block)), CONFIG)
-    whole, _, _ = _decimated(scene, CONFIG, width * 200 // 9)
+    few = replace(LIMITS, sample_px=width * 200 // 9)
+    whole, _, _ = decimated(scene, CONFIG, limits=few)
     windows: list[Window] = []
     read_as_ever = Pixels.read
 
@@ -127,9 +132,8 @@ def test_a_wide_scene_is_sampled_in_pieces_that_fit_in_the_cache(
         windows.append(window)
         return read_as_ever(self, window, *args, **how)
 
-    monkeypatch.setattr("pipeline.raster.overview.ROW_BYTES", row_bytes)
     monkeypatch.setattr(Pixels, "read", read_and_tell)
-    sample, valid, source = _decimated(scene, CONFIG, width * 200 // 9)
+    sample, valid, source = decimated(scene, CONFIG, limits=replace(few, row_bytes=row_bytes))
     assert len(windows) > 20
     assert all((window.width - 2) * block * 2 * 3 <= row_bytes for window in windows)
     assert [window.x for window in windows[1:]] == [window.x1 for window in windows[:-1]]
@@ -164,34 +168,31 @@ def test_one_damaged_block_costs_neither_stretch_nor_picture(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
-def test_one_damaged_block_costs_a_giant_scene_neither_stretch_nor_picture(
-    interleave: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_damaged_block_costs_a_giant_scene_neither_stretch_nor_picture(interleave: str, tmp_path: Path) -> None:
     """Where a scene is too large to be decoded as a whole: every window over the damage is left out, not just the
     first that meets it, and the others are as they were; damage to more than a quarter of them is the scene's end."""
-    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
     path = write_geotiff(tmp_path / "a.tif", picture(2048, 2048, dtype="uint16"), block_px=512, interleave=interleave)
     scene = open_scene(str(path), CONFIG)
-    sample, _, source = _decimated(scene, CONFIG, 1000)
-    stretch = measure_stretch(scene, CONFIG)
-    sound, _ = read_thumbnail(scene, stretch, CONFIG, 256)
+    sample, _, source = decimated(scene, CONFIG, limits=GIANT)
+    stretch = measure_stretch(scene, CONFIG, limits=GIANT)
+    sound, _ = read_thumbnail(scene, stretch, CONFIG, 256, limits=GIANT)
     assert source == "64 windows of 256 px"
     damage_block(path, column=1, row=2)
-    left, valid, source = _decimated(scene, CONFIG, 1000)
+    left, valid, source = decimated(scene, CONFIG, limits=GIANT)
     assert source == "60 windows of 256 px"
     assert valid.mean() == 60 / 64
     assert np.array_equal(left[valid], sample[valid])
-    assert measure_stretch(scene, CONFIG).high == pytest.approx(stretch.high, rel=0.01)
-    picture_, shown = read_thumbnail(scene, stretch, CONFIG, 256)
+    assert measure_stretch(scene, CONFIG, limits=GIANT).high == pytest.approx(stretch.high, rel=0.01)
+    picture_, shown = read_thumbnail(scene, stretch, CONFIG, 256, limits=GIANT)
     assert not shown[2 * 64 + 16 : 3 * 64 - 16, 64 + 16 : 2 * 64 - 16].any()
     assert shown.mean() > 0.9
     assert np.array_equal(picture_[shown], sound[shown])
     for column in range(3):
         damage_block(path, column, row=0)
-    assert measure_stretch(scene, CONFIG).source == "48 windows of 256 px"
+    assert measure_stretch(scene, CONFIG, limits=GIANT).source == "48 windows of 256 px"
     damage_block(path, column=3, row=0)
     with pytest.raises(SceneUnreadable, match="damaged in most places"):
-        measure_stretch(scene, CONFIG)
+        measure_stretch(scene, CONFIG, limits=GIANT)
 
 
 def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
@@ -210,12 +211,20 @@ def test_the_picture_of_a_scene_too_large_to_decode_is_made_of_a_few_windows(
     scene = open_scene(str(tmp_path / "s.tif"), CONFIG)
     stretch = measure_stretch(scene, CONFIG)
     exact, exact_valid = read_thumbnail(scene, stretch, CONFIG, 256)
-    monkeypatch.setattr("pipeline.raster.overview.FULL_PASS_PX", 1000)
     read: list[int] = []
     plain = Pixels.read
     monkeypatch.setattr(Pixels, "read", lambda self, window, *rest, **how: (
         read.append(window.pixels), plain(self, window, *rest, **how))[1])  # fmt: skip
-    picture, valid = read_thumbnail(scene, stretch, CONFIG, 256)
+    picture, valid = read_thumbnail(scene, stretch, CONFIG, 256, limits=GIANT)
     assert sum(read) == 10 * 10 * 16 * 16
     assert np.array_equal(valid, exact_valid)
     assert np.array_equal(picture[valid], exact[valid])
+
+
+def test_a_real_palette_is_shown_in_its_colours(kestrel_data: Path) -> None:
+    scene = open_scene(str(kestrel_data / "large_geotiff" / "cog_cmap.tif"), CONFIG)
+    pixels, valid = read_thumbnail(scene, measure_stretch(scene, CONFIG), CONFIG, 300)
+    with rasterio.open(scene.uris[0]) as file:
+        colours = {colour[:3] for colour in file.colormap(1).values()}
+    assert {tuple(map(int, colour)) for colour in np.unique(pixels[valid], axis=0)} <= colours
+    assert 0.3 < valid.mean() < 0.9

@@ -1,4 +1,4 @@
-"""What headers say of a scene: its place, blocks, name and facts; and which files are refused, with what words."""
+"""What headers say of a scene: its place, blocks and facts; and which files are refused."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ import pytest
 import rasterio
 
 from pipeline.config import RasterConfig
-from pipeline.errors import SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
-from pipeline.names import public_uri
+from pipeline.errors import ConfigError, SceneNotFound, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.pixels.decoding import decode_window
-from pipeline.raster.addresses import scene_id_of
-from pipeline.raster.overview import measure_stretch
-from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import iso_time, open_scene, scene_facts
 from pipeline.types import Window
 from tests.support.reading import CONFIG, native, read
@@ -125,21 +121,6 @@ def test_truncated_files_are_found_before_the_run(tiled: bool, kept: float, tmp_
     refused(str(path), SceneUnreadable, "scene.tif")
 
 
-def test_damage_inside_a_file_is_named_with_its_place(tmp_path: Path) -> None:
-    """Headers cannot tell; reading the damaged block does, and the other blocks stay readable."""
-    path = write_geotiff(tmp_path / "scene.tif", picture(HEIGHT, WIDTH))
-    with rasterio.open(path) as file:
-        offset = int(file.get_tag_item("BLOCK_OFFSET_1_1", "TIFF", bidx=1))
-    data = bytearray(path.read_bytes())
-    data[offset + 2 : offset + 200] = bytes(198)
-    path.write_bytes(data)
-    scene = open_scene(str(path), CONFIG)
-    with SceneReader(scene, native(scene), measure_stretch(scene, CONFIG), CONFIG) as reader:
-        with pytest.raises(SceneUnreadable, match=r"damaged: columns 64 to 128, rows 64 to 128"):
-            reader.read(Window(x=64, y=64, width=64, height=64))
-        assert (reader.read(Window(x=0, y=0, width=64, height=64))[0] == picture(HEIGHT, WIDTH)[:64, :64]).all()
-
-
 def write_tiff_by_hand(path: Path, **replaced: int) -> Path:
     """A minimal little-endian TIFF of one strip, with any of its tags replaced."""
     tags = {"width": (256, 8), "height": (257, 8), "bits": (258, 8), "compression": (259, 1), "photometric": (262, 1),
@@ -201,36 +182,6 @@ def test_a_world_file_without_a_crs_is_half_a_georeference(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("uris", "expected"),
-    [
-        (("/data/port of genoa (1).tif",), "port_of_genoa_1"),
-        (("s3://bucket/a/b/scene.v2.tif",), "scene.v2"),
-        (("https://host/x/scene.tif?token=secret/../..",), "scene"),
-        (("/x/..hidden.tif",), "hidden"),
-        (("/x/港.tif",), "scene"),
-        (("/x/" + "a" * 300 + ".tif",), "a" * 120),
-        (("B04.jp2", "B03.jp2", "B02.jp2"), "B04-B03-B02"),
-        (("S2_B04_10m.jp2", "S2_B03_10m.jp2"), "S2_B04_10m-B03_10m"),
-        (("a/same.tif", "b/same.tif"), "same"),
-    ],
-)
-def test_scene_ids_are_safe_folder_names(uris: tuple[str, ...], expected: str) -> None:
-    assert scene_id_of(uris) == expected
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("https://me:word@host:8443/a/b.tif?sig=secret#x", "https://host:8443/a/b.tif"),
-        ("s3://bucket/key.tif", "s3://bucket/key.tif"),
-        ("/local/a?b.tif", "/local/a?b.tif"),
-    ],
-)
-def test_messages_and_records_show_no_credentials(uri: str, shown: str) -> None:
-    assert public_uri(uri) == shown
-
-
-@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2023:07:14 10:20:30", "2023-07-14T10:20:30"),
@@ -261,3 +212,21 @@ def test_facts_come_from_the_tags(tmp_path: Path) -> None:
         assert scene_facts({made: "2023:07:14 10:20:30"})["acquired"] is None, "the file's making is no acquisition"
     assert scene_facts({"EXIF_DateTimeOriginal": "2023:07:14 10:20:30"})["acquired"] == "2023-07-14T10:20:30"
     assert scene_facts({}) == {"acquired": None, "sensor": None, "attribution": None}
+
+
+def test_files_of_different_grids_are_no_scene(tmp_path: Path) -> None:
+    first = write_geotiff(tmp_path / "a.tif", picture(40, 50, 1))
+    smaller = write_geotiff(tmp_path / "b.tif", picture(40, 49, 1))
+    moved = write_geotiff(tmp_path / "c.tif", picture(40, 50, 1), transform=NORTH_UP @ NORTH_UP.translation(1, 0))
+    colour = write_geotiff(tmp_path / "d.tif", picture(40, 50, 3))
+    with pytest.raises(SceneUnreadable, match=r"49 x 40 pixels and .* 50 x 40"):
+        open_scene(f"{first},{smaller}", CONFIG)
+    with pytest.raises(SceneUnreadable, match="differ in CRS, transform or pixel type"):
+        open_scene(f"{first},{moved}", CONFIG)
+    with pytest.raises(SceneUnreadable, match="3 bands; only files of one band"):
+        open_scene(f"{first},{colour}", CONFIG)
+
+
+def test_a_band_the_file_has_not_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"band 4, but .* has 3 bands"):
+        open_scene(str(KINDS["tiled_uint8"](tmp_path)), RasterConfig(bands=(1, 4)))

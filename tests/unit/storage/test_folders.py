@@ -1,48 +1,21 @@
-"""Staging, publishing and fetching on the local disk and on fsspec's in-memory store."""
+"""Staging and publishing on the local disk and on fsspec's in-memory store."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import stat
-import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from pipeline.errors import ConfigError, ModelError, StorageError, redacted
-from pipeline.retrying import PATIENCE
-from pipeline.storage.clients import remote
-from pipeline.storage.fetching import exists, fetch_folder, fetched_file, read_text
+from pipeline.errors import StorageError
 from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
-from pipeline.storage.paths import is_local
-
-
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """The in-memory store, emptied before and after."""
-    fs = fsspec.filesystem("memory")
-    fs.store.clear()
-    fs.pseudo_dirs[:] = [""]
-    yield fs
-    fs.store.clear()
-
-
-@pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Retries without waiting; the pauses asked for."""
-    pauses: list[float] = []
-    monkeypatch.setattr("pipeline.retrying.time.sleep", pauses.append)
-    return pauses
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+from tests.support.folders import names
 
 
 def publish(out: str, files: dict[str, str], name: str = "scene") -> str:
@@ -51,15 +24,6 @@ def publish(out: str, files: dict[str, str], name: str = "scene") -> str:
             (staged / file).parent.mkdir(parents=True, exist_ok=True)
             (staged / file).write_text(text)
         return publish_folder(staged, out, name)
-
-
-@pytest.mark.parametrize(
-    ("uri", "local"),
-    [("out", True), ("/data/a b", True), ("file:///data", True), ("s3://b/k", False), ("memory://x", False),
-     ("simplecache::https://h/f", False), ("~/out", True)],
-)  # fmt: skip
-def test_what_is_local(uri: str, local: bool) -> None:
-    assert is_local(uri) is local
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
@@ -85,7 +49,7 @@ def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["scene"]
 
 
-def test_the_manifest_variablesevery_file_with_its_checksum(tmp_path: Path) -> None:
+def test_the_manifest_names_every_file_with_its_checksum(tmp_path: Path) -> None:
     publish(str(tmp_path), {"a.txt": "new", "sub/b.txt": ""})
     manifest = json.loads((tmp_path / "scene" / MANIFEST).read_text())
     assert manifest["files"]["a.txt"] == {"bytes": 3, "sha256": hashlib.sha256(b"new").hexdigest()}
@@ -126,7 +90,7 @@ def test_readers_see_one_whole_result_while_results_change_places(tmp_path: Path
 def test_without_the_kernels_exchange_a_failed_swap_restores_the_old_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.folders.ctypes.CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     publish(str(tmp_path), {"a": "old"})
     publish(str(tmp_path), {"a": "new"})
     assert (tmp_path / "scene/a").read_text() == "new"
@@ -195,11 +159,6 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_an_unknown_kind_of_address_variablesthe_extras() -> None:
-    with pytest.raises(ConfigError, match="extras"):
-        check_writable("nosuch://out")
-
-
 def test_on_an_object_store_the_manifest_comes_last_and_tells_the_truth(
     memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,157 +180,3 @@ def test_on_an_object_store_the_manifest_comes_last_and_tells_the_truth(
     manifest = json.loads(memory.cat_file(f"{root}/{MANIFEST}"))
     assert manifest["files"]["sub/b.txt"]["bytes"] == 2
     assert sorted(memory.find("/out")) == [f"{root}/a.txt", f"{root}/{MANIFEST}", f"{root}/sub/b.txt"]
-
-
-def test_a_passing_fault_is_tried_again_and_a_lasting_one_reported(
-    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, no_pauses: list[float]
-) -> None:
-    faults, pipe = [ConnectionError("reset"), TimeoutError("slow")], memory.pipe_file
-
-    def flaky(_: object, path: str, data: bytes) -> None:
-        if faults:
-            raise faults.pop()
-        pipe(path, data)
-
-    monkeypatch.setattr(type(memory), "pipe_file", flaky)
-    check_writable("memory://out")
-    assert no_pauses == list(PATIENCE.pauses("cannot write to memory://out"))[:2]
-    assert all(base <= pause <= 1.25 * base for base, pause in zip((0.5, 2.0), no_pauses, strict=True))
-    faults.extend(ConnectionError("https://me:secret@host/x?X-Amz-Signature=abc refused") for _ in range(9))
-    with pytest.raises(StorageError, match="after 4 attempts: ConnectionError: https://host/x refused"):
-        check_writable("memory://out")
-
-
-def test_a_lasting_refusal_is_not_tried_again(
-    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, no_pauses: list[float]
-) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "denied")
-
-    monkeypatch.setattr(type(memory), "pipe_file", refuse)
-    with pytest.raises(StorageError, match="Permission denied"):
-        check_writable("memory://out")
-    assert no_pauses == []
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("s3://key:secret@bucket/a", "s3://bucket/a"),
-        ("GET https://h/p?sig=s3cret&x=1 failed", "GET https://h/p failed"),
-        ("az://container@account/path", "az://account/path"),
-        ("plain text? yes", "plain text? yes"),
-    ],
-)
-def test_credentials_are_taken_out_of_addresses(text: str, clean: str) -> None:
-    assert redacted(text) == clean
-
-
-def test_weights_are_fetched_once_and_again_when_they_change(
-    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
-    memory.pipe({"/w/model.safetensors": b"one", "/w/config.json": b"{}", "/w/model.pkl": b"evil"})
-    first = fetch_folder("memory://w")
-    assert names(first) == ["config.json", "model.safetensors"], "a pickle is never copied"
-    gets: list[str] = []
-    monkeypatch.setattr(type(memory), "get_file", lambda *a, **_: gets.append(a[1]))
-    assert fetch_folder("memory://w") == first
-    assert gets == []
-    monkeypatch.undo()
-    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
-    memory.pipe("/w/model.safetensors", b"three")
-    assert (fetch_folder("memory://w") / "model.safetensors").read_bytes() == b"three"
-
-
-def test_a_local_folder_of_weights_is_used_in_place(tmp_path: Path) -> None:
-    assert fetch_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(ModelError, match="no folder of weights"):
-        fetch_folder(str(tmp_path / "missing"))
-
-
-def test_a_remote_folder_without_safetensors_is_refused(memory: fsspec.AbstractFileSystem) -> None:
-    memory.pipe("/w/model.bin", b"")
-    with pytest.raises(ModelError, match="safetensors"):
-        fetch_folder("memory://w")
-
-
-def test_a_remote_file_comes_with_its_siblings(memory: fsspec.AbstractFileSystem) -> None:
-    memory.pipe({"/a/area.shp": b"1", "/a/area.dbf": b"2", "/a/other.shp": b"3"})
-    with fetched_file("memory://a/area.shp") as path:
-        assert path.read_bytes() == b"1"
-        assert names(path.parent) == ["area.dbf", "area.shp"]
-    assert not path.exists()
-    with pytest.raises(ConfigError, match="there is no file"), fetched_file("memory://a/none.shp"):
-        pass
-
-
-def test_exists_and_read_text(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("ü", encoding="utf-8")
-    memory.pipe("/a.txt", "ü".encode())
-    for root in (str(tmp_path), "memory:/"):
-        assert read_text(f"{root}/a.txt") == "ü"
-        assert (exists(f"{root}/a.txt"), exists(f"{root}/b.txt")) == (True, False)
-        with pytest.raises(StorageError, match="cannot read"):
-            read_text(f"{root}/b.txt")
-
-
-class SlowStore(fsspec.AbstractFileSystem):
-    """A store whose client takes a while to make, and keeps the key it found in the environment."""
-
-    protocol = "slowstore"
-    began, go = threading.Event(), threading.Event()
-
-    def __init__(self, **options: object) -> None:
-        super().__init__(**options)
-        self.key = os.environ["SLOW_KEY"]
-        self.began.set()
-        assert self.go.wait(60)
-
-
-def test_a_client_is_never_of_another_environment_however_threads_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key changes while one thread makes its client, and another is the first to see that: either gets new ones."""
-    fsspec.register_implementation("slowstore", SlowStore, clobber=True)
-    monkeypatch.setenv("SLOW_KEY", "old")
-    changed = threading.Event()
-
-    def ask_twice() -> list[str]:
-        first, _ = remote("slowstore://out")
-        assert changed.wait(60)
-        second, _ = remote("slowstore://out")
-        return [first.key, second.key]
-
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(ask_twice)
-        assert SlowStore.began.wait(60)
-        monkeypatch.setenv("SLOW_KEY", "new")
-        late = pool.submit(lambda: remote("slowstore://out")[0].key)
-        wait([late], timeout=0.5)  # without a lock it looks at the environment now
-        SlowStore.go.set()
-        assert late.result(60) == "new"
-        changed.set()
-        assert early.result(60) == ["old", "new"]
-    assert remote("slowstore://out")[0] is remote("slowstore://out")[0], "in one environment a client is made once"
-
-
-def test_a_client_is_found_while_another_thread_changes_the_environment() -> None:
-    """Variables come and go under the look at them."""
-    stop, variables = threading.Event(), [f"KESTREL_TEST_{number}" for number in range(20)]
-
-    def toggle() -> None:
-        while not stop.is_set():
-            os.environ.update(dict.fromkeys(variables, "1"))
-            for name in variables:
-                del os.environ[name]
-
-    pace = sys.getswitchinterval()
-    with ThreadPoolExecutor(1) as pool:
-        toggling = pool.submit(toggle)
-        try:
-            sys.setswitchinterval(1e-6)
-            for _ in range(3000):
-                assert remote("memory://out")[1] == "/out"
-        finally:
-            sys.setswitchinterval(pace)
-            stop.set()
-        toggling.result(60)

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import pytest
 
-from tests.support.fault_proxy import SLOW_DOWN, Fault, FaultProxy, Faults, fault_proxy
+from tests.support.fault_proxy import SLOW_DOWN, FaultProxy, fault_proxy
+from tests.support.proxy_faults import Fault, Faults
 
 BODY = bytes(range(256)) * 1000
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from jobs.train_detector import main
 from pipeline.detectors.loading import load_detector
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.protocol import Detector
 from pipeline.training.data.augment import AugmentConfig
-from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.data.scenes import TrainingScene, save_scene
-from pipeline.training.loop import METRICS_FILE, LoopConfig, Trainer
+from pipeline.training.export import training_card
+from pipeline.training.learner import Learner
+from pipeline.training.loop import CHECKPOINT, METRICS_FILE, LoopConfig, Trainer
+from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.validation import validate
-from pipeline.types import Chip, Window
-from tests.unit.training.data.test_batches import scene_with
+from pipeline.types import Chip, ModelCard, Window
+from tests.support.oriented import SMALL
+from tests.support.prepared import scene_with
 
-SMALL = NetworkConfig(
-    stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
-)
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 
 
@@ -30,7 +34,7 @@ def trainer(out: Path, steps: int) -> Trainer:
     torch.manual_seed(0)
     sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
     config = LoopConfig(steps=steps, tiles=2, sizes_px=(64,), warmup_steps=2, checkpoint_steps=3)
-    return Trainer(OrientedRTDetr(SMALL), sampler, config, out)
+    return Trainer(OrientedLearner(OrientedRTDetr(SMALL)), sampler, config, out)
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
@@ -38,7 +42,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
 
     def losses(run: Trainer, count: int) -> list[float]:
         run.network.train()
-        return [run.learn(run._batch(run.step))["loss"] for _ in range(count)]
+        return [run.learn(run.batch(run.step))["loss"] for _ in range(count)]
 
     whole = losses(trainer(tmp_path / "whole", 6), 6)
     first = trainer(tmp_path / "parts", 6)
@@ -55,10 +59,10 @@ def test_a_run_goes_on_from_its_own_step_and_not_from_that_of_some_parameter(tmp
     """The optimiser counts for each parameter how often that one was learnt; of one that stood still it counts less."""
     run = trainer(tmp_path, 6)
     run.network.train()
-    run.learn(run._batch(run.step))
+    run.learn(run.batch(run.step))
     for parameter in run.network.parameters():
         parameter.requires_grad_(parameter.ndim <= 1)
-    run.learn(run._batch(run.step))
+    run.learn(run.batch(run.step))
     run.save()
     again = trainer(tmp_path, 6)
     assert again.resume()
@@ -144,18 +148,76 @@ def test_mistakes_end_in_one_sentence(
     assert len(error.strip().splitlines()) == 1
 
 
+class Brightness(nn.Module):
+    """(B, 3, H, W) in [0, 1] → (B, 1): one convolution, its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 1, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.layer(pixels).mean((2, 3))
+
+
+class BrightnessLearner:
+    """Learns how bright a tile is. Nothing of a detector: the loop must ask for no more than the protocol says."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.network = Brightness()
+        self.telling = ("error", "absent")
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        pixels = batch.pixels.permute(0, 3, 1, 2).float() / 255
+        noise = 0.01 * torch.rand(pixels.shape, generator=generator)
+        error = self.network(pixels + noise) - pixels.mean((1, 2, 3))[:, None]
+        return {"error": error.square().mean(), "weight": 1e-4 * self.network.layer.weight.square().sum()}
+
+    def config(self) -> dict[str, Any]:
+        return {"model_type": "brightness", "kernel": 3}
+
+    def detector(self, network: nn.Module, card: ModelCard) -> Detector:
+        raise NotImplementedError
+
+
+def test_the_loop_trains_and_resumes_whatever_a_learner_hands_it(tmp_path: Path) -> None:
+    """Another network, other losses, another configuration: learnt, told, written, resumed to the same weights."""
+    sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
+
+    def run(out: Path, steps: int) -> Trainer:
+        learner: Learner = BrightnessLearner()
+        config = LoopConfig(steps=steps, tiles=2, sizes_px=(32,), warmup_steps=2, learning_rate=0.01)
+        made = Trainer(learner, sampler, config, out)
+        made.resume()
+        made.run(lines.append)
+        return made
+
+    lines: list[str] = []
+    whole = run(tmp_path / "whole", 40)
+    assert "error 0." in lines[-1]
+    assert "absent" not in lines[-1]
+    rows = [json.loads(row) for row in (tmp_path / "whole" / METRICS_FILE).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [20, 40]
+    assert rows[1]["error"] < rows[0]["error"]
+    assert rows[1].keys() == {"step", "seconds_per_step", "rate", "loss", "error", "weight"}
+    assert json.loads((tmp_path / "whole" / CHECKPOINT / "config.json").read_text())["model_type"] == "brightness"
+    again = run(tmp_path / "whole", 40)
+    assert again.step == 40
+    for ours, theirs in zip(again.average.state_dict().values(), whole.average.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 @pytest.mark.slow
 def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
     """Everything between pixels and boxes is right: 400 steps on one small scene find all its ships, well placed."""
-    from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
-    from pipeline.training.export import training_card
 
     scene = TrainingScene("made", scene_with(SHIPS).pixels, scene_with(SHIPS).truth)
     torch.manual_seed(0)
     sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste_mean=0, light=0, object_share=1.0))
     config = LoopConfig(steps=400, tiles=2, sizes_px=(128,), warmup_steps=20, learning_rate=1e-3, ema_decay=0.98)
-    run = Trainer(OrientedRTDetr(SMALL), sampler, config, tmp_path)
+    learner = OrientedLearner(OrientedRTDetr(SMALL))
+    run = Trainer(learner, sampler, config, tmp_path)
     run.run(lambda _: None)
-    detector = OrientedDetector(run.average, training_card("made", ("ship",), None, 256))
+    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256))
     figures = validate(detector, [scene], 64)
     assert figures["ap50"] > 0.9

@@ -16,39 +16,18 @@ from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
 from pipeline.detectors.checkpoint import WEIGHTS as WEIGHTS_FILE
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.loading import load_detector
-from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, load_oriented
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, load
 from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
-from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.detectors.protocol import FEWEST_QUERIES, Detector
 from pipeline.errors import ModelError
-from pipeline.types import Chip, Frame, ModelCard, Window
-
-SMALL = NetworkConfig(
-    stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
-)
-CARD = ModelCard(
-    name="small",
-    classes=("ship",),
-    gsd_m=6.0,
-    bands=("red", "green", "blue"),
-    input_px=64,
-    sha256="0" * 64,
-    oriented=True,
-)
+from pipeline.types import Chip, Frame, Window
+from tests.support.oriented import CARD, small_network
 
 
 def chip(height: int, width: int, seed: int = 0) -> Chip:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Chip(pixels=pixels, window=Window(x=0, y=0, width=width, height=height))
-
-
-def small_network(seed: int = 0) -> OrientedRTDetr:
-    """A network whose normalisation has seen data, so that folding it away changes something."""
-    torch.manual_seed(seed)
-    network = OrientedRTDetr(SMALL).train()
-    for _ in range(5):
-        network(torch.rand(2, 3, 64, 64))
-    return network.eval()
 
 
 @pytest.fixture
@@ -69,7 +48,7 @@ def test_a_saved_detector_answers_like_the_one_that_was_saved(folder: Path) -> N
 
 
 def test_answers_are_canonical_boxes_of_the_chip_frame_and_repeat_exactly(folder: Path) -> None:
-    detector = load_oriented(folder, device="cpu", precision="float32")
+    detector = load(folder, device="cpu", precision="float32")
     first, second = (detector.detect([chip(50, 71)], score_threshold=0.0)[0].detections for _ in range(2))
     np.testing.assert_array_equal(first.boxes, second.boxes)
     assert first.frame == Frame.CHIP
@@ -81,7 +60,7 @@ def test_answers_are_canonical_boxes_of_the_chip_frame_and_repeat_exactly(folder
 
 
 def test_the_threshold_keeps_exactly_the_better_ones(folder: Path) -> None:
-    detector = load_oriented(folder, device="cpu", precision="float32")
+    detector = load(folder, device="cpu", precision="float32")
     everything = detector.detect([chip(64, 64)], score_threshold=0.0)[0].detections
     middle = float(np.median(everything.scores))
     kept = detector.detect([chip(64, 64)], score_threshold=middle)[0].detections
@@ -103,7 +82,7 @@ def test_sixteen_bit_arithmetic_keeps_places_to_a_fraction_of_a_pixel(folder: Pa
     """Coordinates stay in 32 bits: bfloat16 has steps of 2 px at 500 px. The chip is wide, the network untrained."""
     wide = chip(32, 1024)
     exact, coarse = (
-        load_oriented(folder, device="cpu", precision=precision).detect([wide], score_threshold=0.0)[0].detections
+        load(folder, device="cpu", precision=precision).detect([wide], score_threshold=0.0)[0].detections
         for precision in ("float32", "bfloat16")
     )
     near = np.abs(exact.boxes[:, None, :2] - coarse.boxes[None, :, :2]).max(-1).min(1)
@@ -131,7 +110,7 @@ def _scores_inside(layers: tuple[LayerOutput, ...]) -> np.ndarray:
 
 
 def test_no_chips_no_looks(folder: Path) -> None:
-    assert load_oriented(folder, device="cpu", precision="float32").detect([], score_threshold=0.5) == []
+    assert load(folder, device="cpu", precision="float32").detect([], score_threshold=0.5) == []
 
 
 def damage_nan(folder: Path) -> None:
@@ -182,4 +161,4 @@ def test_an_answer_that_is_not_finite_is_an_error() -> None:
 def test_a_chip_with_another_number_of_bands_is_refused(folder: Path) -> None:
     grey = Chip(pixels=np.zeros((64, 64, 1), np.uint8), window=Window(x=0, y=0, width=64, height=64))
     with pytest.raises(ModelError, match="takes 3 bands"):
-        load_oriented(folder, device="cpu", precision="float32").detect([grey], score_threshold=0.0)
+        load(folder, device="cpu", precision="float32").detect([grey], score_threshold=0.0)

@@ -24,7 +24,7 @@ from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImage
 
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.protocol import Detector, queries_for
-from pipeline.detectors.transformers_detr.detector import PICKS_QUERIES
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window
@@ -175,7 +175,7 @@ def test_a_crop_costs_its_share_of_a_whole_look(family: str, checkpoints: dict[s
     (height, width, queries), (low, narrow, fewer), again = seen
     assert again == (height, width, queries)
     assert (low, narrow) == (height // 2, width // 2)
-    assert fewer == (queries_for(0.25, queries) if family in PICKS_QUERIES else queries)
+    assert fewer == (queries_for(0.25, queries) if MODEL_TYPES[family].picks_queries else queries)
     np.testing.assert_array_equal(table(before[0].detections), table(after[0].detections))
 
 

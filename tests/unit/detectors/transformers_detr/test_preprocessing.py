@@ -16,8 +16,8 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
 from pipeline.detectors.transformers_detr.card import foreign_card
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
-from pipeline.detectors.transformers_detr.settings import DEFAULTS
 from pipeline.errors import ModelError
 
 MEAN_STD = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -71,11 +71,11 @@ def test_without_a_stated_size_the_familys_own_holds(tmp_path: Path) -> None:
     """The defaults are those of the library's processors."""
     for family, processor in (("rt_detr", RTDetrImageProcessorPil), ("detr", DetrImageProcessorPil)):
         library = processor()
-        assert DEFAULTS[family]["size"] == {name: px for name, px in dict(library.size).items() if px}
+        assert MODEL_TYPES[family].defaults["size"] == {name: px for name, px in dict(library.size).items() if px}
         for name in ("do_resize", "do_rescale", "do_normalize", "do_pad", "rescale_factor", "resample"):
-            assert DEFAULTS[family][name] == getattr(library, name), name
-        assert DEFAULTS[family]["image_mean"] == list(library.image_mean)
-        assert DEFAULTS[family]["image_std"] == list(library.image_std)
+            assert MODEL_TYPES[family].defaults[name] == getattr(library, name), name
+        assert MODEL_TYPES[family].defaults["image_mean"] == list(library.image_mean)
+        assert MODEL_TYPES[family].defaults["image_std"] == list(library.image_std)
 
 
 @pytest.mark.parametrize(

@@ -2,111 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.config import ExportConfig, MergeConfig, RefineConfig, RunConfig, TilingConfig, WorkConfig
-from pipeline.detectors.weights import load, model_card
-from pipeline.engine.local import LocalExecutor
-from pipeline.errors import SceneUnreadable
+from pipeline.config import ExportConfig, MergeConfig, RunConfig, TilingConfig
+from pipeline.detectors.weights import model_card
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.journal import Journal
-from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
-from pipeline.storage.lease import Lease, lease_uri
 from pipeline.types import Block, BlockOutcome
-from tests.conftest import ROOT
-from tests.support.harbours import HarbourCase, small_harbour
-
-SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")
-BUILTIN = "builtin:ships-s2"
-
-
-@pytest.fixture(scope="module")
-def harbour(tmp_path_factory: pytest.TempPathFactory) -> HarbourCase:
-    return small_harbour(tmp_path_factory.mktemp("harbour") / "harbour.tif")
-
-
-class Dies(Exception):
-    """Stands for whatever ends a process."""
-
-
-@dataclass
-class Mortal(LocalExecutor):
-    """Does so many blocks and then dies; notes what it did."""
-
-    blocks: int = 1 << 30
-    done: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(lambda: load(BUILTIN, "cpu"))
-
-    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-        for outcome in super().map(order, blocks):
-            if len(self.done) == self.blocks:
-                raise Dies
-            self.done.append(outcome.block_id)
-            yield outcome
-
-
-@dataclass
-class Job:
-    """The same scene over and over, into one folder."""
-
-    config: RunConfig
-    said: list[str] = field(default_factory=list)
-
-    def run(self, blocks: int = 1 << 30, **changes: Any) -> tuple[RunReport | None, list[int]]:
-        """The report (None when it died) and the blocks it did."""
-        executor = Mortal(blocks=blocks)
-        card = model_card(BUILTIN)
-        try:
-            return detect(replace(self.config, **changes), card, executor, Journal(self.said.append)), executor.done
-        except Dies:
-            return None, executor.done
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.config.out) / "harbour"
-
-    def bytes(self) -> dict[str, bytes]:
-        return {name: (self.folder / name).read_bytes() for name in SAME_BYTES}
-
-    def record(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
-        return content
-
-
-@pytest.fixture(params=["one look", "two looks"])
-def job(request: pytest.FixtureRequest, harbour: HarbourCase, tmp_path: Path) -> Job:
-    tiling = TilingConfig(tile_px=224, halo_px=48, block_mpx=0.1)
-    refine = RefineConfig()
-    if request.param == "two looks":
-        tiling, refine = replace(tiling, global_factor=2.0), RefineConfig(budget=0.5)
-    return Job(RunConfig(scene=(str(harbour.path),), out=str(tmp_path / "out"), tiling=tiling, refine=refine))
-
-
-one_look = pytest.mark.parametrize("job", ["one look"], indirect=True)
-
-
-def fresh(job: Job, out: Path, **changes: Any) -> Job:
-    """The same job, with nothing done before."""
-    other = Job(replace(job.config, out=str(out), **changes))
-    report, _ = other.run()
-    assert report is not None
-    assert report.exit_code == 0
-    return other
+from tests.support.harbours import HarbourCase
+from tests.support.jobs import BUILTIN, Job, Mortal, fresh, one_look
 
 
 def test_a_job_that_died_goes_on_where_it_was(job: Job, tmp_path: Path) -> None:
@@ -270,37 +183,6 @@ def test_a_damaged_part_is_done_again(job: Job, damage: str) -> None:
 
 
 @one_look
-def test_a_lease_that_is_renewed_keeps_others_out(job: Job) -> None:
-    """Two jobs on one scene: the second is told who holds it, and writes nothing."""
-    lease_s = 1.5
-    with Lease(job.config.out, "harbour", lease_s, print) as lease:
-        other = WorkConfig(lease_s=lease_s)
-        # As seen from another machine: a process that lives here cannot be told from one that lives there.
-        report, blocks = job.run(work=other)
-        lease.check()
-    assert report is not None
-    assert (report.exit_code, blocks) == (5, [])
-    assert "another job is at work on harbour" in report.scenes[0].message
-    assert not job.folder.exists()
-    report, _ = job.run(work=other)
-    assert report is not None
-    assert report.exit_code == 0
-    assert not Path(lease_uri(job.config.out, "harbour")).exists()
-
-
-@one_look
-def test_a_lease_of_another_machine_that_is_not_renewed_is_taken_over(job: Job) -> None:
-    path = Path(lease_uri(job.config.out, "harbour"))
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"token": "x", "machine": "elsewhere", "pid": 1, "started": 0, "lasts_s": 1.0}))
-    started = time.monotonic()
-    report, _ = job.run()
-    assert report is not None
-    assert report.exit_code == 0
-    assert time.monotonic() - started > 1.0
-
-
-@one_look
 def test_scratch_that_cannot_be_removed_is_said_and_the_scene_stays_published(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,66 +208,3 @@ def test_scratch_that_cannot_be_removed_is_said_and_the_scene_stays_published(
             subprocess.run(["umount", str(folder)], check=True)
     assert (report.exit_code, report.scenes[0].status) == (0, "PUBLISHED")
     assert any(str(busy[0]) in line for line in job.said)
-
-
-@pytest.mark.parametrize("inside", [None, SceneUnreadable("it is damaged")], ids=["all well", "an error"])
-def test_a_lease_that_cannot_be_given_back_changes_nothing_that_happened_inside(
-    inside: SceneUnreadable | None, tmp_path: Path
-) -> None:
-    """Its place turns into a folder, so that it can be neither read nor removed."""
-    path = Path(lease_uri(str(tmp_path), "harbour"))
-    said: list[str] = []
-
-    def work() -> None:
-        with Lease(str(tmp_path), "harbour", 30.0, said.append):
-            path.unlink()
-            path.mkdir()
-            if inside is not None:
-                raise inside
-
-    with pytest.raises(SceneUnreadable, match="it is damaged") if inside else contextlib.nullcontext():
-        work()
-    assert len(said) == 1
-    assert str(path) in said[0]
-    assert "Is a directory" in said[0]
-
-
-@one_look
-def test_who_lost_its_lease_publishes_nothing(job: Job) -> None:
-    """A job that was suspended, and taken for dead, wakes up to find its scene in other hands."""
-
-    @dataclass
-    class Robbed(Mortal):
-        def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-            yield from super().map(order, blocks)
-            Path(lease_uri(job.config.out, "harbour")).write_text(json.dumps({"token": "other"}))
-
-    report = detect(job.config, model_card(BUILTIN), Robbed(), Journal(print))
-    assert report.exit_code == 5
-    assert "lost its lease" in report.scenes[0].message
-    assert not (job.folder / "manifest.json").exists()
-
-
-@one_look
-def test_a_killed_process_leaves_nothing_in_the_way(job: Job, harbour: HarbourCase) -> None:
-    """SIGKILL of the real command: the next one takes over at once and does the rest."""
-    command = [
-        sys.executable, str(ROOT / "jobs" / "detect_scene.py"), "--scene", str(harbour.path), "--out", job.config.out,
-        "--executor", "local", "--tiling.tile_px", "224", "--tiling.halo_px", "48", "--tiling.block_mpx", "0.1",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    parts = job.folder / "_work"
-    while process.poll() is None and not (parts.is_dir() and any(parts.glob("*.parquet"))):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = len(list(parts.glob("*.parquet")))
-    assert kept >= 1
-    assert Path(lease_uri(job.config.out, "harbour")).exists()
-    started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 30, "a lease of a dead process of this machine is not waited for"
-    record = job.record()
-    assert record["tiles"]["done_before"] > 0 or kept == record["blocks"]
-    assert sorted(path.name for path in Path(job.config.out).iterdir()) == ["harbour"]

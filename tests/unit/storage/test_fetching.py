@@ -1,0 +1,61 @@
+"""Weights and side files come to a local copy, from the local disk and from fsspec's in-memory store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from pipeline.errors import ConfigError, ModelError, StorageError
+from pipeline.storage.fetching import exists, fetch_folder, fetched_file, read_text
+from tests.support.folders import names
+
+
+def test_weights_are_fetched_once_and_again_when_they_change(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
+    memory.pipe({"/w/model.safetensors": b"one", "/w/config.json": b"{}", "/w/model.pkl": b"evil"})
+    first = fetch_folder("memory://w")
+    assert names(first) == ["config.json", "model.safetensors"], "a pickle is never copied"
+    gets: list[str] = []
+    monkeypatch.setattr(type(memory), "get_file", lambda *a, **_: gets.append(a[1]))
+    assert fetch_folder("memory://w") == first
+    assert gets == []
+    monkeypatch.undo()
+    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
+    memory.pipe("/w/model.safetensors", b"three")
+    assert (fetch_folder("memory://w") / "model.safetensors").read_bytes() == b"three"
+
+
+def test_a_local_folder_of_weights_is_used_in_place(tmp_path: Path) -> None:
+    assert fetch_folder(str(tmp_path)) == tmp_path
+    with pytest.raises(ModelError, match="no folder of weights"):
+        fetch_folder(str(tmp_path / "missing"))
+
+
+def test_a_remote_folder_without_safetensors_is_refused(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/w/model.bin", b"")
+    with pytest.raises(ModelError, match="safetensors"):
+        fetch_folder("memory://w")
+
+
+def test_a_remote_file_comes_with_its_siblings(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe({"/a/area.shp": b"1", "/a/area.dbf": b"2", "/a/other.shp": b"3"})
+    with fetched_file("memory://a/area.shp") as path:
+        assert path.read_bytes() == b"1"
+        assert names(path.parent) == ["area.dbf", "area.shp"]
+    assert not path.exists()
+    with pytest.raises(ConfigError, match="there is no file"), fetched_file("memory://a/none.shp"):
+        pass
+
+
+def test_exists_and_read_text(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ü", encoding="utf-8")
+    memory.pipe("/a.txt", "ü".encode())
+    for root in (str(tmp_path), "memory:/"):
+        assert read_text(f"{root}/a.txt") == "ü"
+        assert (exists(f"{root}/a.txt"), exists(f"{root}/b.txt")) == (True, False)
+        with pytest.raises(StorageError, match="cannot read"):
+            read_text(f"{root}/b.txt")

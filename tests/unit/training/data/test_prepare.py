@@ -1,0 +1,113 @@
+"""Annotated images → prepared scenes, by the code that detection reads with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.annotations.annotations import Annotations
+from pipeline.config import RasterConfig
+from pipeline.errors import ConfigError
+from pipeline.geometry.obb import obb_to_corners
+from pipeline.training.data.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
+from pipeline.training.data.scenes import load_scenes
+from pipeline.types import Lattice
+from tests.support.prepared import BOX, scene_with, white_rectangle
+
+
+def test_coco_and_dota_of_one_image_prepare_to_the_same_scene(tmp_path: Path) -> None:
+    """A pixel scene (PNG) with one ship, described both ways, keeps its truth; without a GSD nothing is resampled."""
+    from PIL import Image
+
+    scene = scene_with(BOX)
+    Image.fromarray(scene.pixels).save(tmp_path / "a.png")
+    corners = obb_to_corners(BOX)[0].ravel().tolist()
+    document = {
+        "categories": [{"id": 1, "name": "ship"}],
+        "images": [{"id": 1, "file_name": "a.png", "width": 240, "height": 240}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [corners], "bbox": [0, 0, 1, 1], "iscrowd": 0},
+            {"id": 2, "image_id": 1, "category_id": 1, "rbox": [50, 60, 9, 5, 0.1], "segmentation": [], "ignore": 1},
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text(" ".join(map(str, corners)) + " ship 0")
+    coco = [prepare_scene(i, t, None, RasterConfig()) for i, t in scenes_of_coco(tmp_path / "a.json", tmp_path)]
+    dota = [
+        prepare_scene(i, t, None, RasterConfig()) for i, t in scenes_of_dota(tmp_path / "labels", tmp_path, ("ship",))
+    ]
+    assert coco[0].truth.ignore.tolist() == [False, True]
+    np.testing.assert_allclose(coco[0].truth.boxes[0], BOX[0], atol=1e-9)
+    np.testing.assert_allclose(dota[0].truth.boxes, BOX, atol=1e-9)
+    np.testing.assert_array_equal(coco[0].pixels, scene.pixels)
+    save_all(coco, tmp_path / "prepared")
+    (loaded,) = load_scenes(tmp_path / "prepared")
+    np.testing.assert_array_equal(loaded.pixels, scene.pixels)
+    np.testing.assert_array_equal(loaded.truth.boxes, coco[0].truth.boxes)
+
+
+def three_classes(path: Path, image: str) -> Path:
+    """A COCO file of horizontal boxes: a van, a car, a region where nobody looked, and a car to be ignored."""
+    names = ("car", "van", "bus", "dont_care")
+    objects = [(2, [40, 60, 20, 10]), (1, [100, 90, 40, 12]), (4, [0, 0, 30, 30]), (1, [60, 10, 8, 8])]
+    document = {
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, start=1)],
+        "images": [{"id": 1, "file_name": image, "width": 240, "height": 240}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": category, "bbox": box, "segmentation": [], "ignore": int(i == 4)}
+            for i, (category, box) in enumerate(objects, start=1)
+        ],
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("classes", "class_ids", "ignore"),
+    [
+        (None, [1, 0, -1, 0], [False, False, True, True]),
+        (("car",), [-1, 0, -1, 0], [True, False, True, True]),
+        (("van", "car"), [0, 1, -1, 1], [False, False, True, True]),
+    ],
+)
+def test_classes_that_are_not_learnt_become_ignore_regions(
+    classes: tuple[str, ...] | None, class_ids: list[int], ignore: list[bool], tmp_path: Path
+) -> None:
+    """The network's class numbers follow the order asked for; a region for every class stays one."""
+    ((_, truth),) = scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, classes)
+    assert truth.class_ids.tolist() == class_ids
+    assert truth.ignore.tolist() == ignore
+    np.testing.assert_allclose(truth.boxes[1], [120, 96, 40, 12, 0])
+
+
+def test_a_class_the_file_does_not_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no class lorry; it has car, van, bus"):
+        list(scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, ("lorry", "car")))
+
+
+def test_a_grey_jpeg_without_a_gsd_is_shrunk_like_detection_shrinks(tmp_path: Path) -> None:
+    """One band thrice; half the side; the white rectangle lies where its shrunk box says."""
+    from PIL import Image
+
+    grey = scene_with(BOX).pixels[..., 0]
+    Image.fromarray(grey).save(tmp_path / "a.jpg", quality=95)
+    truth = Annotations(BOX, np.zeros(1, np.int64), np.zeros(1, np.bool_))
+    half = prepare_scene(tmp_path / "a.jpg", truth, None, RasterConfig(), shrink=2)
+    assert half.pixels.shape == (120, 120, 3)
+    assert (half.pixels == half.pixels[..., :1]).all()
+    np.testing.assert_allclose(half.truth.boxes[0], [60, 45, 20, 6, 0.5], atol=1e-9)
+    measured = white_rectangle(half.pixels)
+    np.testing.assert_allclose(measured[:4], half.truth.boxes[0, :4], atol=1)
+
+
+def test_shrinking_a_lattice_keeps_its_ground() -> None:
+    lattice = shrunk(Lattice(width=1001, height=640, scale_x=0.6, scale_y=0.8, gsd_m=6.0), 4)
+    assert (lattice.width, lattice.height) == (251, 160)
+    assert (lattice.scale_x, lattice.scale_y, lattice.gsd_m) == (2.4, 3.2, 24.0)
+    assert shrunk(lattice, 1.0) == lattice
+    with pytest.raises(ConfigError, match=r"at least 1, not 0\.5"):
+        shrunk(lattice, 0.5)
