@@ -21,7 +21,7 @@ from pyproj.exceptions import ProjError
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.clipping import clip_to
-from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, transformer
+from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, reason, transformer
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
 from pipeline.georeference.rational import rational_map
@@ -156,7 +156,9 @@ class Georeference:
             area_crs = CRS.from_user_input(geometry_crs_wkt)
             to_area = Transformer.from_crs(CRS.from_wkt(self.crs_wkt), area_crs, always_xy=True)
         except ProjError as error:
-            raise ConfigError(f"the CRS of the area of interest cannot be used with the scene's: {error}") from error
+            raise ConfigError(
+                f"the CRS of the area of interest cannot be used with the scene's: {reason(error)}"
+            ) from error
         footprint = np.stack(to_area.transform(*self.scene_to_world(pixel_grid(self.width, self.height)).T), axis=-1)
         clipped = clip_to(geometry, footprint, degrees=area_crs.is_geographic)
         if clipped.is_empty:
