@@ -65,7 +65,7 @@ class Georeference:
         made = cls(pixel_map=pixel_map, crs_wkt=crs_wkt, width=scene.width, height=scene.height)
         if not all(np.isfinite(made.ground_gsd())) or min(made.ground_gsd()) <= 0:
             raise SceneNotGeoreferenced(
-                f"{name}: its centre is nowhere on Earth in its own CRS {crs_name(crs_wkt)}; {REMEDY}"
+                f"{name}: its centre is nowhere on Earth in the CRS {crs_name(crs_wkt)}; {REMEDY}"
             )
         return made
 
