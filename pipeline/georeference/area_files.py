@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from pipeline.config.environment import hidden
 from pipeline.errors import ConfigError
 from pipeline.names import brief, complaint, shown
 from pipeline.storage.fetching import fetched_file
+
+with hidden():  # it reads the environment while it is imported
+    import pyogrio
 
 FORMATS = {b"SQLite format 3\0": ".gpkg", b"fgb\x03": ".fgb", b"\x00\x00\x27\x0a": ".shp"}
 """First bytes → the suffix that leads GDAL to the one driver for them. GeoJSON is told by its content."""

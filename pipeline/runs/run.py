@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.config import RunConfig
+from pipeline.config.environment import ignored_sentence
 from pipeline.engine.executor import Executor
 from pipeline.errors import EXIT_OK, ConfigError, OutsideArea, SceneError, StorageError, one_sentence
 from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import Run
 from pipeline.runs.report import RunReport, SceneReport
@@ -35,13 +37,17 @@ def detect(
     """
     check_run(config)
     lacking = check_writable(config.out)
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
-    for note in () if run.aoi is None else run.aoi.notes:
-        run.journal.emit("warning", f"warning: {note}")
-    for weaker in lacking:
-        run.journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
-    executor.check_visible(local_scenes(config))
-    return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+    journal = journal or Journal()
+    with own_data() as ignored:
+        if ignored:
+            journal.emit("warning", f"warning: {ignored_sentence(ignored)}", variables=list(ignored))
+        run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal)
+        for note in () if run.aoi is None else run.aoi.notes:
+            journal.emit("warning", f"warning: {note}")
+        for weaker in lacking:
+            journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
+        executor.check_visible(local_scenes(config))
+        return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:

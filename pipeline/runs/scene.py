@@ -23,6 +23,7 @@ from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.attention_map import HeatMap
+from pipeline.raster.own_data import own_data
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
@@ -52,7 +53,7 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
-        request = request_sha256(scene, version, run.config, run.card, run.aoi)
+        request = request_sha256(scene, version, run.config, run.card, run.aoi, plan.shift)
         record = None if run.config.force else published(last, run.config.out, scene.scene_id, request)
         if record is not None and not run.config.clean:
             shrink(run, scene.scene_id, WorkFolder(folder=work_folder(run, scene), recipe_sha256=""), (), whole=True)
@@ -179,6 +180,8 @@ class SceneRun:
             "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
             tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],
         )  # fmt: skip
+        for sentence in plan.warnings:
+            self.run.journal.emit("warning", f"warning: {self.scene_id}: {sentence}", scene_id=self.scene_id)
 
 
 @contextlib.contextmanager
@@ -206,6 +209,7 @@ def merged(detections: Detections, run: Run) -> Detections:
     )
 
 
+@own_data()
 def table_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:

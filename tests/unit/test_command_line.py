@@ -30,6 +30,8 @@ FROZEN_KEYS = [
     "raster.stretch_high_percent",
     "raster.stretch_range",
     "raster.nodata",
+    "raster.crs",
+    "raster.rpc_height_m",
     "raster.allow_vrt",
     "raster.allow_vsi",
     "raster.max_gigapixels",
