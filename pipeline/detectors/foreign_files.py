@@ -6,6 +6,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.names import brief
+
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
     "convert it to model.safetensors with its config.json where you trust it "
@@ -89,4 +91,4 @@ def strangers_in(folder: Path) -> str | None:
     found = sorted(path for path in folder.iterdir() if path.is_file() and is_weight_name(path.name))
     ranks = (_BARE, _PICKLE, _SCRIPT, _ONNX, _OTHER)
     ranked = sorted((ranks.index(what), path.name) for path in found if (what := told(path)) in ranks)
-    return f"{ranked[0][1]}, {ranks[ranked[0][0]]}" if ranked else None
+    return f"{brief(ranked[0][1])}, {ranks[ranked[0][0]]}" if ranked else None

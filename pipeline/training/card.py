@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import EVALUATOR
+from pipeline.names import brief, listed
 from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
 from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
@@ -92,8 +93,8 @@ def _classes(count: int, record: RunRecord | None, stated: Mapping[str, Any], so
     given = stated.get("classes")
     if given is not None and len(given) != count:
         raise ConfigError(
-            f"{source} names {len(given)} {'class' if len(given) == 1 else 'classes'} ({', '.join(given)}), but the "
-            f"run learnt {count}{': ' + ', '.join(record.classes) if record and record.classes else ''}: "
+            f"{source} names {len(given)} {'class' if len(given) == 1 else 'classes'} ({listed(given)}), but the "
+            f"run learnt {count}{': ' + listed(record.classes) if record and record.classes else ''}: "
             "give the card of this run, or none"
         )
     if record is not None and record.classes:
@@ -154,4 +155,4 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return listed(value) if isinstance(value, list | tuple) else brief(str(value))

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
+from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
@@ -106,7 +107,7 @@ def _check_same_task(run: object, before: RunRecord | None, record: RunRecord) -
         ("std", before.std, record.std),
     ):
         if old != new and not (what == "classes" and None in (old, new)):
-            shown = [", ".join(map(str, one)) if isinstance(one, tuple) else one for one in (old, new)]
+            shown = [listed(one) if isinstance(one, tuple) else one for one in (old, new)]
             raise ConfigError(
                 f"{run} learns with the {what} {shown[0]}, these scenes have {shown[1]}: give another --out"
             )
@@ -146,8 +147,8 @@ def validate(arguments: Namespace, report: Report) -> None:
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:
         raise ConfigError(
-            f"{arguments.scenes} has the classes {', '.join(prepared.classes)}, but {arguments.run} learnt "
-            f"{', '.join(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
+            f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
+            f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
     card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)

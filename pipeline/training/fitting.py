@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
+from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
@@ -78,7 +79,7 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
     if names is not None:
         if arguments.classes not in (None, len(names)):
             raise ConfigError(
-                f"--classes {arguments.classes}, but the prepared scenes have {len(names)} ({', '.join(names)}): "
+                f"--classes {arguments.classes}, but the prepared scenes have {len(names)} ({listed(names)}): "
                 "leave --classes out, or prepare with --classes and the names to learn"
             )
         count = len(names)

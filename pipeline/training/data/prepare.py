@@ -19,8 +19,10 @@ from pipeline.errors import ConfigError
 from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
+from pipeline.names import listed
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
+from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
@@ -49,7 +51,7 @@ def classes_of(json_path: Path, classes: Sequence[str] | None = None) -> tuple[s
 def _wanted(json_path: Path, known: tuple[str, ...], classes: Sequence[str] | None) -> tuple[str, ...]:
     wanted = known if classes is None else tuple(classes)
     if unknown := sorted(set(wanted) - set(known)):
-        raise ConfigError(f"{json_path} has no class {', '.join(unknown)}; it has {', '.join(known)}")
+        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(known)}")
     if not wanted:
         raise ConfigError(f"{json_path} names no class: there is nothing to learn")
     return wanted
@@ -64,6 +66,7 @@ def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterab
         yield picture, read_dota(path, classes)
 
 
+@own_data()
 def prepare_scene(
     image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig, shrink: float = 1.0
 ) -> TrainingScene:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.names import listed, told
 
 PREPARED = "prepared.json"
 _CHUNK_BYTES = 1 << 22
@@ -63,7 +64,7 @@ def read_prepared(folder: Path) -> Prepared | None:
         gsd_m = None if content.get("gsd_m") is None else float(content["gsd_m"])
         return Prepared(classes=classes, gsd_m=gsd_m, shrink=float(content.get("shrink", 1.0)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): prepare the scenes again") from error
+        raise ConfigError(f"{path} cannot be read ({told(error)}): prepare the scenes again") from error
 
 
 def agreed(folders: Sequence[Path]) -> Prepared | None:
@@ -100,4 +101,4 @@ def scenes_sha256(folder: Path, names: Sequence[str]) -> str:
 def _told(one: Prepared) -> str:
     pixels = "the scenes' own pixels" if one.pixel_m is None else f"pixels of {one.pixel_m:g} m"
     shrunk = f", shrunk {one.shrink:g} times" if one.shrink != 1 else ""
-    return f"classes {', '.join(one.classes)}, {pixels}{shrunk}"
+    return f"classes {listed(one.classes)}, {pixels}{shrunk}"
