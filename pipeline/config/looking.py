@@ -32,7 +32,8 @@ Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_
 def one_look_factor(global_factor: float, budget: float) -> float:
     """What a single look is to be shrunk by, to show the network as many pixels as a look shrunk by ``global_factor``
     and crops of ``budget`` (a share of its pixels) together; 1 where that would be more than every pixel."""
-    return max(1.0, global_factor / (1 + budget) ** 0.5)
+    factor: float = global_factor / (1 + budget) ** 0.5
+    return max(1.0, factor)
 
 
 @dataclass(frozen=True, kw_only=True)
