@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.config import RunConfig
 from pipeline.engine.executor import Executor
-from pipeline.errors import ConfigError, SceneError, StorageError, one_sentence
+from pipeline.errors import ConfigError, SceneError, StorageError, one_sentence, tidying
 from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.raster.addresses import scene_id_of, split_uris
@@ -17,6 +19,7 @@ from pipeline.reporting.journal import Journal
 from pipeline.runs.context import Run
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
+from pipeline.runs.summary import summary, table, write_summary
 from pipeline.storage.folders import check_writable
 from pipeline.storage.paths import local_path
 from pipeline.types import ModelCard
@@ -37,7 +40,29 @@ def detect(
     check_writable(config.out)
     run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
     executor.check_visible(local_scenes(config))
-    return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+    scenes: list[SceneReport] = []
+    with _summed_up(scenes, run):
+        for uri in config.scene:
+            scenes.append(_attempt(uri, run))  # noqa: PERF401 - those before one that ends the run are kept
+    return RunReport(scenes=tuple(scenes))
+
+
+@contextlib.contextmanager
+def _summed_up(scenes: list[SceneReport], run: Run) -> Iterator[None]:
+    """A run of several scenes ends with a table and a file, however it ends; ``scenes`` are those it came to."""
+    started, ended = datetime.now(UTC), "done"
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        raise
+    finally:
+        if len(run.config.scene) > 1:
+            content = summary(RunReport(scenes=tuple(scenes)), run.config, started, ended)
+            facts = {key: value for key, value in content.items() if key not in ("scenes", "kestrel")}
+            run.journal.emit("run_summary", table(scenes), **facts)
+            with tidying(run.say, "the summary of the run could not be written"):
+                run.say(f"summary of the run: {write_summary(content, run.config, started)}")
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
@@ -72,6 +97,7 @@ def check_run(config: RunConfig) -> None:
 
 def _attempt(uri: str, run: Run) -> SceneReport:
     """One scene; its own errors end in its report, everything else ends the run."""
+    started = time.perf_counter()
     try:
         report = detect_scene(uri, run)
     except (SceneError, StorageError, ConfigError) as error:
@@ -81,6 +107,7 @@ def _attempt(uri: str, run: Run) -> SceneReport:
             status="INVALID",
             exit_code=error.exit_code,
             message=one_sentence(error),
+            seconds=round(time.perf_counter() - started, 3),
         )
     facts = {key: value for key, value in asdict(report).items() if key != "message"}
     run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)
