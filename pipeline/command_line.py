@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -26,7 +27,7 @@ from pipeline.names import brief, near_names, quoted, shown
 VERSION = f"kestrel {__version__}"
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
-ALIASES = {"dry-run": "dry_run", "meta": "output.meta", "from": "start_from"}
+ALIASES = {"dry-run": "dry_run", "scene-id": "scene_id", "meta": "output.meta", "from": "start_from"}
 SWITCHES = ("dry_run", "force", "clean")
 """Keys that may stand alone."""
 COMMON = (
@@ -127,6 +128,8 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
             yield f"--{key}={_as_list(key, values)}"
         elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
             yield f"--{key}=true"
+        elif key == "aoi" and not equals and rest and re.match(r"-[\d.]", rest[0]):
+            yield f"--{key}={rest.pop(0)}"  # a western longitude is no flag
         else:
             yield f"--{key}{equals}{value}"
 

@@ -34,6 +34,7 @@ from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import LoadDetector
 from pipeline.errors import DeadlineExceeded
 from pipeline.planning.plan import WorkOrder
+from pipeline.raster.own_data import settle
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.metrics import Metrics
 from pipeline.retrying import PATIENCE
@@ -47,6 +48,7 @@ TROUBLES = ("worker_deaths", "deadlines_exceeded", "blocks_recomputed", "blocks_
 
 def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     """The place at once, as a sign that the read began, and the pixels."""
+    settle()
     yield this_process()
     yield read_block(order, block)
 

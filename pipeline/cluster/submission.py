@@ -20,7 +20,7 @@ def refuse_relative_paths(config: RunConfig) -> None:
     """
     if not in_submitted_job():
         return
-    named = [("--out", config.out), ("--aoi", config.aoi or "")]
+    named = [("--out", config.out), ("--aoi", "" if config.aoi_is_box else config.aoi or "")]
     named += [("--scene", part) for uri in config.scene for part in uri.split(",")]
     if config.weights.startswith("."):
         named.append(("--weights", config.weights))

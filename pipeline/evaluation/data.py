@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.geometry.obb import scaled
 from pipeline.names import listed
 from pipeline.raster.overview import measure_stretch
+from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import write_scene
@@ -81,6 +82,7 @@ def judged_by(data: EvaluationData, classes: Sequence[str]) -> EvaluationData:
     return replace(data, classes=kept, truth=truth, notes=(*data.notes, *notes))
 
 
+@own_data()
 def shrunk(data: EvaluationData, factor: float, folder: Path, raster: RasterConfig) -> EvaluationData:
     """``data`` with images ``factor`` times smaller, written to ``folder`` through the project's resampler.
 
@@ -100,7 +102,9 @@ def shrunk(data: EvaluationData, factor: float, folder: Path, raster: RasterConf
 
 def _write_shrunk(source: Path, factor: float, target: Path, raster: RasterConfig) -> None:
     # Bands, stretch and nodata are for whoever reads the copy: it must not go through them twice.
-    config = RasterConfig(allow_vrt=raster.allow_vrt, **{key: getattr(raster, key) for key in ADMISSION})
+    config = RasterConfig(
+        allow_vrt=raster.allow_vrt, crs=raster.crs, **{key: getattr(raster, key) for key in ADMISSION}
+    )
     scene = open_scene(str(source), config)
     if scene.georeferenced:
         raise ConfigError(f"{source} is georeferenced; choose its lattice with --gsd instead of --shrink")

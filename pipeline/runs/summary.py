@@ -5,18 +5,20 @@ No scene's folder is called so: the name of a scene never begins with an undersc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import pipeline
 from pipeline.config import RunConfig
-from pipeline.errors import redacted
+from pipeline.errors import redacted, tidying
 from pipeline.names import public_uri
+from pipeline.runs.context import Run
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.storage.files import write_file
 from pipeline.storage.paths import join
@@ -70,3 +72,21 @@ def write_summary(content: dict[str, Any], config: RunConfig, started: datetime)
     address = join(config.out, RUNS, name)
     write_file(address, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     return address
+
+
+@contextlib.contextmanager
+def summed_up(scenes: list[SceneReport], run: Run) -> Iterator[None]:
+    """A run of several scenes ends with a table and a file, however it ends; ``scenes`` are those it came to."""
+    started, ended = datetime.now(UTC), "done"
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        raise
+    finally:
+        if len(run.config.scene) > 1:
+            content = summary(RunReport(scenes=tuple(scenes)), run.config, started, ended)
+            facts = {key: value for key, value in content.items() if key not in ("scenes", "kestrel")}
+            run.journal.emit("run_summary", table(scenes), **facts)
+            with tidying(run.say, "the summary of the run could not be written"):
+                run.say(f"summary of the run: {write_summary(content, run.config, started)}")

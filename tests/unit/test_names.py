@@ -162,8 +162,8 @@ def test_judging_a_name_never_fails(uri: str) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("a/x.tif", "b/x.tif"), ("x.tif", "x.jp2"), ("港.tif", "市.tif"), ("a b.tif", "a_b.tif"), ("x.tif", "x.tif"),
-     ("x" * 150 + "1.tif", "x" * 150 + "2.tif"), ("../x.tif", "/x.tif"), ("é.tif", "è.tif")],
+    [("a/x.tif", "b/x.tif"), ("x.tif", "x.jp2"), ("a b.tif", "a_b.tif"), ("x.tif", "x.tif"), ("A.tif", "a.tif"),
+     ("../x.tif", "/x.tif"), ("é.tif", "e\u0301.tif"), ("x..tif", "x.tif")],
 )  # fmt: skip
 def test_two_scenes_of_one_id_are_refused(first: str, second: str) -> None:
     with pytest.raises(ConfigError, match="would both be written to"):

@@ -22,6 +22,7 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.names import listed
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
+from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
@@ -53,6 +54,7 @@ def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterab
         yield picture, read_dota(path, classes)
 
 
+@own_data()
 def prepare_scene(
     image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig, shrink: float = 1.0
 ) -> TrainingScene:
