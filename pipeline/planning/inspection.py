@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.config.looking import one_look_factor
 from pipeline.errors import redacted
 from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
@@ -250,7 +251,7 @@ def _same_cost(config: RunConfig) -> str | None:
     factor = config.tiling.global_factor
     if not config.looks_twice:
         return None
-    larger = max(1.0, factor / (1 + config.refine.budget) ** 0.5)
+    larger = one_look_factor(factor, config.refine.budget)
     return (
         f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it found "
         "more on small images full of objects, two looks on large scenes that are mostly empty"
