@@ -38,6 +38,8 @@ class Pace:
     seconds_per_tile: float
     """Of one worker."""
     workers: int = 1
+    start_s: float = 0.0
+    """Seconds until the first tile is looked at: processes, and the detector in them."""
     source: str = "stated"
     """Where the figure comes from, e.g. ``measured on one tile``."""
 
@@ -90,7 +92,7 @@ class Inspection:
     model_classes: tuple[str, ...]
     model_bands: tuple[str, ...]
     estimated_s: float
-    """Seconds of detection; reading runs beside it."""
+    """Seconds from the start to the last tile; reading runs beside it."""
     pace: Pace
     warnings: tuple[str, ...] = ()
     """What will hurt, one sentence each, with the remedy."""
@@ -136,7 +138,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         model_bands=card.bands,
         looks=_looks(config),
         same_cost=_same_cost(config),
-        estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
+        estimated_s=pace.start_s + len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
         warnings=tuple(
             dict.fromkeys((*_own_warnings(plan, card, config, pace, facts["amplification"]), *plan.warnings))
