@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.names import told
 from pipeline.training.data.prepared import scenes_sha256
 from pipeline.training.data.scenes import TrainingScene
 
@@ -111,7 +112,9 @@ def read_record(run: Path) -> RunRecord | None:
         }
         return RunRecord(**{**content, **tuples, "data": data, "earlier": tuple(content["earlier"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error!r}): take it away, or train into another --out") from error
+        raise ConfigError(
+            f"{path} cannot be read ({told(error)}): take it away, or train into another --out"
+        ) from error
 
 
 def write_record(run: Path, record: RunRecord) -> None:
@@ -141,7 +144,7 @@ def read_validations(run: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
         return [dict(one) for one in content]
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): take it away and validate again") from error
+        raise ConfigError(f"{path} cannot be read ({told(error)}): take it away and validate again") from error
 
 
 def plain_numbers(value: Any) -> Any:
