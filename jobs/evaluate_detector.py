@@ -53,7 +53,8 @@ def _unknown(flag: str) -> str:
     """What to say of a flag that is none of ours, or a setting of a run where there is none."""
     name = flag.removeprefix("--").partition("=")[0]
     ours = (option for action in _parser("")._actions for option in action.option_strings)
-    near = near_names(name, [one.removeprefix("--") for one in ours if one.startswith("--")])
+    # Flags of a comparison have no dots: what has one is a setting of a run, however near its last part comes.
+    near = [] if "." in name else near_names(name, [one.removeprefix("--") for one in ours if one.startswith("--")])
     hint = (
         f"did you mean --{' or --'.join(near)}?" if near else "settings of a run are for --strategies only; see --help"
     )

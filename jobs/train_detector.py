@@ -80,6 +80,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     export.add_argument("--run", type=Path, required=True)
     export.add_argument("--name", help="of the model (default: that of the run's folder)")
     export.add_argument(
+        "--score-threshold", type=float, help="default: what 'validate' chose on held-out scenes, or 0.3"
+    )
+    export.add_argument(
         "--card",
         type=Path,
         help="json with keys of a card. Name, classes, data and figures come from the run, whatever it says. Taken\n"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from pipeline.detectors.foreign_files import strangers_in, told
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, complaint
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt", device="cpu") as stored:
                 tensors.update({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{path} is no readable safetensors file ({error}): copy the checkpoint again") from error
+            raise ModelError(
+                f"{path} is no readable safetensors file ({one_sentence(error)}): copy the checkpoint again"
+            ) from error
     check_numbers(folder, tensors)
     return tensors
 

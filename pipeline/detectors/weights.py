@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pipeline.detectors.foreign_files import is_weight_name, told, told_by_name
 from pipeline.detectors.loading import load_detector, read_model_card
 from pipeline.detectors.protocol import Detector
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.names import complaint, path_part, shown
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import ModelCard
@@ -91,7 +91,9 @@ def hub_folder(name: str) -> Path:
             "copy the checkpoint here and give its folder"
         ) from error
     except Exception as error:
-        raise ModelError(f"--weights: fetching {name} from the model hub broke off ({error}): try again") from error
+        raise ModelError(
+            f"--weights: fetching {name} from the model hub broke off ({one_sentence(error)}): try again"
+        ) from error
 
 
 def model_card(uri: str) -> ModelCard:

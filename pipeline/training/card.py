@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.report import EVALUATOR
 from pipeline.names import brief, listed
 from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
-from pipeline.training.run_record import RunRecord
+from pipeline.training.run_record import RunRecord, plain_numbers
 from pipeline.types import ModelCard
 
 INPUT_PX = 512
@@ -64,7 +64,10 @@ def run_card(
                 f"{source}: {key} is {_shown(stated[key])}, but the run was trained with {_shown(known[key])}: "
                 "correct the card, or leave the key out"
             )
-    threshold = [one["score_threshold"] for one in validations if one.get("score_threshold_chosen_here")]
+    threshold = [
+        one["score_threshold"] for one in validations
+        if one.get("score_threshold_chosen_here") and not one.get("trained_on") and one["score_threshold"] is not None
+    ]  # fmt: skip
     tile = [one["tile_px"] for one in validations if "tile_px" in one]
     fields = {
         "bands": ("red", "green", "blue"), "gsd_m": None, "input_px": next(iter(tile), INPUT_PX),
@@ -72,14 +75,14 @@ def run_card(
         **{key: stated[key] for key in (*ADDED, *COMPARED) if key in stated}, **known,
         "name": name, "classes": _classes(class_count, record, stated, source), "oriented": True,
         "training_data": _data(record), "metrics": _metrics(validations),
-        **({"score_threshold": threshold[-1]} if threshold and threshold[-1] == threshold[-1] else {}),
+        **({"score_threshold": round(threshold[-1], 4)} if threshold else {}),
     }  # fmt: skip
     notes = [
         f"{key} of {source} is not taken over: {why}"
         for key, why in (
             ("name", f"the run is called {name} (--name gives another)"),
             ("classes", "the run names them"),
-            ("score_threshold", "'validate' chooses it on held-out scenes"),
+            ("score_threshold", "'validate' chooses it on held-out scenes, or --score-threshold says it"),
             ("training_data", "the run knows its own"),
             ("metrics", "figures are of the weights they were measured with"),
         )
@@ -114,10 +117,15 @@ def _data(record: RunRecord | None) -> str | None:
     if record is None:
         return None
     parts = [
-        f"{one.folder} ({len(one.scenes)} scenes, {one.objects} objects, share {one.share:g}, sha256 {one.sha256[:12]})"
+        f"{Path(one.folder).name} ({len(one.scenes)} scenes, {one.objects} objects, share {one.share:g}, "
+        f"sha256 {one.sha256[:12]})"
         for one in record.data
     ]
-    start = f"; from the weights {record.init['folder']}, sha256 {record.init['sha256'][:12]}" if record.init else ""
+    start = (
+        f"; from the weights {Path(record.init['folder']).name}, sha256 {record.init['sha256'][:12]}"
+        if record.init
+        else ""
+    )
     return "; ".join(parts) + start
 
 
@@ -135,19 +143,10 @@ def _metrics(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found[label] = {
             "data": f"{len(names)} scenes ({', '.join(names[:8])}{' …' if len(names) > 8 else ''}), {held}, "
             f"sha256 {one['data_sha256'][:12]}",
-            "score_threshold": _number(one["score_threshold"]), "step": one["step"], "tile_px": one["tile_px"],
-            **{key: _number(one[key]) for key in _FIGURES if key in one},
+            "score_threshold": plain_numbers(one["score_threshold"]), "step": one["step"], "tile_px": one["tile_px"],
+            **{key: plain_numbers(one[key]) for key in _FIGURES if key in one},
         }  # fmt: skip
     return found
-
-
-def _number(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, float):
-        return None if value != value else round(value, 4)
-    if isinstance(value, Mapping):
-        return {key: _number(one) for key, one in value.items()}
-    return [_number(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _same(a: Any, b: Any) -> bool:

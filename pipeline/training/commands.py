@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -162,7 +163,8 @@ def validate(arguments: Namespace, report: Report) -> None:
             "scenes": str(arguments.scenes), "names": names, "data_sha256": scenes_sha256(arguments.scenes, names),
             "trained_on": sorted(trained & set(names)) if record else None, "step": checkpoint_step(arguments.run),
             "state_sha256": state_sha256(state_file(arguments.run)), "tile_px": arguments.tile,
-            "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None, **figures,
+            "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None,
+            **figures,
         },
     )  # fmt: skip
     report(json.dumps(figures, indent=2))
@@ -179,6 +181,8 @@ def export(arguments: Namespace, report: Report) -> None:
         name=arguments.name or arguments.run.resolve().name, class_count=network.config.classes,
         record=read_record(arguments.run), validations=own, stated=stated, source=str(arguments.card),
     )  # fmt: skip
+    if arguments.score_threshold is not None:
+        card = replace(card, score_threshold=arguments.score_threshold)
     card = export_run(arguments.run, arguments.out, card)
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
     if len(own) < len(validations):

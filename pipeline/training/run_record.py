@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.names import told
 from pipeline.training.data.prepared import scenes_sha256
 from pipeline.training.data.scenes import TrainingScene
 
@@ -111,7 +112,9 @@ def read_record(run: Path) -> RunRecord | None:
         }
         return RunRecord(**{**content, **tuples, "data": data, "earlier": tuple(content["earlier"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error!r}): take it away, or train into another --out") from error
+        raise ConfigError(
+            f"{path} cannot be read ({told(error)}): take it away, or train into another --out"
+        ) from error
 
 
 def write_record(run: Path, record: RunRecord) -> None:
@@ -129,7 +132,7 @@ def add_validation(run: Path, validation: Mapping[str, Any]) -> None:
     """Keep the figures of a ``validate`` beside the run; the same scenes of the same weights only once."""
     same = ("state_sha256", "data_sha256", "tile_px", "halo_px")
     others = [one for one in read_validations(run) if any(one.get(key) != validation.get(key) for key in same)]
-    _write(run / VALIDATIONS, [*others, validation])
+    _write(run / VALIDATIONS, [*others, plain_numbers(validation)])
 
 
 def read_validations(run: Path) -> list[dict[str, Any]]:
@@ -141,7 +144,16 @@ def read_validations(run: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
         return [dict(one) for one in content]
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}): take it away and validate again") from error
+        raise ConfigError(f"{path} cannot be read ({told(error)}): take it away and validate again") from error
+
+
+def plain_numbers(value: Any) -> Any:
+    """Figures for JSON: four decimals, and None for what does not exist (JSON has no NaN)."""
+    if isinstance(value, float):
+        return None if value != value else round(value, 4)
+    if isinstance(value, Mapping):
+        return {key: plain_numbers(one) for key, one in value.items()}
+    return [plain_numbers(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _write(path: Path, content: Any) -> None:

@@ -111,3 +111,15 @@ def test_a_folder_that_holds_another_kind_of_weights_says_which(
         (tmp_path / "preprocessor_config.json").write_text("{}")
     with pytest.raises(ModelError, match=f"holds .*{name}, {said}"):
         load_detector(tmp_path)
+
+
+def test_a_reason_of_several_lines_stays_one_sentence(tmp_path: Path) -> None:
+    """What a library says of a damaged file is taken over on one line."""
+    (tmp_path / "config.json").write_text('{"model_type": "detr"}')
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(
+        (40).to_bytes(8, "little") + b'{"a": {"dtype": "F\n32"\n, "shape": [}}   '
+    )
+    with pytest.raises(ModelError, match="no readable safetensors file") as caught:
+        load_detector(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -204,6 +204,8 @@ class TestCards:
         assert card.input_px == 128
         assert card.metrics["prep"]["ap50"] == pytest.approx(figures["ap50"], abs=1e-4)
         assert "1 scenes (b), 0 of them trained on" in card.metrics["prep"]["data"]
+        chosen = json.loads((run / "validations.json").read_text())[0]["score_threshold"]
+        assert card.score_threshold == (0.3 if chosen is None else chosen)
         assert main(validate) == 0
         assert export(run, tmp_path / "weights") == 0
         assert "2 scenes (a, b), 1 of them trained on" in json.dumps(read_model_card(tmp_path / "weights").metrics)
@@ -212,6 +214,12 @@ class TestCards:
         assert export(run, tmp_path / "later") == 0
         assert read_model_card(tmp_path / "later").metrics == {}
         assert "was of other steps" in capsys.readouterr().out
+
+    def test_a_threshold_chosen_on_other_scenes_is_said_not_inherited(self, tmp_path: Path, two_classes: Path) -> None:
+        """What training on all scenes needs; and no path of this machine stands in the card."""
+        assert export(two_classes, tmp_path / "weights", "--score-threshold", 0.42) == 0
+        assert read_model_card(tmp_path / "weights").score_threshold == 0.42
+        assert str(two_classes.parent) not in (tmp_path / "weights" / "card.json").read_text()
 
     @pytest.mark.parametrize(
         ("card", "said"),
