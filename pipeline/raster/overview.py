@@ -70,8 +70,8 @@ def measure_stretch(
 def decimated(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> tuple[NDArray[Any], BoolArray, str]:
-    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w) validity, and where
-    they come from."""
+    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w, C) which of them are
+    valid and tell something of their channel, and where they come from."""
     sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
     level, (width, height), max_px = None, (scene.width, scene.height), limits.sample_px
     if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
@@ -82,7 +82,7 @@ def decimated(
     step = int(np.ceil(np.sqrt(width * height / max_px)))
     pieces = _pieces_across(scene, width, limits.row_bytes)
     shape = (-(-height // step), -(-width // step))
-    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces)
+    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces, by_channel=True)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
 
@@ -99,7 +99,7 @@ def _pieces_across(scene: Scene, width: int, row_bytes: int) -> int:
 
 def _shrunk_whole(
     scene: Scene, config: RasterConfig, patience: Patience, overview: int | None, shape: tuple[int, int],
-    pieces: int = 1, **how: Any,
+    pieces: int = 1, *, by_channel: bool = False, **how: Any,
 ) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
@@ -117,15 +117,16 @@ def _shrunk_whole(
         with opened as source, contextlib.suppress(SceneUnreadable):
             area = _scaled(part, source.width / shape[1], source.height / shape[0])
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
-            valid[place] = source.valid(area, pixels[place], **how)
+            valid[place] = source.valid(area, pixels[place], by_channel=by_channel, **how)
             return part.pixels
         valid[place] = False
         return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
-    pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
+    pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
+    valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
-    _check_readable(scene, sum(map(fill, parts)), valid.size)
+    _check_readable(scene, sum(map(fill, parts)), shape[0] * shape[1])
     return pixels, valid
 
 
@@ -159,16 +160,16 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
     width, height = min(side, scene.width), min(side, scene.height)
     windows = [Window(x=x, y=y, width=width, height=height) for y in tops for x in lefts]
     pixels = np.zeros((len(windows), height, width, len(scene.bands)), scene.dtype)
-    valid = np.zeros((len(windows), height, width), np.bool_)
+    valid = np.zeros(pixels.shape, np.bool_)
     read = 0
     with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for place, window in enumerate(windows):
             with contextlib.suppress(SceneUnreadable):  # its tiles are told of as failures
                 source.read(window, out=pixels[place])
-                valid[place] = source.valid(window, pixels[place])
+                valid[place] = source.valid(window, pixels[place], by_channel=True)
                 read += 1
     _check_readable(scene, read, len(windows))
-    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, width), f"{read} windows of {width} px"
+    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, *valid.shape[2:]), f"{read} windows of {width} px"
 
 
 def read_thumbnail(

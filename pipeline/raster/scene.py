@@ -18,7 +18,7 @@ from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_
 from pipeline.raster.admission import odd_headers
 from pipeline.raster.gdal import DRIVERS
 from pipeline.raster.placing import placing
-from pipeline.raster.source import from_headers, has_mask, open_dataset
+from pipeline.raster.source import from_headers, has_mask, masked_alone, open_dataset
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
 
@@ -65,16 +65,38 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         bands = _choose_bands(first, uris, count, config.bands)
         place = placing(first, public_uri(uris[0]), config)
         block_height, block_width = first.block_shapes[0]
-        facts = scene_facts(_all_tags(first))
+        facts: dict[str, Any] = {**scene_facts(_all_tags(first)), **_nodata(datasets, bands, config)}
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
             band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=place.crs_wkt,
             transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=place.warnings,
-            nodata=first.nodata if config.nodata is None else config.nodata,
-            has_mask=any(has_mask(dataset) for dataset in datasets),
+            has_mask=_has_mask(datasets, bands),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
+
+
+def _nodata(datasets: Sequence[Any], bands: Sequence[int], config: RasterConfig) -> dict[str, Any]:
+    """``nodata`` and ``band_nodata`` of the scene: the configuration's, or what the bands that are read declare.
+
+    One that declares none shares the value of the others, where they have one; so every file of a scene is heard.
+    """
+    if config.nodata is not None:
+        return {"nodata": config.nodata}
+    everything = [value for dataset in datasets for value in dataset.nodatavals]
+    declared = [everything[band - 1] for band in bands]
+    known = {repr(value): value for value in declared if value is not None}  # NaN differs from itself
+    if len(known) > 1:
+        return {"nodata": None, "band_nodata": tuple(declared)}
+    return {"nodata": next(iter(known.values()), None)}
+
+
+def _has_mask(datasets: Sequence[Any], bands: Sequence[int]) -> bool:
+    """Whether a mask of a file, or of a band that is read, or an alpha band says which pixels are valid."""
+    alone = (masked_alone(datasets[0], band) for band in bands) if len(datasets) == 1 else (
+        masked_alone(datasets[band - 1], 1) for band in bands
+    )  # fmt: skip
+    return any(map(has_mask, datasets)) or any(alone)
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:

@@ -51,13 +51,13 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 PLACE = ("crs_wkt", "transform", "gcps", "rpc")
 PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver")
-VALIDITY = ("nodata", "has_mask")
+VALIDITY = ("nodata", "band_nodata", "has_mask")
 LAYOUT = ("block_width", "block_height", "overviews")
 FACTS = ("acquired", "sensor", "attribution")
 TOLD = ("warnings",)
 """Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
 
-LATER: dict[str, Any] = {"rpc": None, "crs": None, "rpc_height_m": None}
+LATER: dict[str, Any] = {"rpc": None, "band_nodata": (), "crs": None, "rpc_height_m": None}
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
 

@@ -66,8 +66,11 @@ class Scene:
     rpc: RationalPolynomials | None = None
     """Only where there is neither a transform nor control points; the CRS is then that of longitude and latitude."""
     nodata: float | None = None
+    """Of all bands that are read; None, too, where they differ."""
+    band_nodata: tuple[float | None, ...] = ()
+    """Of each of ``bands``, where they differ; else empty."""
     has_mask: bool = False
-    """An internal mask or an alpha band says which pixels are valid."""
+    """A mask, of the file or of single bands, or an alpha band says which pixels are valid."""
     block_width: int = 1
     """Width in pixels of the unit the file is decoded in (the scene's width for strips)."""
     block_height: int = 1
