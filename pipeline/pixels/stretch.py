@@ -7,6 +7,7 @@ Both are why this module exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
 from pipeline.geometry.compiled import compiled
-from pipeline.types import BoolArray, ByteArray, Stretch
+from pipeline.types import BoolArray, ByteArray, Scene, Stretch
 
 LOOKUP_TYPES = ("uint8", "int8", "uint16", "int16")
 """Types with few enough values that a table of all of them is cheaper than arithmetic per pixel."""
@@ -55,6 +56,13 @@ def stretch_from_sample(pixels: NDArray[Any], valid: BoolArray, config: RasterCo
         return identity_stretch(len(samples), f"{source}, which has no valid pixel")
     ends = [_ends(sample, config) if len(sample) else (0.0, 255.0) for sample in samples]
     return Stretch(kind=config.stretch, low=tuple(a for a, _ in ends), high=tuple(b for _, b in ends), source=source)
+
+
+def turned_over(stretch: Stretch, scene: Scene, config: RasterConfig) -> Stretch:
+    """The stretch of a negative, whose white is stored as 0: its ends change places, where the user named none."""
+    if not scene.negative or config.stretch in ("fixed", "none"):
+        return stretch
+    return replace(stretch, low=stretch.high, high=stretch.low, source=f"{stretch.source}, white is 0")
 
 
 def channel_samples(pixels: NDArray[Any], valid: BoolArray) -> list[NDArray[Any]]:
@@ -105,7 +113,8 @@ def darken(pixels: NDArray[Any], nodata: Sequence[np.generic | None], stretch: S
     """
     for channel, value in enumerate(nodata):
         low, high = stretch.low[channel], stretch.high[channel]
-        if value is None or low - (high - low) <= float(value) <= high:
+        reach = min(low, high) - abs(high - low)
+        if value is None or reach <= float(value) <= max(low, high):
             continue
         dark = pixels.dtype.type(np.floor(low) if pixels.dtype.kind in "iu" else low)
         band = pixels[..., channel]
@@ -143,7 +152,7 @@ def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
 
     Ends that float32 cannot be reckoned with, 255 times as large or as little apart, are reckoned with in float64.
     """
-    far = max(abs(low), abs(high)) > WIDEST or high - low < 1 / WIDEST
+    far = max(abs(low), abs(high)) > WIDEST or abs(high - low) < 1 / WIDEST
     wide = far or values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
     work: NDArray[Any] = values.astype(np.float64 if wide else np.float32)
     if max(abs(low), abs(high)) > WIDEST:  # a power of two changes no digit, and 255 times the largest is finite

@@ -26,7 +26,8 @@ Nodata = tuple[np.generic | None, ...]
 
 def may_be_invalid(scene: Scene, *, masked: bool) -> bool:
     """False when every pixel of the scene is valid by construction. ``masked``: with a mask or an alpha band."""
-    return masked or bool(nodata_values(scene)) or np.dtype(scene.dtype).kind == "f"
+    numbers = "float64" if scene.palette else None  # any number, as far as the scene knows
+    return masked or bool(nodata_values(scene, numbers)) or np.dtype(scene.dtype).kind == "f"
 
 
 def valid_pixels(

@@ -16,7 +16,7 @@ from rasterio.enums import Resampling
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes
+from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
@@ -60,11 +60,11 @@ def measure_stretch(
 
     Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
     """
-    known = fixed_stretch(scene.dtype, len(scene.bands), config)
-    if known is not None:
-        return known
-    pixels, valid, source = decimated(scene, config, patience, limits)
-    return stretch_from_sample(pixels, valid, config, source)
+    stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
+    if stretch is None:
+        pixels, valid, source = decimated(scene, config, patience, limits)
+        stretch = stretch_from_sample(pixels, valid, config, source)
+    return turned_over(stretch, scene, config)
 
 
 def decimated(

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -34,10 +33,12 @@ from pipeline.raster.admission import (
     odd_headers,
     read_rpc_texts,
 )
+from pipeline.raster.colours import colour_table
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
+from pipeline.raster.masks import has_mask, masked_alone, read_mask
 from pipeline.raster.remote import remote_failure, steadily
 from pipeline.retrying import PATIENCE, Patience, retried
-from pipeline.types import BoolArray, ByteArray, Scene, Window
+from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
@@ -143,25 +144,6 @@ def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
     )
 
 
-def has_mask(dataset: Any) -> bool:
-    """True when an internal mask or an alpha band says which pixels are valid."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
-
-
-def masked_alone(dataset: Any, band: int) -> bool:
-    """True when the band, counted from 1, has a mask of its own, which says nothing of the others."""
-    return not dataset.mask_flag_enums[band - 1]
-
-
-def read_mask(dataset: Any, **options: Any) -> NDArray[Any]:
-    """(H, W) internal mask or alpha band, as stored. GDAL takes alpha for a mask only among two or four bands."""
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        mask: NDArray[Any] = dataset.read_masks(1, **options)
-    else:
-        mask = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **options)
-    return mask
-
-
 class Pixels:
     """The open files of one scene, at full resolution or one overview: pixels in their own type, and validity.
 
@@ -181,7 +163,7 @@ class Pixels:
             self.block_height = min(self.files[0].block_shapes[0][0], self.height)
             self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
-            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+            self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
             self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
 
@@ -299,13 +281,3 @@ def _check_silent(signalled: Sequence[str]) -> None:
     """Raise OSError for errors that GDAL signalled and did not raise."""
     if signalled:
         raise OSError(signalled[0])
-
-
-def colour_table(file: Any) -> ByteArray | None:
-    """(256, 3) colours of a palette image, whose pixels are only numbers of colours; None for any other."""
-    if file.colorinterp[0] != ColorInterp.palette or file.dtypes[0] != "uint8":
-        return None
-    table = np.zeros((256, 3), np.uint8)
-    for index, colour in file.colormap(1).items():
-        table[index] = colour[:3]
-    return table

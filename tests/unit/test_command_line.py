@@ -29,6 +29,7 @@ FROZEN_KEYS = [
     "raster.stretch_high_percent",
     "raster.stretch_range",
     "raster.nodata",
+    "raster.mask",
     "raster.allow_vrt",
     "raster.allow_vsi",
     "raster.max_gigapixels",
