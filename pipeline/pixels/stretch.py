@@ -54,7 +54,7 @@ def stretch_from_sample(pixels: NDArray[Any], valid: BoolArray, config: RasterCo
     samples = channel_samples(pixels, valid)
     if not any(map(len, samples)):
         return identity_stretch(len(samples), f"{source}, which has no valid pixel")
-    ends = [_ends(sample, config) if len(sample) else (0.0, 255.0) for sample in samples]
+    ends = [stretch_ends(sample, config) if len(sample) else (0.0, 255.0) for sample in samples]
     return Stretch(kind=config.stretch, low=tuple(a for a, _ in ends), high=tuple(b for _, b in ends), source=source)
 
 
@@ -71,8 +71,8 @@ def channel_samples(pixels: NDArray[Any], valid: BoolArray) -> list[NDArray[Any]
     return [pixels[..., channel][told[..., channel]] for channel in range(pixels.shape[-1])]
 
 
-def _ends(sample: NDArray[Any], config: RasterConfig) -> tuple[float, float]:
-    """The values of one band that become 0 and 255."""
+def stretch_ends(sample: NDArray[Any], config: RasterConfig) -> tuple[float, float]:
+    """The values of one band that become 0 and 255, by its valid values: (N,), at least one."""
     if config.stretch == "minmax":
         low, high = float(sample.min()), float(sample.max())
     else:

@@ -6,7 +6,7 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +16,10 @@ from rasterio.enums import Resampling
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes, turned_over
+from pipeline.pixels.doubts import stretch_doubts
+from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
+from pipeline.raster.freshness import OLDER, overview_is_older
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
@@ -60,11 +62,35 @@ def measure_stretch(
 
     Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
     """
+    return examined_stretch(scene, config, patience, limits)[0]
+
+
+def examined_stretch(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> tuple[Stretch, tuple[str, ...]]:
+    """:func:`measure_stretch`, and what makes it doubtful, one sentence each, with the remedy.
+
+    An overview that is not of these pixels is passed over.
+    """
     stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
-    if stretch is None:
-        pixels, valid, source = decimated(scene, config, patience, limits)
-        stretch = stretch_from_sample(pixels, valid, config, source)
-    return turned_over(stretch, scene, config)
+    if stretch is not None:
+        return turned_over(stretch, scene, config), ()
+    level = _overview_for(scene, limits)
+    older = level is not None and overview_is_older(scene, level, config, patience)
+    if older:
+        scene = replace(scene, overviews=())
+    pixels, valid, source = decimated(scene, config, patience, limits)
+    stretch = turned_over(stretch_from_sample(pixels, valid, config, source), scene, config)
+    doubts = stretch_doubts(channel_samples(pixels, valid), scene.bands, config, source) if valid.any() else ()
+    return stretch, (*((OLDER,) if older else ()), *doubts)
+
+
+def _overview_for(scene: Scene, limits: Limits) -> int | None:
+    """The overview, counted from 0, that a scene is sampled from; None for its own pixels."""
+    if not scene.overviews or scene.width * scene.height <= limits.sample_px:
+        return None  # a scene that is small enough is looked at as it is
+    sizes = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
+    return next((level for level, size in enumerate(sizes) if size <= limits.sample_px), len(sizes) - 1)
 
 
 def decimated(
@@ -72,14 +98,13 @@ def decimated(
 ) -> tuple[NDArray[Any], BoolArray, str]:
     """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w, C) which of them are
     valid and tell something of their channel, and where they come from."""
-    sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
-    level, (width, height), max_px = None, (scene.width, scene.height), limits.sample_px
-    if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
-        level = next((level for level, (w, h) in enumerate(sizes) if w * h <= max_px), len(sizes) - 1)
-        width, height = sizes[level]
+    level, factor = _overview_for(scene, limits), 1
+    if level is not None:
+        factor = scene.overviews[level]
+    width, height = -(-scene.width // factor), -(-scene.height // factor)
     if level is None and limits.exceeded_by(scene):
         return _sampled(scene, config, patience)
-    step = int(np.ceil(np.sqrt(width * height / max_px)))
+    step = int(np.ceil(np.sqrt(width * height / limits.sample_px)))
     pieces = _pieces_across(scene, width, limits.row_bytes)
     shape = (-(-height // step), -(-width // step))
     pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces, by_channel=True)

@@ -191,6 +191,19 @@ class Pixels:
     def environment(self) -> contextlib.AbstractContextManager[None]:
         return gdal_environment(self.config, self.scene.uris, self._patience)
 
+    @property
+    def left_out_is_a_hole(self) -> bool:
+        """Whether what stands for blocks that a sparse GeoTIFF leaves out is nodata in every channel."""
+        fill = self.files[0].nodata or 0
+        sparse = self.scene.driver == "GTiff" and len(self.files) == 1 and not self.masked and self.palette is None
+        return sparse and bool(self.nodata) and all(value is not None and value == fill for value in self.nodata)
+
+    def holds_block(self, column: int, row: int) -> bool:
+        """Whether a GeoTIFF holds pixels of that block of its grid, in any band that is read."""
+        name = f"BLOCK_SIZE_{column}_{row}"
+        with self.environment():
+            return any(self.files[0].get_tag_item(name, "TIFF", bidx=band) for band in set(self.scene.bands))
+
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
 
