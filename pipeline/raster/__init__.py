@@ -1,6 +1,9 @@
-"""Scenes from files. rasterio's home. Its face is named here; everything else is imported from its file."""
+"""Scenes from files, and back. rasterio's home, so GDAL's too. Its face is named here; the rest, import by file."""
 
-from __future__ import annotations
+from pipeline.config.environment import hidden
+
+with hidden():  # it reads the environment while it is imported
+    import rasterio  # noqa: F401
 
 from pipeline.raster.overview import measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.reader import SceneReader

@@ -6,7 +6,7 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.pixels.doubts import stretch_doubts
 from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
 from pipeline.raster.freshness import OLDER, overview_is_older
+from pipeline.raster.limits import LIMITS, Limits, overview_for
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
@@ -31,28 +32,6 @@ READABLE = 0.75
 """Share of a scene that must be readable; the tiles of the rest are failures."""
 MOSAIC_CELL_PX = 25
 """Side, in pixels of the picture, of the cells that the picture of a scene too large to be decoded is made of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of a scene is looked at for a look at all of it. No settings: results must not depend on them."""
-
-    sample_px: int = 4_000_000
-    """Most pixels looked at to measure a stretch."""
-    row_bytes: int = 32_000_000
-    """Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for."""
-    cover_px: int = 16_000_000
-    """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
-    full_pass_px: int = 1_000_000_000
-    """A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run
-    starts, and not for a picture of it."""
-
-    def exceeded_by(self, scene: Scene) -> bool:
-        """Whether the scene is too large to be decoded as a whole at full resolution."""
-        return scene.width * scene.height > self.full_pass_px
-
-
-LIMITS = Limits()
 
 
 def measure_stretch(
@@ -75,7 +54,7 @@ def examined_stretch(
     stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
     if stretch is not None:
         return turned_over(stretch, scene, config), ()
-    level = _overview_for(scene, limits)
+    level = overview_for(scene, limits)
     older = level is not None and overview_is_older(scene, level, config, patience)
     if older:
         scene = replace(scene, overviews=())
@@ -85,20 +64,12 @@ def examined_stretch(
     return stretch, (*((OLDER,) if older else ()), *doubts)
 
 
-def _overview_for(scene: Scene, limits: Limits) -> int | None:
-    """The overview, counted from 0, that a scene is sampled from; None for its own pixels."""
-    if not scene.overviews or scene.width * scene.height <= limits.sample_px:
-        return None  # a scene that is small enough is looked at as it is
-    sizes = [-(-scene.width // factor) * -(-scene.height // factor) for factor in scene.overviews]
-    return next((level for level, size in enumerate(sizes) if size <= limits.sample_px), len(sizes) - 1)
-
-
 def decimated(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> tuple[NDArray[Any], BoolArray, str]:
     """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w, C) which of them are
     valid and tell something of their channel, and where they come from."""
-    level, factor = _overview_for(scene, limits), 1
+    level, factor = overview_for(scene, limits), 1
     if level is not None:
         factor = scene.overviews[level]
     width, height = -(-scene.width // factor), -(-scene.height // factor)
@@ -124,10 +95,12 @@ def _pieces_across(scene: Scene, width: int, row_bytes: int) -> int:
 
 def _shrunk_whole(
     scene: Scene, config: RasterConfig, patience: Patience, overview: int | None, shape: tuple[int, int],
-    pieces: int = 1, *, by_channel: bool = False, **how: Any,
+    pieces: int = 1, within: Window | None = None, **how: Any,
 ) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
     One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
     SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
     """
@@ -140,7 +113,7 @@ def _shrunk_whole(
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
         opened = contextlib.closing(Pixels(scene, config, overview, patience))
         with opened as source, contextlib.suppress(SceneUnreadable):
-            area = _scaled(part, source.width / shape[1], source.height / shape[0])
+            area = _within(within, scene, source, part, shape)
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
             valid[place] = source.valid(area, pixels[place], by_channel=by_channel, **how)
             return part.pixels
@@ -148,6 +121,7 @@ def _shrunk_whole(
         return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
     pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
+    by_channel = bool(how.pop("by_channel", False))
     valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
@@ -159,6 +133,17 @@ def _check_readable(scene: Scene, read: int, tried: int) -> None:
     """Raise SceneUnreadable when less than READABLE of what was tried could be read."""
     if read < READABLE * tried:
         raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
+
+
+def _within(within: Window | None, scene: Scene, source: Pixels, part: Window, shape: tuple[int, int]) -> Window:
+    """A window of a picture in the pixels of ``source``; the picture shows all of it, or a window of the scene."""
+    if within is None:
+        return _scaled(part, source.width / shape[1], source.height / shape[0])
+    across, down = source.width / scene.width, source.height / scene.height
+    area = _scaled(part, within.width * across / shape[1], within.height * down / shape[0])
+    x, y = int(within.x * across) + area.x, int(within.y * down) + area.y
+    width, height = min(area.width, source.width - x), min(area.height, source.height - y)
+    return Window(x=x, y=y, width=max(1, width), height=max(1, height))
 
 
 def _scaled(window: Window, across: float, down: float) -> Window:
@@ -199,17 +184,23 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
 
 def read_thumbnail(
     scene: Scene, stretch: Stretch, config: RasterConfig, max_side_px: int,
-    patience: Patience = PATIENCE, limits: Limits = LIMITS,
+    patience: Patience = PATIENCE, limits: Limits = LIMITS, within: Window | None = None,
 ) -> tuple[ByteArray, BoolArray]:  # fmt: skip
-    """The whole scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity."""
-    factor = max(1.0, max(scene.width, scene.height) / max_side_px)
-    shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
+    """The scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity.
+
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
+    """
+    width, height = (scene.width, scene.height) if within is None else (within.width, within.height)
+    factor = max(1.0, max(width, height) / max_side_px)
+    shape = (max(1, round(height / factor)), max(1, round(width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    if not sharper and limits.exceeded_by(scene):
+    if within is None and not sharper and limits.exceeded_by(scene):
         pixels, valid = _mosaic(scene, config, patience, shape)
     else:
         level = sharper[-1] if sharper else None
-        pixels, valid = _shrunk_whole(scene, config, patience, level, shape, resampling=Resampling.average)
+        how = {"within": within, "resampling": Resampling.average}
+        pixels, valid = _shrunk_whole(scene, config, patience, level, shape, **how)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid

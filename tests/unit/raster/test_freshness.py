@@ -13,7 +13,8 @@ from pipeline.planning.emptiness import without_empty
 from pipeline.planning.tiles import plan_tiles
 from pipeline.raster import freshness
 from pipeline.raster.freshness import hold_valid_pixels, overview_is_older
-from pipeline.raster.overview import LIMITS, examined_stretch, measure_stretch
+from pipeline.raster.limits import LIMITS
+from pipeline.raster.overview import examined_stretch, measure_stretch
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.types import Lattice, Scene, Tile, Window
