@@ -74,14 +74,15 @@ class Clock:
 
 def unchanged(uri: str, record: Mapping[str, Any], folder: str) -> SceneReport:
     """The report of a scene whose result was there."""
-    tiles = record["tiles"]
+    tiles, warnings = record["tiles"], len(record.get("warnings", ()))
+    warned = f" (it came with {warnings} warnings: see run.json)" if warnings else ""
     return SceneReport(
         uri=uri,
         scene_id=record["scene_id"],
         status=record["status"],
         exit_code=EXIT_OK,
         message=f"nothing to do: the same run has published {record['detections']} detections ({record['finished']}) "
-        f"to {folder}; --force does it again",
+        f"to {folder}{warned}; --force does it again",
         folder=folder,
         run_id=record["run_id"],
         detections=record["detections"],
