@@ -14,7 +14,8 @@ class RasterConfig:
     """How pixels are read and brought to 8 bit."""
 
     bands: tuple[int, ...] | None = None
-    """Bands to read, counted from 1, in the model's channel order. Default: the first three, or the only one thrice."""
+    """Bands to read, counted from 1, in the model's channel order. Default: those that the file declares red, green and
+    blue, else the first three, or the only one thrice."""
     stretch: Literal["percentile", "none", "minmax", "fixed"] = "percentile"
     """How 16-bit and float pixels become 8-bit, once per scene; 8-bit scenes are left alone unless ``fixed``."""
     stretch_low_percent: float = 1.0
@@ -24,7 +25,9 @@ class RasterConfig:
     stretch_range: tuple[float, float] | None = None
     """With ``stretch=fixed``: the pixel values that become 0 and 255."""
     nodata: float | None = None
-    """Pixel value that means "no data", in place of the file's own."""
+    """Pixel value that means "no data", in place of the file's own, in every band."""
+    mask: Literal["auto", "none"] = "auto"
+    """``none`` ignores masks and alpha bands, as for near infrared that a writer flagged as alpha."""
     crs: str | None = None
     """CRS of the scene, in place of its own: EPSG:32633, WKT, a PROJ string; ``none`` detects in pixels alone."""
     rpc_height_m: float | None = None

@@ -63,6 +63,9 @@ class Inspection:
     native_gsd_m: tuple[float, float] | None
     """Metres on the ground per column and per row at the scene's centre."""
     nodata: float | None
+    """Of all bands that are read."""
+    band_nodata: tuple[float | None, ...]
+    """Of each band, where they differ; else empty."""
     has_mask: bool
     decoding_unit_px: tuple[int, int]
     """Width and height of the unit the file is decoded in."""
@@ -119,6 +122,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         bands=scene.bands,
         crs=georeference.crs_name if georeference else None,
         nodata=config.raster.nodata if config.raster.nodata is not None else scene.nodata,
+        band_nodata=scene.band_nodata,
         has_mask=scene.has_mask,
         decoding_unit_px=(scene.block_width, scene.block_height),
         tiled=scene.tiled,
@@ -184,7 +188,7 @@ def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterato
             f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({listed(card.bands)}): "
             "bands are repeated, and scores will suffer; choose others with raster.bands"
         )
-    elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1:
+    elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1 and not scene.palette:
         yield f"bands {scene.bands} repeat one another: a grey scene is shown to a model trained on colour"
     if scene.dtype != "uint8" and config.raster.stretch == "none":
         yield f"{scene.dtype} pixels without a stretch are clipped to 0 to 255; use raster.stretch=percentile"

@@ -6,7 +6,7 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +16,11 @@ from rasterio.enums import Resampling
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes
+from pipeline.pixels.doubts import stretch_doubts
+from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
+from pipeline.raster.freshness import OLDER, overview_is_older
+from pipeline.raster.limits import LIMITS, Limits, overview_for
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
@@ -31,28 +34,6 @@ MOSAIC_CELL_PX = 25
 """Side, in pixels of the picture, of the cells that the picture of a scene too large to be decoded is made of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of a scene is looked at for a look at all of it. No settings: results must not depend on them."""
-
-    sample_px: int = 4_000_000
-    """Most pixels looked at to measure a stretch."""
-    row_bytes: int = 32_000_000
-    """Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for."""
-    cover_px: int = 16_000_000
-    """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
-    full_pass_px: int = 1_000_000_000
-    """A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run
-    starts, and not for a picture of it."""
-
-    def exceeded_by(self, scene: Scene) -> bool:
-        """Whether the scene is too large to be decoded as a whole at full resolution."""
-        return scene.width * scene.height > self.full_pass_px
-
-
-LIMITS = Limits()
-
-
 def measure_stretch(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> Stretch:  # fmt: skip
@@ -60,29 +41,44 @@ def measure_stretch(
 
     Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
     """
-    known = fixed_stretch(scene.dtype, len(scene.bands), config)
-    if known is not None:
-        return known
+    return examined_stretch(scene, config, patience, limits)[0]
+
+
+def examined_stretch(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> tuple[Stretch, tuple[str, ...]]:
+    """:func:`measure_stretch`, and what makes it doubtful, one sentence each, with the remedy.
+
+    An overview that is not of these pixels is passed over.
+    """
+    stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
+    if stretch is not None:
+        return turned_over(stretch, scene, config), ()
+    level = overview_for(scene, limits)
+    older = level is not None and overview_is_older(scene, level, config, patience)
+    if older:
+        scene = replace(scene, overviews=())
     pixels, valid, source = decimated(scene, config, patience, limits)
-    return stretch_from_sample(pixels, valid, config, source)
+    stretch = turned_over(stretch_from_sample(pixels, valid, config, source), scene, config)
+    doubts = stretch_doubts(channel_samples(pixels, valid), scene.bands, config, source) if valid.any() else ()
+    return stretch, (*((OLDER,) if older else ()), *doubts)
 
 
 def decimated(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> tuple[NDArray[Any], BoolArray, str]:
-    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w) validity, and where
-    they come from."""
-    sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
-    level, (width, height), max_px = None, (scene.width, scene.height), limits.sample_px
-    if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
-        level = next((level for level, (w, h) in enumerate(sizes) if w * h <= max_px), len(sizes) - 1)
-        width, height = sizes[level]
+    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w, C) which of them are
+    valid and tell something of their channel, and where they come from."""
+    level, factor = overview_for(scene, limits), 1
+    if level is not None:
+        factor = scene.overviews[level]
+    width, height = -(-scene.width // factor), -(-scene.height // factor)
     if level is None and limits.exceeded_by(scene):
         return _sampled(scene, config, patience)
-    step = int(np.ceil(np.sqrt(width * height / max_px)))
+    step = int(np.ceil(np.sqrt(width * height / limits.sample_px)))
     pieces = _pieces_across(scene, width, limits.row_bytes)
     shape = (-(-height // step), -(-width // step))
-    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces)
+    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces, by_channel=True)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
 
@@ -103,7 +99,8 @@ def _shrunk_whole(
 ) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
-    ``within``: a window of the scene in place of the whole.
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
     One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
     SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
     """
@@ -118,15 +115,17 @@ def _shrunk_whole(
         with opened as source, contextlib.suppress(SceneUnreadable):
             area = _within(within, scene, source, part, shape)
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
-            valid[place] = source.valid(area, pixels[place], **how)
+            valid[place] = source.valid(area, pixels[place], by_channel=by_channel, **how)
             return part.pixels
         valid[place] = False
         return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
 
-    pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
+    pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
+    by_channel = bool(how.pop("by_channel", False))
+    valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
-    _check_readable(scene, sum(map(fill, parts)), valid.size)
+    _check_readable(scene, sum(map(fill, parts)), shape[0] * shape[1])
     return pixels, valid
 
 
@@ -171,16 +170,16 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
     width, height = min(side, scene.width), min(side, scene.height)
     windows = [Window(x=x, y=y, width=width, height=height) for y in tops for x in lefts]
     pixels = np.zeros((len(windows), height, width, len(scene.bands)), scene.dtype)
-    valid = np.zeros((len(windows), height, width), np.bool_)
+    valid = np.zeros(pixels.shape, np.bool_)
     read = 0
     with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for place, window in enumerate(windows):
             with contextlib.suppress(SceneUnreadable):  # its tiles are told of as failures
                 source.read(window, out=pixels[place])
-                valid[place] = source.valid(window, pixels[place])
+                valid[place] = source.valid(window, pixels[place], by_channel=True)
                 read += 1
     _check_readable(scene, read, len(windows))
-    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, width), f"{read} windows of {width} px"
+    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, *valid.shape[2:]), f"{read} windows of {width} px"
 
 
 def read_thumbnail(
@@ -189,7 +188,8 @@ def read_thumbnail(
 ) -> tuple[ByteArray, BoolArray]:  # fmt: skip
     """The scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity.
 
-    ``within``: a window of the scene in place of the whole.
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
     """
     width, height = (scene.width, scene.height) if within is None else (within.width, within.height)
     factor = max(1.0, max(width, height) / max_side_px)

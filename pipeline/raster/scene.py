@@ -9,16 +9,16 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from rasterio.enums import ColorInterp
-
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, SceneUnreadable
+from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
 from pipeline.raster.admission import odd_headers
+from pipeline.raster.colours import choose_bands
 from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.masks import has_mask, masked_alone
 from pipeline.raster.placing import placing
-from pipeline.raster.source import from_headers, has_mask, open_dataset
+from pipeline.raster.source import from_headers, open_dataset
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
 
@@ -62,19 +62,43 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
-        bands = _choose_bands(first, uris, count, config.bands)
+        chosen = choose_bands(datasets, uris, config)
+        bands = chosen.bands
         place = placing(first, public_uri(uris[0]), config)
         block_height, block_width = first.block_shapes[0]
-        facts = scene_facts(_all_tags(first))
+        facts: dict[str, Any] = {**scene_facts(_all_tags(first)), **_nodata(datasets, bands, config)}
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
-            band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=place.crs_wkt,
-            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=place.warnings,
-            nodata=first.nodata if config.nodata is None else config.nodata,
-            has_mask=any(has_mask(dataset) for dataset in datasets),
+            band_count=count, dtype="uint8" if chosen.palette else first.dtypes[0], palette=chosen.palette,
+            negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
+            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=(*place.warnings, *chosen.warnings),
+            has_mask=config.mask == "auto" and _has_mask(datasets, bands),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
+
+
+def _nodata(datasets: Sequence[Any], bands: Sequence[int], config: RasterConfig) -> dict[str, Any]:
+    """``nodata`` and ``band_nodata`` of the scene: the configuration's, or what the bands that are read declare.
+
+    One that declares none shares the value of the others, where they have one; so every file of a scene is heard.
+    """
+    if config.nodata is not None:
+        return {"nodata": config.nodata}
+    everything = [value for dataset in datasets for value in dataset.nodatavals]
+    declared = [everything[band - 1] for band in bands]
+    known = {repr(value): value for value in declared if value is not None}  # NaN differs from itself
+    if len(known) > 1:
+        return {"nodata": None, "band_nodata": tuple(declared)}
+    return {"nodata": next(iter(known.values()), None)}
+
+
+def _has_mask(datasets: Sequence[Any], bands: Sequence[int]) -> bool:
+    """Whether a mask of a file, or of a band that is read, or an alpha band says which pixels are valid."""
+    alone = (masked_alone(datasets[0], band) for band in bands) if len(datasets) == 1 else (
+        masked_alone(datasets[band - 1], 1) for band in bands
+    )  # fmt: skip
+    return any(map(has_mask, datasets)) or any(alone)
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
@@ -122,25 +146,6 @@ def _check_one_grid(datasets: Sequence[Any], uris: Sequence[str]) -> None:
                 f"{public_uri(uri)} and {public_uri(uris[0])} differ in CRS, transform or pixel type; "
                 f"resample them to one grid first"
             )
-
-
-def _choose_bands(dataset: Any, uris: Sequence[str], count: int, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The bands of the configuration, or the first three that are no alpha (a single one thrice)."""
-    if wanted is not None:
-        missing = [band for band in wanted if band > count]
-        if missing:
-            raise ConfigError(
-                f"raster.bands asks for band {missing[0]}, but {public_uri(uris[0])} has {count} "
-                f"band{'s' if count > 1 else ''}, counted from 1"
-            )
-        return wanted
-    if len(uris) > 1:
-        colours = list(range(1, count + 1))
-    else:
-        colours = [band for band, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-    if not colours:
-        raise SceneUnreadable(f"{public_uri(uris[0])} has only an alpha band; name a file with an image band")
-    return tuple(colours[:3]) if len(colours) >= 3 else (colours[0],) * 3
 
 
 def _all_tags(dataset: Any) -> dict[str, str]:

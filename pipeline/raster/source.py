@@ -16,14 +16,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
-from pipeline.pixels.validity import may_be_invalid, nodata_value, valid_pixels
+from pipeline.pixels.validity import may_be_invalid, nodata_values, speaking, valid_pixels
 from pipeline.raster.addresses import is_remote, vsi_path
 from pipeline.raster.admission import (
     GDAL_ERRORS,
@@ -34,10 +33,12 @@ from pipeline.raster.admission import (
     odd_headers,
     read_rpc_texts,
 )
+from pipeline.raster.colours import colour_table
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
+from pipeline.raster.masks import has_mask, masked_alone, read_mask
 from pipeline.raster.remote import remote_failure, steadily
 from pipeline.retrying import PATIENCE, Patience, retried
-from pipeline.types import BoolArray, ByteArray, Scene, Window
+from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
@@ -143,20 +144,6 @@ def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
     )
 
 
-def has_mask(dataset: Any) -> bool:
-    """True when an internal mask or an alpha band says which pixels are valid."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
-
-
-def read_mask(dataset: Any, **options: Any) -> NDArray[Any]:
-    """(H, W) internal mask or alpha band, as stored. GDAL takes alpha for a mask only among two or four bands."""
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        mask: NDArray[Any] = dataset.read_masks(1, **options)
-    else:
-        mask = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **options)
-    return mask
-
-
 class Pixels:
     """The open files of one scene, at full resolution or one overview: pixels in their own type, and validity.
 
@@ -174,10 +161,17 @@ class Pixels:
             self.width, self.height = self.files[0].width, self.files[0].height
             self.block_width = min(self.files[0].block_shapes[0][1], self.width)
             self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-            self.masked = any(has_mask(file) for file in self.files)
+            self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
-            self.nodata = nodata_value(scene)
-            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+            self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
+            self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
+            self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
+
+    def _channels(self) -> list[tuple[Any, int]]:
+        """The file of every channel, and its band there."""
+        if len(self.files) > 1:
+            return [(self.files[band - 1], 1) for band in self.scene.bands]
+        return [(self.files[0], band) for band in self.scene.bands]
 
     def _open(self) -> None:
         scene, driver = self.scene, (self.scene.driver,)
@@ -196,6 +190,19 @@ class Pixels:
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
         return gdal_environment(self.config, self.scene.uris, self._patience)
+
+    @property
+    def left_out_is_a_hole(self) -> bool:
+        """Whether what stands for blocks that a sparse GeoTIFF leaves out is nodata in every channel."""
+        fill = self.files[0].nodata or 0
+        sparse = self.scene.driver == "GTiff" and len(self.files) == 1 and not self.masked and self.palette is None
+        return sparse and bool(self.nodata) and all(value is not None and value == fill for value in self.nodata)
+
+    def holds_block(self, column: int, row: int) -> bool:
+        """Whether a GeoTIFF holds pixels of that block of its grid, in any band that is read."""
+        name = f"BLOCK_SIZE_{column}_{row}"
+        with self.environment():
+            return any(self.files[0].get_tag_item(name, "TIFF", bidx=band) for band in set(self.scene.bands))
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -223,17 +230,29 @@ class Pixels:
         else:
             self.files[0].read(list(bands), window=area, out=planes, **decimate)
 
-    def valid(self, window: Window, pixels: NDArray[Any], **decimate: Any) -> BoolArray:
-        """(H, W) by the rule of :mod:`pipeline.pixels.validity`; ``pixels`` as from :meth:`read`."""
-        return self._read(window, partial(self._valid, window, pixels, decimate))
+    def valid(self, window: Window, pixels: NDArray[Any], *, by_channel: bool = False, **decimate: Any) -> BoolArray:
+        """(H, W) by the rule of :mod:`pipeline.pixels.validity`; ``pixels`` as from :meth:`read`.
 
-    def _valid(self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any]) -> BoolArray:
+        ``by_channel``: (H, W, C), False too where a channel is silent that others speak for.
+        """
+        return self._read(window, partial(self._valid, window, pixels, decimate, by_channel))
+
+    def _valid(
+        self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any], by_channel: bool
+    ) -> BoolArray:  # fmt: skip
         area, shape, numbers = RasterioWindow(window.x, window.y, window.width, window.height), pixels.shape[:2], None
-        if self.nodata is not None and self.palette is not None:
+        if self.nodata and self.palette is not None:
             numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
-        masked = filter(has_mask, self.files if self.masked else ())
-        masks = (read_mask(file, window=area, out_shape=shape, **decimate) for file in masked)
-        return valid_pixels(pixels, self.nodata, numbers, masks)
+        how = {"window": area, "out_shape": shape, **decimate}
+        masks = (read_mask(file, **how) for file in self.files if self.masked and has_mask(file))
+        alone: tuple[NDArray[Any] | None, ...] = ()
+        if self.masked and any(self.band_masks):
+            pairs = zip(self._channels(), self.band_masks, strict=True)
+            alone = tuple(None if band is None else file.read_masks(band, **how) for (file, _), band in pairs)
+        valid = valid_pixels(pixels, self.nodata, numbers, masks, alone)
+        if not by_channel:
+            return valid
+        return np.stack([valid & says for says in speaking(pixels, self.nodata, numbers, alone)], axis=-1)
 
     def _read(self, window: Window, action: Callable[[], _T]) -> _T:
         """What ``action`` reads of ``window``; where it fails remotely, once more from files opened anew."""
@@ -275,13 +294,3 @@ def _check_silent(signalled: Sequence[str]) -> None:
     """Raise OSError for errors that GDAL signalled and did not raise."""
     if signalled:
         raise OSError(signalled[0])
-
-
-def colour_table(file: Any) -> ByteArray | None:
-    """(256, 3) colours of a palette image, whose pixels are only numbers of colours; None for any other."""
-    if file.colorinterp[0] != ColorInterp.palette or file.dtypes[0] != "uint8":
-        return None
-    table = np.zeros((256, 3), np.uint8)
-    for index, colour in file.colormap(1).items():
-        table[index] = colour[:3]
-    return table

@@ -12,7 +12,8 @@ import rasterio
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.raster.overview import LIMITS, decimated, measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.limits import LIMITS
+from pipeline.raster.overview import decimated, measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.writer import write_scene
