@@ -25,6 +25,10 @@ class RasterConfig:
     """With ``stretch=fixed``: the pixel values that become 0 and 255."""
     nodata: float | None = None
     """Pixel value that means "no data", in place of the file's own."""
+    crs: str | None = None
+    """CRS of the scene, in place of its own: EPSG:32633, WKT, a PROJ string; ``none`` detects in pixels alone."""
+    rpc_height_m: float | None = None
+    """Height of the ground where RPCs place a scene, metres above the WGS84 ellipsoid. Default: their HEIGHT_OFF."""
     allow_vrt: bool = False
     """Accept VRT files. They can make this machine read any file or address, so only for files you trust."""
     allow_vsi: bool = False
@@ -53,6 +57,11 @@ class RasterConfig:
         require(
             self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
             "raster.stretch_range: the first value must be below the second",
+        )
+        require(self.crs is None or bool(self.crs.strip()), "raster.crs is empty; give a code such as EPSG:32633")
+        require(
+            self.rpc_height_m is None or -12_000 <= self.rpc_height_m <= 100_000,
+            "raster.rpc_height_m must be metres in [-12000, 100000]",
         )
         require(self.max_gigapixels > 0, "raster.max_gigapixels must be positive")
         require(self.max_bands >= 1, "raster.max_bands must be at least 1")

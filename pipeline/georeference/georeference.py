@@ -12,7 +12,6 @@ are made on first use, once per process.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,17 @@ from pyproj.exceptions import ProjError
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.clipping import clip_to
+from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, transformer
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
+from pipeline.georeference.rational import rational_map
+from pipeline.georeference.shift import DatumShift, datum_shift
 from pipeline.types import FloatArray, GroundMeasures, Scene
 
-WGS84_LONLAT = "OGC:CRS84"
+WIDE_M = 500_000.0
+"""A step on the ground beyond which the way along a pixel is measured in pieces: the shortest way between its ends may
+be another, or none at all where a pixel goes around the Earth."""
+PIECES = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,19 +52,21 @@ class Georeference:
         Raises SceneNotGeoreferenced for a CRS without a transform or the reverse, a CRS that is not one of positions
         on Earth, and a transform or control points that do not span the plane.
         """
-        placed = scene.transform is not None or bool(scene.gcps)
+        placed = scene.transform is not None or bool(scene.gcps) or scene.rpc is not None
         if scene.crs_wkt is None and not placed:
             return None
         name = scene.uris[0]
         if scene.crs_wkt is None or not placed:
             has, lacks = ("a transform", "CRS") if placed else ("a CRS", "transform")
-            raise SceneNotGeoreferenced(f"{name} has {has} but no {lacks}; add it with gdal_edit, or remove both")
-        crs = _horizontal_crs(scene.crs_wkt, name)
-        pixel_map = affine_map(scene, name) if scene.transform is not None else gcp_map(scene, crs, name)
+            raise SceneNotGeoreferenced(f"{name} has {has} but no {lacks}; {REMEDY}")
+        crs = horizontal_crs(scene.crs_wkt, name)
+        pixel_map = _pixel_map(scene, crs, name)
         crs_wkt = scene.crs_wkt if crs == CRS.from_wkt(scene.crs_wkt) else crs.to_wkt()
         made = cls(pixel_map=pixel_map, crs_wkt=crs_wkt, width=scene.width, height=scene.height)
         if not all(np.isfinite(made.ground_gsd())) or min(made.ground_gsd()) <= 0:
-            raise SceneNotGeoreferenced(f"{name}: its centre is nowhere on Earth in its own CRS {crs.name!r}")
+            raise SceneNotGeoreferenced(
+                f"{name}: its centre is nowhere on Earth in its own CRS {crs_name(crs_wkt)}; {REMEDY}"
+            )
         return made
 
     def scene_to_world(self, points: FloatArray) -> FloatArray:
@@ -78,7 +85,7 @@ class Georeference:
         answer in [-180, 180]. NaN where the CRS has no answer.
         """
         flat = np.reshape(points, (-1, 2))
-        lon, lat = _transformer(self.crs_wkt, WGS84_LONLAT).transform(flat[:, 0], flat[:, 1])
+        lon, lat = transformer(self.crs_wkt, WGS84_LONLAT).transform(flat[:, 0], flat[:, 1])
         lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
         lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
         lonlat = np.stack([lon, lat], axis=-1).reshape(np.shape(points))
@@ -117,7 +124,23 @@ class Georeference:
         x, y = self.width / 2, self.height / 2
         ends = self.scene_to_lonlat(np.array([[x - half, y], [x + half, y], [x, y - half], [x, y + half]]))
         steps = geodesic_m(ends[[0, 2]], ends[[1, 3]])
+        if not (steps > 0).all() or (steps > WIDE_M).any():
+            along = np.linspace(-half, half, PIECES + 1)
+            across = np.column_stack([x + along, np.full_like(along, y)])
+            down = np.column_stack([np.full_like(along, x), y + along])
+            ways = [self.scene_to_lonlat(way) for way in (across, down)]
+            steps = np.array([geodesic_m(way[:-1], way[1:]).sum() for way in ways])
         return float(steps[0]), float(steps[1])
+
+    @property
+    def crs_name(self) -> str:
+        """For people, with the CRS's code where it has one."""
+        return crs_name(self.crs_wkt)
+
+    def datum_shift(self) -> DatumShift:
+        """What PROJ does at the scene's centre to come to longitude and latitude, and how exact that is."""
+        x, y = self.scene_to_world(np.array([self.width / 2, self.height / 2])).tolist()
+        return datum_shift(self.crs_wkt, (x, y))
 
     def crs_projjson(self) -> dict[str, Any]:
         """The CRS as PROJJSON, as GeoParquet wants it."""
@@ -138,7 +161,7 @@ class Georeference:
         clipped = clip_to(geometry, footprint, degrees=area_crs.is_geographic)
         if clipped.is_empty:
             return clipped
-        back = _transformer(area_crs.to_wkt(), self.crs_wkt)
+        back = transformer(area_crs.to_wkt(), self.crs_wkt)
         geographic = CRS.from_wkt(self.crs_wkt).is_geographic
         centre = self.scene_to_world(np.array([self.width / 2, self.height / 2]))
 
@@ -151,22 +174,7 @@ class Georeference:
         return shapely.make_valid(shapely.transform(clipped, to_scene))
 
 
-@lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    """Thread-safe since pyproj 3.1; made once per process and pair."""
-    return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
-
-
-def _horizontal_crs(crs_wkt: str, name: str) -> CRS:
-    """The two-dimensional part of a CRS, known to lead to longitude and latitude."""
-    try:
-        crs = CRS.from_wkt(crs_wkt)
-        if crs.is_compound:
-            crs = crs.sub_crs_list[0]
-        crs = crs.to_2d()
-        _transformer(crs.to_wkt(), WGS84_LONLAT)
-    except ProjError as error:
-        raise SceneNotGeoreferenced(f"{name}: its CRS cannot be brought to longitude and latitude: {error}") from error
-    if not (crs.is_projected or crs.is_geographic):
-        raise SceneNotGeoreferenced(f"{name}: its CRS {crs.name!r} is neither projected nor geographic")
-    return crs
+def _pixel_map(scene: Scene, crs: CRS, name: str) -> PixelMap:
+    if scene.transform is not None:
+        return affine_map(scene, name)
+    return gcp_map(scene, crs, name) if scene.rpc is None else rational_map(scene, name)

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.errors import redacted
-from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
+from pipeline.planning.places import NO_PLACE
 from pipeline.planning.plan import ScenePlan
 from pipeline.types import ModelCard, Scene
 
@@ -113,7 +113,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         dtype=scene.dtype,
         band_count=scene.band_count,
         bands=scene.bands,
-        crs=_crs_name(georeference),
+        crs=georeference.crs_name if georeference else None,
         nodata=config.raster.nodata if config.raster.nodata is not None else scene.nodata,
         has_mask=scene.has_mask,
         decoding_unit_px=(scene.block_width, scene.block_height),
@@ -136,27 +136,25 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         same_cost=_same_cost(config),
         estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
-        warnings=(
-            *_file_warnings(scene),
-            *_pixel_warnings(scene, card, config),
-            *_ground_warnings(card, plan),
-            *_plan_warnings(scene, plan, pace, facts["amplification"]),
+        warnings=tuple(
+            dict.fromkeys((*_own_warnings(plan, card, config, pace, facts["amplification"]), *plan.warnings))
         ),
         **facts,
     )
 
 
+def _own_warnings(
+    plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace, amplification: float
+) -> Iterator[str]:
+    yield from _file_warnings(plan.scene)
+    yield from _pixel_warnings(plan.scene, card, config)
+    yield from _ground_warnings(card, plan)
+    yield from _plan_warnings(plan.scene, plan, pace, amplification)
+
+
 def _files_bands(scene: Scene) -> int:
     """Bands that are read: one of one file may stand for three channels, and is read once."""
     return len(scene.uris) if len(scene.uris) > 1 else len(set(scene.bands))
-
-
-def _crs_name(georeference: Georeference | None) -> str | None:
-    if georeference is None:
-        return None
-    projjson = georeference.crs_projjson()
-    name, code = projjson["name"], projjson.get("id")
-    return f"{name} ({code['authority']}:{code['code']})" if code else str(name)
 
 
 def _file_warnings(scene: Scene) -> Iterator[str]:
@@ -192,10 +190,7 @@ def _ground_warnings(card: ModelCard, plan: ScenePlan) -> Iterator[str]:
     lattice = plan.lattice
     factor = max(lattice.scale_x, lattice.scale_y)
     if lattice.gsd_m is None:
-        yield (
-            "no georeference: sizes on the ground are unknown, nothing is resampled to the model's GSD, "
-            "and no GeoJSON is written"
-        )
+        yield NO_PLACE
         return
     if factor > FAR_SHRINK:
         yield f"{factor:.3g} scene pixels become one: detail is lost that a model of a finer GSD would use"
@@ -211,10 +206,12 @@ def _ground_warnings(card: ModelCard, plan: ScenePlan) -> Iterator[str]:
             f"tiles have {lattice.gsd_m:.3g} m pixels but the model was trained at {card.gsd_m:.3g} m; "
             "use tiling.gsd=model"
         )
-    if card.longest_object_m is not None and plan.halo_px * lattice.gsd_m < card.longest_object_m:
+    longest_px = (card.longest_object_m or 0.0) / lattice.gsd_m
+    neighbours = max(lattice.width, lattice.height) > plan.tile_px
+    if neighbours and plan.halo_px < longest_px < plan.tile_px:  # what no tile can hold, the plan itself tells
         yield (
             f"the halo of {plan.halo_px} px is {plan.halo_px * lattice.gsd_m:.0f} m, but objects may be "
-            f"{card.longest_object_m:.0f} m long: some will be seen in parts only; raise tiling.halo_m"
+            f"{card.longest_object_m or 0.0:.0f} m long: some will be seen in parts only; raise tiling.halo_m"
         )
 
 

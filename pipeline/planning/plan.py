@@ -10,11 +10,20 @@ from shapely.geometry.base import BaseGeometry
 from pipeline.config import RasterConfig, RefineConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference.georeference import Georeference
+from pipeline.georeference.shift import DatumShift
 from pipeline.names import public_uri
 from pipeline.planning.area import AreaOfInterest, area_in_lattice
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.lattice import make_lattice
-from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching, with_valid_pixels
+from pipeline.planning.places import place_warnings
+from pipeline.planning.tiles import (
+    halo_warning,
+    plan_tiles,
+    resolve_halo_px,
+    resolve_tile_px,
+    touching,
+    with_valid_pixels,
+)
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.overview import measure_stretch, read_coverage
 from pipeline.raster.scene import open_scene
@@ -40,6 +49,11 @@ class ScenePlan:
     """The tiles in groups that are read in one go; none before :func:`grouped` or :func:`screen`."""
     area: BaseGeometry | None
     """Area of interest in lattice pixels; None for the whole scene."""
+    shift: DatumShift | None = None
+    """How the scene's CRS leads to longitude and latitude; None for a pixel scene."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know before trusting the result, one sentence each, with the remedy: shown once per scene, in
+    ``run.json`` and in the dry run. In no digest."""
 
     @property
     def tiles_skipped(self) -> int:
@@ -75,10 +89,12 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
+    shift = georeference.datum_shift() if georeference else None
     lattice = make_lattice(scene, config.tiling.gsd, card.gsd_m, native_gsd)
     check_pixels(lattice.width, lattice.height, f"the lattice of {public_uri(uri)}", config.raster)
     tile_px = resolve_tile_px(config.tiling, card)
     halo_px = resolve_halo_px(config.tiling, lattice, card)
+    halo = halo_warning(config.tiling, lattice, card)
     planned = plan_tiles(lattice, tile_px, halo_px)
     area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
     tiles = planned if area is None else touching(planned, area)
@@ -93,6 +109,8 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
         tiles=tiles,
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
+        shift=shift,
+        warnings=(*scene.warnings, *place_warnings(georeference, shift), *(() if halo is None else (halo,))),
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 import shapely
@@ -44,27 +44,52 @@ def resolve_halo_px(config: TilingConfig, lattice: Lattice, card: ModelCard) -> 
     """Overlap of neighbouring windows in lattice pixels.
 
     The run's ``halo_px`` or ``halo_m``, else the model's longest object plus an edge margin on both sides, else
-    FALLBACK_HALO_SHARE of the tile. Raises ConfigError when metres cannot be converted, or no core is left.
+    FALLBACK_HALO_SHARE of the tile. Where that leaves no core: none for a scene of one tile, which has no neighbours;
+    half a tile in place of the model's (:func:`halo_warning` says so). Raises ConfigError when metres cannot be
+    converted, or when a halo that was asked for leaves no core.
     """
-    tile_px = resolve_tile_px(config, card)
+    tile_px, halo_px = resolve_tile_px(config, card), _wanted_halo_px(config, lattice, card)
+    if halo_px < tile_px:
+        return halo_px
+    if max(lattice.width, lattice.height) <= tile_px:
+        return 0
+    if config.halo_px is None and config.halo_m is None:
+        return tile_px // 2
+    lower = f"--tiling.halo_px {tile_px // 2}"
+    if config.halo_m is not None and lattice.gsd_m is not None:
+        lower = f"--tiling.halo_m {floor((tile_px - 1) * lattice.gsd_m)}"
+    raise ConfigError(
+        f"a halo of {halo_px} px leaves no core in tiles of {tile_px} px; give --tiling.tile_px {halo_px + 1} or more, "
+        f"or {lower} or less"
+    )
+
+
+def halo_warning(config: TilingConfig, lattice: Lattice, card: ModelCard) -> str | None:
+    """What to know when the halo for the model's longest objects had to give way; None when it did not."""
+    tile_px, wanted = resolve_tile_px(config, card), _wanted_halo_px(config, lattice, card)
+    halo_px = resolve_halo_px(config, lattice, card)
+    if halo_px == wanted or max(lattice.width, lattice.height) <= tile_px:
+        return None
+    return (
+        f"objects of {card.longest_object_m:g} m need a halo of {wanted} px at {lattice.gsd_m:.3g} m a pixel, more "
+        f"than a tile has ({tile_px} px): it gives way to {halo_px} px, and what is longer is seen in parts only; give "
+        f"--tiling.tile_px {2 * wanted}, or --tiling.gsd model where the model knows its GSD"
+    )
+
+
+def _wanted_halo_px(config: TilingConfig, lattice: Lattice, card: ModelCard) -> int:
+    """See :func:`resolve_halo_px`; may be more than a tile has."""
     if config.halo_px is not None:
-        halo_px = config.halo_px
-    elif config.halo_m is not None:
+        return config.halo_px
+    if config.halo_m is not None:
         if lattice.gsd_m is None:
             raise ConfigError(
                 f"tiling.halo_m={config.halo_m:g} needs a scene with a ground sample distance; give tiling.halo_px"
             )
-        halo_px = ceil(config.halo_m / lattice.gsd_m)
-    elif card.longest_object_m is not None and lattice.gsd_m is not None:
-        halo_px = ceil(card.longest_object_m / lattice.gsd_m) + 2 * ceil(EDGE_MARGIN_PX * config.global_factor)
-    else:
-        halo_px = round(tile_px * FALLBACK_HALO_SHARE)
-    if halo_px >= tile_px:
-        raise ConfigError(
-            f"a halo of {halo_px} px leaves no core in tiles of {tile_px} px; raise tiling.tile_px or lower the halo "
-            "(tiling.halo_px, tiling.halo_m)"
-        )
-    return halo_px
+        return ceil(config.halo_m / lattice.gsd_m)
+    if card.longest_object_m is not None and lattice.gsd_m is not None:
+        return ceil(card.longest_object_m / lattice.gsd_m) + 2 * ceil(EDGE_MARGIN_PX * config.global_factor)
+    return round(resolve_tile_px(config, card) * FALLBACK_HALO_SHARE)
 
 
 def plan_tiles(lattice: Lattice, tile_px: int, halo_px: int) -> tuple[Tile, ...]:

@@ -64,6 +64,25 @@ def _item_bytes(dtype: str) -> int:
     return int("".join(filter(str.isdigit, dtype))) // 8
 
 
+def rpc_texts(path: str) -> list[Path]:
+    """Texts of RPCs beside the local scene at ``path``."""
+    scene = Path(path)
+    names = (f"{scene.stem}_RPC.TXT", f"{scene.stem}_rpc.txt", f"{scene.stem}.RPB", f"{scene.stem}.rpb")
+    return [beside for beside in map(scene.with_name, names) if beside.is_file()]
+
+
+def read_rpc_texts(dataset: Any, path: str) -> None:
+    """Have GDAL read the RPC texts beside a scene now.
+
+    What it says of odd ones would surface in the next call, whatever that is about, and the scene be refused for it.
+    """
+    if rpc_texts(path):
+        with contextlib.suppress(*GDAL_ERRORS, ValueError):
+            dataset.tags(ns="RPC")
+        with contextlib.suppress(*GDAL_ERRORS):
+            _ = dataset.colorinterp
+
+
 SIDECARS = (".ovr", ".OVR", ".msk", ".MSK")
 """Files of overviews and masks beside a scene. (``.aux.xml``, world files and RPC are text, and read as such.)"""
 

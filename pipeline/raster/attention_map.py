@@ -16,6 +16,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.errors import RasterioError
+from rasterio.rpc import RPC
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterioWindow
 
@@ -23,7 +24,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
 from pipeline.pixels.cells import shares
 from pipeline.raster.gdal import gdal_environment
-from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
+from pipeline.types import AttentionMap, FloatArray, Lattice, RationalPolynomials, Scene, Window
 
 CELL_PX = 8
 """Side of a pixel of the heat map, lattice pixels."""
@@ -35,7 +36,7 @@ class HeatMap:
     """A float32 COG of ceil(lattice / 8) pixels, 8 lattice pixels each, with the scene's CRS and place.
 
     A pixel says how many times more attention it got than if the tile's had been spread evenly over it; NaN (nodata)
-    where no tile looked. A scene placed by ground control points hands on its points, a pixel scene nothing.
+    where no tile looked. A scene placed by ground control points or RPCs hands them on, a pixel scene nothing.
     A context manager: the file appears when the block is left without an error. Raises StorageError when it cannot be
     written.
     """
@@ -54,6 +55,8 @@ class HeatMap:
             if self._scene.crs_wkt is not None and self._scene.transform is None and self._scene.gcps:
                 crs = rasterio.CRS.from_wkt(self._scene.crs_wkt)
                 self._file.gcps = (_control_points(self._lattice, self._scene), crs)
+            if self._scene.rpc is not None:
+                self._file.rpcs = _rational(self._lattice, self._scene.rpc)
         return self
 
     def add(self, window: Window, attention: AttentionMap) -> None:
@@ -136,3 +139,15 @@ def _control_points(lattice: Lattice, scene: Scene) -> list[GroundControlPoint]:
     """The scene's points at their place in the heat map."""
     x, y = lattice.scale_x * CELL_PX, lattice.scale_y * CELL_PX
     return [GroundControlPoint(row=p.row / y, col=p.column / x, x=p.x, y=p.y) for p in scene.gcps]
+
+
+def _rational(lattice: Lattice, rpc: RationalPolynomials) -> RPC:
+    """The scene's RPCs for the pixels of the heat map; they count from the centre of the first pixel."""
+    x, y = lattice.scale_x * CELL_PX, lattice.scale_y * CELL_PX
+    return RPC(
+        height_off=rpc.height[0], height_scale=rpc.height[1], lat_off=rpc.lat[0], lat_scale=rpc.lat[1],
+        long_off=rpc.lon[0], long_scale=rpc.lon[1], line_off=(rpc.line[0] + 0.5) / y - 0.5,
+        line_scale=rpc.line[1] / y, samp_off=(rpc.sample[0] + 0.5) / x - 0.5, samp_scale=rpc.sample[1] / x,
+        line_num_coeff=list(rpc.line_num), line_den_coeff=list(rpc.line_den), samp_num_coeff=list(rpc.sample_num),
+        samp_den_coeff=list(rpc.sample_den), err_bias=None, err_rand=None,
+    )  # fmt: skip

@@ -12,16 +12,16 @@ from typing import Any
 from rasterio.enums import ColorInterp
 
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.errors import ConfigError, SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
 from pipeline.raster.admission import odd_headers
 from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.placing import placing
 from pipeline.raster.source import from_headers, has_mask, open_dataset
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.types import GroundControlPoint, Scene
+from pipeline.types import Scene
 
-Transform = tuple[float, float, float, float, float, float]
 DATE_TAGS = (
     "ACQUISITIONDATETIME",
     "ACQUISITION_DATETIME",
@@ -30,8 +30,10 @@ DATE_TAGS = (
     "SENSING_TIME",
     "DATATAKE_SENSING_START",
     "PRODUCT_START_TIME",
-    "TIFFTAG_DATETIME",
+    "EXIF_DATETIMEORIGINAL",
 )
+"""Tags that mean the moment of exposure. TIFFTAG_DATETIME and its like tell when the file was made, mostly by software
+years later, and are nothing that may be published as ``acquired``."""
 SENSOR_TAGS = ("SATELLITEID", "SENSOR", "SENSOR_ID", "SPACECRAFT_ID", "SPACECRAFT_NAME", "PLATFORM", "MISSION")
 ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
@@ -61,13 +63,14 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
         bands = _choose_bands(first, uris, count, config.bands)
-        transform, gcps, crs_wkt = _georeference(first, public_uri(uris[0]))
+        place = placing(first, public_uri(uris[0]), config)
         block_height, block_width = first.block_shapes[0]
         facts = scene_facts(_all_tags(first))
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
-            band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=crs_wkt, transform=transform,
-            gcps=gcps, nodata=first.nodata if config.nodata is None else config.nodata,
+            band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=place.crs_wkt,
+            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=place.warnings,
+            nodata=first.nodata if config.nodata is None else config.nodata,
             has_mask=any(has_mask(dataset) for dataset in datasets),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
@@ -138,34 +141,6 @@ def _choose_bands(dataset: Any, uris: Sequence[str], count: int, wanted: tuple[i
     if not colours:
         raise SceneUnreadable(f"{public_uri(uris[0])} has only an alpha band; name a file with an image band")
     return tuple(colours[:3]) if len(colours) >= 3 else (colours[0],) * 3
-
-
-def _georeference(dataset: Any, shown: str) -> tuple[Transform | None, tuple[GroundControlPoint, ...], str | None]:
-    """(transform, ground control points, CRS); all empty for a pixel scene. A transform wins over points."""
-    points, points_crs = dataset.gcps
-    transform = None if dataset.transform.is_identity else dataset.transform
-    crs = dataset.crs or (points_crs if points else None)
-    if transform is None and not points and crs is None:
-        return None, (), None
-    if crs is None:
-        raise SceneNotGeoreferenced(
-            f"{shown} has {'a transform' if transform else 'ground control points'} but no CRS; "
-            f"add one, e.g. gdal_edit.py -a_srs EPSG:32633, or remove the transform"
-        )
-    if transform is None and len(points) < 3:
-        raise SceneNotGeoreferenced(
-            f"{shown} has a CRS but no transform and {len(points)} ground control points (3 are "
-            f"needed); add a transform, e.g. with gdal_edit.py -a_ullr, or remove the CRS"
-        )
-    if transform is not None and transform.is_degenerate:
-        raise SceneNotGeoreferenced(
-            f"{shown} has the degenerate transform {tuple(transform)[:6]}; repair it with gdal_edit.py -a_ullr"
-        )
-    if transform is not None:
-        a, b, c, d, e, f = tuple(transform)[:6]
-        return (a, b, c, d, e, f), (), crs.to_wkt()
-    controls = tuple(GroundControlPoint(column=p.col, row=p.row, x=p.x, y=p.y) for p in points)
-    return None, controls, crs.to_wkt()
 
 
 def _all_tags(dataset: Any) -> dict[str, str]:

@@ -32,6 +32,7 @@ from pipeline.raster.admission import (
     check_references,
     check_sidecars,
     odd_headers,
+    read_rpc_texts,
 )
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.remote import remote_failure, steadily
@@ -56,6 +57,8 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
         dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        if not remote:
+            read_rpc_texts(dataset, path)
         if not config.allow_vrt:
             check_references(dataset, uri)
         if overview is not None:

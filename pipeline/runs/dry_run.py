@@ -32,10 +32,12 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     for uri in config.scene:
         try:
             plan = plan_scene(uri, config, card, aoi)
+            text, exit_code = render_text(inspect(grouped(plan, config), card, config, pace)), 0
         except PipelineError as error:
-            yield f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
-            continue
-        yield render_text(inspect(grouped(plan, config), card, config, pace)), 0
+            text, exit_code = f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
+        except Exception as error:  # noqa: BLE001 - a defect over one scene must not cost the others their lines
+            text, exit_code = f"scene  {redacted(uri)}\nerror: a defect of ours, please report it: {error!r}", 1
+        yield text, exit_code
 
 
 def measured_pace(config: RunConfig, card: ModelCard) -> Pace:

@@ -19,6 +19,7 @@ import numpy as np
 import pipeline
 from pipeline.config import RunConfig
 from pipeline.errors import StorageError
+from pipeline.georeference.shift import DatumShift
 from pipeline.planning.area import AreaOfInterest
 from pipeline.planning.plan import WorkOrder
 from pipeline.storage.files import file_version
@@ -35,8 +36,11 @@ ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
 READING = ("bands", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata")
 """Keys of ``raster`` that say which pixels a detector sees."""
 
+PLACING = ("crs", "rpc_height_m")
+"""Keys of ``raster`` that say where a scene lies."""
+
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "raster": (*READING, "allow_vrt", "gdal_cache_mb"),
+    "raster": (*READING, *PLACING, "allow_vrt", "gdal_cache_mb"),
     "tiling": ("gsd", "tile_px", "halo_px", "halo_m", "global_factor", "block_mpx", "skip_empty"),
     "detector": ("score_threshold", "batch", "precision"),
     "refine": ("selector", "budget", "scales", "zoom", "gate", "candidate_score", "match_iou", "score_rule", "seed"),
@@ -45,12 +49,16 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """Settings that can change the bytes of a result, by section; and ``cluster.threads``."""
 
-PLACE = ("crs_wkt", "transform", "gcps")
+PLACE = ("crs_wkt", "transform", "gcps", "rpc")
 PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver")
 VALIDITY = ("nodata", "has_mask")
 LAYOUT = ("block_width", "block_height", "overviews")
 FACTS = ("acquired", "sensor", "attribution")
-"""Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``."""
+TOLD = ("warnings",)
+"""Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
+
+LATER: dict[str, Any] = {"rpc": None, "crs": None, "rpc_height_m": None}
+"""Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +96,21 @@ def model_version(card: ModelCard) -> str:
     return _sha256(asdict(card))
 
 
-def request_sha256(scene: Scene, version: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> str:
-    """Hex digest over all that was asked for: equal requests have equal results."""
+def request_sha256(
+    scene: Scene, version: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None,
+    shift: DatumShift | None = None,
+) -> str:  # fmt: skip
+    """Hex digest over all that was asked for: equal requests have equal results.
+
+    With grids installed since, PROJ takes another way to longitude and latitude, so the way counts where it loses any.
+    """
     settings = result_settings(config)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = {"attention": config.export.attention}
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
+    if shift is not None and not shift.exact:
+        header["datum_shift"] = shift.operation
     return _sha256([pipeline.__version__, header, version, settings, model_version(card)])
 
 
@@ -140,9 +156,9 @@ def run_identity(scene: Scene, stretch: Stretch, thumbnail: ByteArray, config: R
 
 
 def _fields(value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Fields of a dataclass by name, dataclasses inside them as dictionaries."""
+    """Fields of a dataclass by name, dataclasses inside them as dictionaries; see LATER."""
     content = asdict(value)
-    return {name: content[name] for name in names}
+    return {name: content[name] for name in names if name not in LATER or content[name] != LATER[name]}
 
 
 def _sha256(content: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pipeline
 from pipeline.engine.ledger import Account
+from pipeline.errors import redacted
 from pipeline.names import public_uri
 from pipeline.planning.plan import ScenePlan, WorkOrder
 from pipeline.runs.context import Run
@@ -38,11 +39,13 @@ def run_record(
     took altogether.
     """
     scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    header = {key: value for key, value in asdict(scene).items() if key != "warnings"}
     addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
     return {
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scene": {**asdict(scene), "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
+        "scene": {**header, "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
+        "datum_shift": None if plan.shift is None else asdict(plan.shift),
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),
         "score_threshold": order.score_threshold,
@@ -66,6 +69,7 @@ def run_record(
         "mpx": round(plan.mpx, 3),
         "mpx_per_s": {stage: round(plan.mpx / s, 2) for stage, s in seconds.items() if s > 0},
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.cost.peak_rss_bytes / 1e6)},
+        "warnings": [redacted(sentence) for sentence in plan.warnings],
         "notes": list(results.notes),
         "model": {"name": card.name, "sha256": card.sha256, "gsd_m": card.gsd_m, "classes": list(card.classes)},
         "versions": versions(),

@@ -49,7 +49,7 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
-        request = request_sha256(scene, version, run.config, run.card, run.aoi)
+        request = request_sha256(scene, version, run.config, run.card, run.aoi, plan.shift)
         record = None if run.config.force else published(run.config.out, scene.scene_id, request)
         if record is not None:
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
@@ -166,6 +166,8 @@ class SceneRun:
             "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
             tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],
         )  # fmt: skip
+        for sentence in plan.warnings:
+            self.run.journal.emit("warning", f"warning: {self.scene_id}: {sentence}", scene_id=self.scene_id)
 
     def _clean(self, work: WorkFolder) -> None:
         what = f"{self.scene_id}: parts of other settings"

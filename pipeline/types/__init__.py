@@ -25,7 +25,7 @@ from pipeline.types.detections import STAGES, Detections, Frame
 from pipeline.types.looks import AttentionMap, Chip, Crop, Look
 from pipeline.types.measures import GroundMeasures
 from pipeline.types.outcomes import BlockOutcome, Cost, Done, Failed
-from pipeline.types.scenes import GroundControlPoint, Scene, Stretch
+from pipeline.types.scenes import GroundControlPoint, RationalPolynomials, Scene, Stretch
 from pipeline.types.windows import Block, Lattice, Tile, Window
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Lattice",
     "Look",
     "ModelCard",
+    "RationalPolynomials",
     "Scene",
     "Stretch",
     "Tile",

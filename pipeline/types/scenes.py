@@ -16,6 +16,29 @@ class GroundControlPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RationalPolynomials:
+    """RPCs (RPC00B): from the ground to the image of a scene that is not rectified, as quotients of cubic polynomials.
+
+    Offsets and scales come in pairs: a value is normalised as ``(value - offset) / scale``. Line 0 and sample 0 are the
+    *centre* of the first pixel, half a pixel from ours; longitudes and latitudes are WGS84 degrees, heights metres
+    above its ellipsoid.
+    """
+
+    line_num: tuple[float, ...]
+    """Twenty coefficients, and so are the others."""
+    line_den: tuple[float, ...]
+    sample_num: tuple[float, ...]
+    sample_den: tuple[float, ...]
+    line: tuple[float, float]
+    sample: tuple[float, float]
+    lat: tuple[float, float]
+    lon: tuple[float, float]
+    height: tuple[float, float]
+    height_m: float
+    """The one height at which the whole scene is taken to lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """What the headers of one scene say. Holds no open file; pickles small; made by ``raster.open_scene``."""
 
@@ -40,6 +63,8 @@ class Scene:
     transform: tuple[float, float, float, float, float, float] | None
     """Affine (a, b, c, d, e, f): world = (a*col + b*row + c, d*col + e*row + f). None with GCPs or none at all."""
     gcps: tuple[GroundControlPoint, ...] = ()
+    rpc: RationalPolynomials | None = None
+    """Only where there is neither a transform nor control points; the CRS is then that of longitude and latitude."""
     nodata: float | None = None
     has_mask: bool = False
     """An internal mask or an alpha band says which pixels are valid."""
@@ -52,10 +77,12 @@ class Scene:
     """Acquisition time, ISO 8601, when tags or ``--meta`` give one."""
     sensor: str | None = None
     attribution: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What the headers lack or contradict, one sentence each, with the remedy. In no digest."""
 
     @property
     def georeferenced(self) -> bool:
-        return self.crs_wkt is not None and (self.transform is not None or bool(self.gcps))
+        return self.crs_wkt is not None and (self.transform is not None or bool(self.gcps) or self.rpc is not None)
 
     @property
     def tiled(self) -> bool:

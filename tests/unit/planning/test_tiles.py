@@ -7,7 +7,7 @@ import shapely
 
 from pipeline.config import TilingConfig
 from pipeline.errors import ConfigError
-from pipeline.planning.tiles import plan_tiles, resolve_halo_px, resolve_tile_px, touching
+from pipeline.planning.tiles import halo_warning, plan_tiles, resolve_halo_px, resolve_tile_px, touching
 from tests.support.plans import make_card, native
 
 
@@ -41,7 +41,32 @@ class TestSizes:
     )
     def test_impossible_halos_are_refused(self, config: TilingConfig, gsd_m: float | None, said: str) -> None:
         with pytest.raises(ConfigError, match=said):
-            resolve_halo_px(config, native(9, 9, gsd_m), make_card())
+            resolve_halo_px(config, native(999, 9, gsd_m), make_card())
+
+    def test_a_halo_that_was_asked_for_is_refused_with_the_flags_that_help(self) -> None:
+        with pytest.raises(ConfigError, match=r"--tiling.tile_px 641 or more, or --tiling.halo_m 159 or less"):
+            resolve_halo_px(TilingConfig(halo_m=320.0), native(999, 9, 0.5), make_card())
+
+    @pytest.mark.parametrize("config", [TilingConfig(), TilingConfig(halo_px=400), TilingConfig(halo_m=400.0)])
+    def test_a_scene_of_one_tile_needs_no_halo(self, config: TilingConfig) -> None:
+        lattice, card = native(320, 200, 0.5), make_card(longest_object_m=400.0)
+        assert resolve_halo_px(config, lattice, card) == 0
+        assert halo_warning(config, lattice, card) is None
+        assert len(plan_tiles(lattice, 320, 0)) == 1
+
+    def test_a_halo_that_fits_is_kept_for_one_tile_too(self) -> None:
+        assert resolve_halo_px(TilingConfig(), native(9, 9, 10.0), make_card(longest_object_m=400.0)) == 44
+
+    def test_the_models_halo_gives_way_with_a_warning_where_no_tile_holds_its_objects(self) -> None:
+        lattice, card = native(5000, 200, 0.5), make_card(longest_object_m=400.0)
+        assert resolve_halo_px(TilingConfig(), lattice, card) == 160
+        said = halo_warning(TilingConfig(), lattice, card)
+        assert said is not None
+        for word in ("400 m", "804 px", "320 px", "160 px", "--tiling.tile_px 1608", "--tiling.gsd model"):
+            assert word in said, said
+        enough = TilingConfig(tile_px=1608)
+        assert resolve_halo_px(enough, lattice, card) == 804
+        assert halo_warning(enough, lattice, card) is None
 
     def test_a_plan_without_a_core_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="below the tile"):

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import RPCTransformer
 
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
+from pipeline.georeference.rational import rational_map
 from pipeline.raster.attention_map import heat, write_attention
 from pipeline.raster.scene import open_scene
 from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
+from tests.support.rpcs import as_gdal, rational_polynomials
 from tests.support.scenes import GEOREFERENCES, UTM, ground_control_points, picture, write_geotiff
 
 
@@ -123,6 +126,22 @@ def test_ground_control_points_are_carried_over(tmp_path: Path) -> None:
         found, crs = file.gcps
     assert crs == rasterio.CRS.from_user_input(UTM)
     assert [(p.col * 4, p.row * 4, p.x, p.y) for p in found] == [(p.col, p.row, p.x, p.y) for p in points]
+
+
+def test_rpcs_are_carried_over(tmp_path: Path) -> None:
+    """A pixel of the heat map lies where the middle of its pixels in the scene does."""
+    path = write_geotiff(tmp_path / "level1.tif", picture(300, 400), crs=None, transform=None)
+    rpc = rational_polynomials(400, 300)
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(path, "r+") as file:
+        file.rpcs = as_gdal(rpc)
+    scene = open_scene(str(path), RasterConfig())
+    write_attention(tmp_path / "heat.tif", [], lattice_of(scene, 2.0, 2.0), scene)
+    with rasterio.open(tmp_path / "heat.tif") as file:
+        found = file.rpcs
+    lonlat = rational_map(scene, "level1.tif").forward(np.array([[160.0, 80.0]]))
+    with RPCTransformer(found) as transformer:
+        rows, columns = transformer.rowcol(lonlat[:, 0], lonlat[:, 1], zs=[rpc.height_m], op=lambda value: value)
+    assert (columns[0], rows[0]) == pytest.approx((10.0, 5.0), abs=1e-3)
 
 
 def test_a_pixel_scene_gets_a_plain_picture(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_half_a_georeference_is_refused(tmp_path: Path) -> None:
     no_crs = write_geotiff(tmp_path / "a.tif", pixels, crs=None)
     no_transform = write_geotiff(tmp_path / "b.tif", pixels, transform=None)
     two_points = write_geotiff(tmp_path / "c.tif", pixels, gcps=points[:2])
-    refused(str(no_crs), SceneNotGeoreferenced, "transform but no CRS", "gdal_edit")
+    refused(str(no_crs), SceneNotGeoreferenced, "transform but no CRS", "--raster.crs EPSG:", "gdal_edit")
     refused(str(no_transform), SceneNotGeoreferenced, "a CRS but no transform", "gdal_edit")
     refused(str(two_points), SceneNotGeoreferenced, "2 ground control points")
 
@@ -178,7 +178,7 @@ def test_a_world_file_without_a_crs_is_half_a_georeference(tmp_path: Path) -> No
     path = KINDS["png"](tmp_path)
     assert not open_scene(str(path), CONFIG).georeferenced
     path.with_suffix(".pgw").write_text("10\n0\n0\n-10\n500000\n5000000\n")
-    refused(str(path), SceneNotGeoreferenced, "no CRS")
+    refused(str(path), SceneNotGeoreferenced, "no CRS", "--raster.crs")
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,19 @@ def test_times_become_iso_8601(text: str, expected: str | None) -> None:
 
 
 def test_facts_come_from_the_tags(tmp_path: Path) -> None:
-    tags = {"TIFFTAG_DATETIME": "2023:07:14 10:20:30", "TIFFTAG_COPYRIGHT": "Someone 2023", "platform": "Sentinel-2A"}
+    tags = {
+        "ACQUISITION_DATETIME": "2023-07-14 10:20:30",
+        "TIFFTAG_COPYRIGHT": "Someone 2023",
+        "platform": "Sentinel-2A",
+    }
     scene = open_scene(str(write_geotiff(tmp_path / "a.tif", picture(20, 20), tags=tags)), CONFIG)
     assert (scene.acquired, scene.sensor, scene.attribution) == ("2023-07-14T10:20:30", "Sentinel-2A", "Someone 2023")
     assert scene_facts({"ACQUISITIONDATETIME": "2020-01-01 00:00:00", "TIFFTAG_DATETIME": "2023:07:14 10:20:30"})[
         "acquired"
     ] == "2020-01-01T00:00:00"  # fmt: skip
+    for made in ("TIFFTAG_DATETIME", "EXIF_DateTime", "EXIF_DateTimeDigitized", "CREATION_DATE"):
+        assert scene_facts({made: "2023:07:14 10:20:30"})["acquired"] is None, "the file's making is no acquisition"
+    assert scene_facts({"EXIF_DateTimeOriginal": "2023:07:14 10:20:30"})["acquired"] == "2023-07-14T10:20:30"
     assert scene_facts({}) == {"acquired": None, "sensor": None, "attribution": None}
 
 

@@ -25,10 +25,12 @@ from pipeline.runs.identity import (
     PLACE,
     READING,
     SETTINGS,
+    TOLD,
     VALIDITY,
     config_hash,
     fingerprint,
     recipe_sha256,
+    result_settings,
 )
 from pipeline.types import Lattice, Scene, Stretch
 from tests.support.pinned import CARD
@@ -68,7 +70,7 @@ def test_every_section_of_a_run_is_in_the_hash_or_named_as_left_out() -> None:
 
 
 def test_every_field_of_a_scene_stands_in_one_group() -> None:
-    assert sorted(("scene_id", "uris", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS)) == sorted(names(Scene))
+    assert sorted(("scene_id", "uris", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS, *TOLD)) == sorted(names(Scene))
 
 
 def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
@@ -111,6 +113,13 @@ def test_a_scene_is_known_by_its_pixels_and_not_by_its_name() -> None:
     assert fingerprint(replace(SCENE, scene_id="b", uris=("b",), overviews=(2,)), STRETCH, picture) == one
     assert fingerprint(replace(SCENE, nodata=0.0), STRETCH, picture) != one
     assert fingerprint(SCENE, STRETCH, picture + np.uint8(1)) != one
+
+
+def test_settings_and_fields_that_came_later_change_no_older_digest_but_are_in_the_new_ones() -> None:
+    old = config_hash(RunConfig())
+    assert "crs" not in str(result_settings(RunConfig())["raster"])
+    assert len({old, config_hash(RunConfig(raster=RasterConfig(crs="EPSG:32633"))),
+                config_hash(RunConfig(raster=RasterConfig(rpc_height_m=0.0)))}) == 3  # fmt: skip
 
 
 def test_where_the_work_is_done_is_in_no_hash() -> None:

@@ -1,0 +1,138 @@
+"""Where a scene lies, from the command line to the files: what people's files say of it, lack, and get wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import shapely
+from rasterio.transform import Affine, RPCTransformer
+
+from jobs import detect_scene
+from pipeline.planning.places import NO_PLACE
+from tests.support.harbours import small_harbour
+from tests.support.rpcs import as_gdal, as_rpb, rational_polynomials
+from tests.support.scenes import NORTH_UP, picture, write_geotiff
+
+LOCAL = ("--executor", "local", "--output.preview_px", "0")
+BOUND = "+proj=utm +zone=32 +ellps=intl +towgs84=-87,-98,-121"
+BOUND_LONLAT = "+proj=longlat +ellps=intl +towgs84=-87,-98,-121"
+
+
+def detect(scene: Path, out: Path, *more: str) -> int:
+    return detect_scene.main(["--scene", str(scene), "--out", str(out), *LOCAL, *more])
+
+
+def record(folder: Path, scene_id: str) -> dict[str, Any]:
+    """What run.json says of a scene that was published in ``folder``/out."""
+    content: dict[str, Any] = json.loads((folder / "out" / scene_id / "run.json").read_text())
+    return content
+
+
+def test_a_warning_is_said_once_stands_in_the_record_and_in_the_dry_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_geotiff(tmp_path / "photo.tif", picture(120, 120), crs=None, transform=None)
+    assert detect(scene, tmp_path / "out") == 0
+    assert capfd.readouterr().err.count(f"warning: photo: {NO_PLACE}") == 1
+    assert record(tmp_path, "photo")["warnings"] == [NO_PLACE]
+    assert detect(scene, tmp_path / "out", "--dry-run") == 0
+    assert capfd.readouterr().out.count(f"warning: {NO_PLACE}") == 1
+
+
+def test_a_scene_of_fine_pixels_is_detected_in_one_tile_and_in_many(tmp_path: Path) -> None:
+    """At 0.1 m a pixel no tile holds the model's longest ship: nothing is lost for that, and the record says it."""
+    fine = Affine(0.1, 0.0, 500_000.0, 0.0, -0.1, 5_000_000.0)
+    one = write_geotiff(tmp_path / "one.tif", picture(150, 200), transform=fine)
+    many = write_geotiff(tmp_path / "many.tif", picture(150, 600), transform=fine)
+    assert detect(one, tmp_path / "out", "--tiling.gsd", "native") == 0
+    assert record(tmp_path, "one")["warnings"] == []
+    assert detect(many, tmp_path / "out", "--tiling.gsd", "native") == 0
+    (said,) = record(tmp_path, "many")["warnings"]
+    assert "gives way" in said
+    assert "--tiling.tile_px" in said
+
+
+@pytest.mark.parametrize(
+    "crs", [BOUND, BOUND_LONLAT, "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18", "EPSG:25832+7837"]
+)
+def test_a_crs_of_any_kind_is_planned_and_published(
+    crs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CRS with TOWGS84 has no name of its own; the scenes behind it are planned too."""
+    degrees = "longlat" in crs
+    transform = Affine(1e-4, 0.0, 9.0, 0.0, -1e-4, 44.0) if degrees else NORTH_UP
+    odd = write_geotiff(tmp_path / "odd.tif", picture(120, 120), crs=crs, transform=transform)
+    sound = write_geotiff(tmp_path / "sound.tif", picture(120, 120))
+    assert detect(odd, tmp_path / "out", "--dry-run", "--scene", str(odd), str(sound)) == 0
+    said = capsys.readouterr().out
+    assert "error" not in said
+    assert "EPSG:32633" in said
+    assert detect(odd, tmp_path / "out") == 0
+    for name in ("detections.parquet", "detections.geojson", "detections.gpkg"):
+        assert (tmp_path / "out" / "odd" / name).exists(), name
+    geopandas.read_parquet(tmp_path / "out" / "odd" / "detections.parquet")
+    geopandas.read_file(tmp_path / "out" / "odd" / "detections.gpkg")
+
+
+def test_a_scene_of_rpcs_is_published_on_earth(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Level-1 images: resampled to the model's GSD, with a GeoJSON at the places GDAL says, at a height it says."""
+    harbour = small_harbour(tmp_path / "harbour.tif")
+    rpc = rational_polynomials(harbour.bounds.width, harbour.bounds.height)
+    rpc = replace(rpc, lat=(rpc.lat[0], 20 * rpc.lat[1]), lon=(rpc.lon[0], 20 * rpc.lon[1]))  # 10 m a pixel
+    with rasterio.open(harbour.path) as file:
+        pixels = file.read()
+    scene = write_geotiff(tmp_path / "level1.tif", pixels.transpose(1, 2, 0), crs=None, transform=None)
+    (tmp_path / "level1.RPB").write_text(as_rpb(rpc))
+    assert detect(scene, tmp_path / "out") == 0
+    (said,) = record(tmp_path, "level1")["warnings"]
+    assert "at 310 m" in said
+    assert said in capfd.readouterr().err
+    found = geopandas.read_file(tmp_path / "out" / "level1" / "detections.geojson")
+    table = pq.read_table(tmp_path / "out" / "level1" / "detections.parquet")
+    assert len(found) >= 5
+    with RPCTransformer(as_gdal(rpc)) as transformer:
+        lon, lat = shapely.get_coordinates(shapely.centroid(np.asarray(found.geometry))).T
+        rows, columns = transformer.rowcol(lon, lat, zs=[310.0] * len(found), op=lambda value: value)
+    assert np.abs(columns - table["px_cx"].to_numpy()).max() < 0.05
+    assert np.abs(rows - table["px_cy"].to_numpy()).max() < 0.05
+    assert detect(scene, tmp_path / "out", "--dry-run") == 0
+    assert "RPC" in capfd.readouterr().out
+
+
+def test_a_scene_with_a_world_file_is_published_with_the_users_crs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_geotiff(tmp_path / "ORTHO.TIF", picture(120, 120), crs=None, transform=None)
+    (tmp_path / "ORTHO.TFW").write_text("10.0\n0.0\n0.0\n-10.0\n400005.0\n4899995.0\n")
+    assert detect(scene, tmp_path / "out") == 3
+    assert "--raster.crs EPSG:" in capfd.readouterr().err
+    assert detect(scene, tmp_path / "out", "--raster.crs", "EPSG:32632") == 0
+    assert record(tmp_path, "ORTHO")["config"]["raster"]["crs"] == "EPSG:32632"
+    geo = json.loads(pq.read_schema(tmp_path / "out" / "ORTHO" / "detections.parquet").metadata[b"geo"])
+    assert geo["columns"]["geometry"]["crs"]["id"] == {"authority": "EPSG", "code": 32632}
+    assert detect(scene, tmp_path / "out", "--raster.crs", "none", "--force") == 0
+    assert record(tmp_path, "ORTHO")["warnings"] == [NO_PLACE]
+
+
+def test_a_datum_whose_grids_are_absent_is_told_in_the_run_the_record_and_the_plan(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transform = Affine(10.0, 0.0, 780_000.0, 0.0, -10.0, 3_320_000.0)
+    scene = write_geotiff(tmp_path / "nad27.tif", picture(120, 120), crs="EPSG:26715", transform=transform)
+    assert detect(scene, tmp_path / "out") == 0
+    shift = record(tmp_path, "nad27")["datum_shift"]
+    assert shift["accuracy_m"] >= 5
+    assert "us_noaa_conus.tif" in shift["missing_grids"]
+    (said,) = record(tmp_path, "nad27")["warnings"]
+    assert f"accuracy of {shift['accuracy_m']:g} m" in said
+    assert said in capfd.readouterr().err
+    assert detect(scene, tmp_path / "out", "--dry-run") == 0
+    assert said in capfd.readouterr().out
