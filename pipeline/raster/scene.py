@@ -15,7 +15,8 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
-from pipeline.raster.admission import odd_headers
+from pipeline.raster.admission import forget_signalled, odd_headers
+from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
 from pipeline.raster.placing import placing
 from pipeline.raster.source import from_headers, has_mask, open_dataset
@@ -58,7 +59,8 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
         for dataset, one in zip(datasets, uris, strict=True):
             if not is_remote(one):
-                _check_complete(dataset, one)
+                check_complete(dataset, Path(vsi_path(one)), one)
+                forget_signalled(dataset)
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
@@ -86,22 +88,6 @@ def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
             f"(gdaladdo -clean, then gdaladdo)"
         )
     return factors
-
-
-def _check_complete(dataset: Any, uri: str) -> None:
-    """Find a truncated TIFF before the run: its first and last block must end inside the file."""
-    height, width = dataset.block_shapes[0]
-    last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
-    size = Path(vsi_path(uri)).stat().st_size
-    for block in ("0_0", last) if dataset.driver == "GTiff" else ():
-        offset, length = (
-            dataset.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=dataset.count) for what in ("OFFSET", "SIZE")
-        )
-        if offset and length and int(offset) + int(length) > size:
-            raise SceneUnreadable(
-                f"{uri} is truncated: it has {size} bytes and its pixels reach to byte "
-                f"{int(offset) + int(length)}; copy or download it again"
-            )
 
 
 def _check_one_grid(datasets: Sequence[Any], uris: Sequence[str]) -> None:

@@ -32,10 +32,11 @@ from pipeline.raster.admission import (
     check_references,
     check_sidecars,
     odd_headers,
-    read_rpc_texts,
+    settle,
 )
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.remote import remote_failure, steadily
+from pipeline.raster.tiff import threads
 from pipeline.retrying import PATIENCE, Patience, retried
 from pipeline.types import BoolArray, ByteArray, Scene, Window
 
@@ -56,15 +57,16 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
     try:
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
-        dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        how = {} if remote or threads(Path(path)) == 1 else {"NUM_THREADS": 2}
+        dataset = DatasetReader(path, driver=list(drivers), sharing=False, **how)
         if not remote:
-            read_rpc_texts(dataset, path)
-        if not config.allow_vrt:
+            settle(dataset, path, uri, config)
+        elif not config.allow_vrt:
             check_references(dataset, uri)
         if overview is not None:
             full = (dataset.width, dataset.height)
             dataset.close()
-            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview)
+            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
     except PipelineError:
@@ -82,8 +84,13 @@ def _head(path: Path) -> bytes:
         return file.read(4096)
 
 
-def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience) -> _T:
+def from_headers(
+    uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience,
+    notes: set[str] | None = None,
+) -> _T:  # fmt: skip
     """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
+
+    What GDAL remarks of local ones goes to ``notes``.
 
     A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
     scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
@@ -93,7 +100,8 @@ def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[],
     def attempt() -> _T:
         nonlocal earlier, left
         verdict: _T | SceneError
-        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said:
+        told = None if remote else notes
+        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said, EAR.listening(notes=told):
             try:
                 verdict = action()
             except SceneError as error:
@@ -169,6 +177,7 @@ class Pixels:
         self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
         self.files: list[Any] = []
+        self.remarks: set[str] = set()  # of GDAL's while reading, that mean no damage
         self._open()
         with self.environment(), odd_headers(", ".join(scene.uris)):
             self.width, self.height = self.files[0].width, self.files[0].height
@@ -187,15 +196,24 @@ class Pixels:
                 return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened, self._patience)
+            self.files = from_headers(scene.uris, self.config, opened, self._patience, self.remarks)
 
     def close(self) -> None:
-        for file in self.files:
-            file.close()
+        if self.files:
+            with self.environment():  # GDAL may say things even then
+                for file in self.files:
+                    file.close()
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
         return gdal_environment(self.config, self.scene.uris, self._patience)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What GDAL remarked so far of local files and went on, in order; of remote ones nothing may be repeated."""
+        if any(map(is_remote, self.scene.uris)):
+            return ()
+        return tuple(f"GDAL remarks on {self.scene.scene_id}: {shown(one)}" for one in sorted(self.remarks))
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -257,7 +275,7 @@ class Pixels:
     def _failing(self, window: Window) -> Iterator[None]:
         """GDAL's errors, raised or only signalled, as ours; and the files closed, with all that GDAL kept of them."""
         try:
-            with self.environment(), EAR.listening() as signalled:
+            with self.environment(), EAR.listening(notes=self.remarks) as signalled:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
