@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
+from jobs.ending import job
+from pipeline import __version__
+from pipeline.names import near_names, quoted
+
 JOBS = {
     "detect": ("jobs.detect_scene", "find oriented objects in scenes"),
     "train": ("jobs.train_detector", "train an oriented detector on COCO or DOTA annotations"),
@@ -14,16 +18,25 @@ JOBS = {
 }
 
 
+@job("interrupted")
 def main() -> int:
     """Call the job named by the first argument with the rest."""
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in JOBS:
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        print(f"kestrel {__version__}")
+        return 0
+    if first and first not in JOBS and not first.startswith("-"):
+        near = near_names(first, JOBS)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(JOBS)}"
+        print(f"error: kestrel has no job {quoted(first)}; {hint}", file=sys.stderr)
+        return 2
+    if first not in JOBS:
         lines = [f"  {name:<12}{text}" for name, (_, text) in JOBS.items()]
-        asked_for_help = bool(arguments) and arguments[0] in ("-h", "--help")
         print("\n".join(["usage: kestrel JOB [options]", "", *lines, "", "kestrel JOB --help tells more."]))
-        return 0 if asked_for_help else 2
-    module, _ = JOBS[arguments[0]]
-    exit_code: int = importlib.import_module(module).main(arguments[1:], prog=f"kestrel {arguments[0]}")
+        return 0 if first in ("-h", "--help") else 2
+    module, _ = JOBS[first]
+    exit_code: int = importlib.import_module(module).main(arguments[1:], prog=f"kestrel {first}")
     return exit_code
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
+from jobs.ending import EXIT_UNREAD, Unread, printing
+from jobs.stopping import Stops
 from pipeline import __version__
 from pipeline.command_line import parse_run, wants_json
 from pipeline.config import RunConfig
@@ -21,31 +23,53 @@ def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> in
     """Run; one line per scene, one per failure, and the exit code; return it."""
     arguments = sys.argv[1:] if argv is None else argv
     journal = Journal(form="json" if wants_json(arguments) else "text")
-    try:
-        config = parse_run(arguments, prog)
-        if isinstance(config, str):
-            print(config)
-            return 0
-        journal = Journal(form=config.log)
-        with libraries_in(journal):
-            exit_code = dry_run(config) if config.dry_run else detect(config, journal)
-    except PipelineError as error:
-        exit_code = error.exit_code
-        journal.emit("error", f"error: {error}", error=type(error).__name__, reason=str(error), exit_code=exit_code)
-    except KeyboardInterrupt:
-        exit_code = 130
-        journal.emit(
-            "interrupted",
-            "interrupted: blocks that were done are kept; the same command goes on from there",
-            exit_code=exit_code,
-        )
-    except Exception as error:
-        if journal.form == "text":
-            raise
-        exit_code = 1
-        journal.emit("error", f"a defect of ours: {error!r}", error=type(error).__name__, trace=traceback.format_exc())
-    journal.emit("run_ended", f"exit code {exit_code}", exit_code=exit_code)
-    return exit_code
+
+    def late(exit_code: int) -> None:
+        interrupted(journal, exit_code)
+        journal.emit("run_ended", f"exit code {exit_code}", exit_code=exit_code)
+
+    with Stops(late) as stops:
+        try:
+            with printing():
+                config = parse_run(arguments, prog)
+                if isinstance(config, str):
+                    print(config)
+                    return 0
+                journal = Journal(form=config.log)
+                with libraries_in(journal):
+                    exit_code = dry_run(config) if config.dry_run else detect(config, journal)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again unless known
+            exit_code = ending(error, journal, stops)
+        if exit_code != EXIT_UNREAD:
+            journal.emit("run_ended", f"exit code {exit_code}", exit_code=exit_code)
+        return exit_code
+
+
+def ending(error: BaseException, journal: Journal, stops: Stops) -> int:
+    """Say how a run ends that raised ``error``; the exit code. Raises what is neither ours nor to be told as JSON."""
+    if isinstance(error, Unread):
+        return error.exit_code
+    if stops.number is not None or isinstance(error, KeyboardInterrupt):
+        interrupted(journal, stops.exit_code)
+        return stops.exit_code
+    if isinstance(error, PipelineError):
+        journal.emit("error", f"error: {error}", error=type(error).__name__, reason=str(error),
+                     exit_code=error.exit_code)  # fmt: skip
+        return error.exit_code
+    if journal.form == "text" or not isinstance(error, Exception):
+        raise error
+    trace = "".join(traceback.format_exception(error))
+    journal.emit("error", f"a defect of ours: {error!r}", error=type(error).__name__, trace=trace)
+    return 1
+
+
+def interrupted(journal: Journal, exit_code: int) -> None:
+    """Say what becomes of a run that was told to stop."""
+    journal.emit(
+        "interrupted",
+        "interrupted: blocks that were done are kept; the same command goes on from there",
+        exit_code=exit_code,
+    )
 
 
 def dry_run(config: RunConfig) -> int:
@@ -54,7 +78,7 @@ def dry_run(config: RunConfig) -> int:
 
     exit_code = 0
     for text, code in describe_run(config):
-        print(text, end="\n\n")
+        print(text, end="\n\n", flush=True)
         exit_code = exit_code or code
     return exit_code
 

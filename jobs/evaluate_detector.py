@@ -19,34 +19,45 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
+from jobs.ending import job
+from pipeline import __version__
 from pipeline.annotations.annotations import AnnotatedScenes
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.detectors.weights import model_card
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.report import as_text, figures
+from pipeline.names import near_names, quoted
 
 
+@job("interrupted; no figures were written, and the same command starts anew")
 def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") -> int:
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
-    try:
-        if arguments.strategies:
-            compare_strategies(arguments, others, shlex.join([prog, *given]))
-        elif others:
-            raise ConfigError(f"unknown {others[0]}; settings of a run are for --strategies only; see --help")
-        else:
-            evaluate(arguments)
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if arguments.strategies:
+        compare_strategies(arguments, others, shlex.join([prog, *given]))
+    elif others:
+        raise ConfigError(_unknown(others[0]))
+    else:
+        evaluate(arguments)
     return 0
+
+
+def _unknown(flag: str) -> str:
+    """What to say of a flag that is none of ours, or a setting of a run where there is none."""
+    name = flag.removeprefix("--").partition("=")[0]
+    ours = (option for action in _parser("")._actions for option in action.option_strings)
+    near = near_names(name, [one.removeprefix("--") for one in ours if one.startswith("--")])
+    hint = (
+        f"did you mean --{' or --'.join(near)}?" if near else "settings of a run are for --strategies only; see --help"
+    )
+    return f"unknown {quoted(flag)}; {hint}"
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -69,10 +80,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]
         report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
+    if arguments.json:  # before anything is printed, which may end where nobody reads it
+        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
+    if arguments.horizontal:
         print("bounds only (pycocotools): " + ", ".join(f"{k} {v:.3f}" for k, v in report["horizontal"].items()))
     print("\n".join([as_text(report), *notes]))
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
 
 
 def _annotated(source: Path, split: str) -> AnnotatedScenes:
@@ -96,6 +108,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"kestrel {__version__}")
     add("--weights", default="builtin:ships-s2", help="detector to run (default: builtin:ships-s2)")
     add("--detections", nargs="+", help="judge these Parquet files instead of running a detector")
     add("--data", type=Path, help="folder with images/ and annotations/<split>.json; COCO json; DOTA folder")

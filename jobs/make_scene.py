@@ -11,8 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from pipeline.errors import ConfigError, PipelineError
+from jobs.ending import job
+from pipeline import __version__
+from pipeline.errors import ConfigError
 from pipeline.raster.writer import stored_blocks
+from pipeline.reporting.journal import to_stderr
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.synth.known import KnownScene, ObjectField
 from pipeline.synth.scene_files import Placement, make_scene
@@ -30,22 +33,16 @@ beside OUT.tif come OUT.truth.geojson (WGS84; not for --crs none) and OUT.coco.j
 exit codes: 0 done, 2 configuration, 3 a CRS that cannot be used, 5 the files cannot be written"""
 
 
+@job("interrupted; nothing was left behind")
 def main(argv: Sequence[str] | None = None, prog: str = "make_scene.py") -> int:
     """Make the scene; return the exit code."""
     arguments = build_parser(prog).parse_args(argv)
-    try:
-        scene, dtype = _scene(arguments)
-        crs = None if arguments.crs.lower() == "none" else arguments.crs
-        placement = Placement(crs=crs, gsd=arguments.gsd, x=arguments.origin[0], y=arguments.origin[1])
-        progress = Progress(total=arguments.width * arguments.height, quiet=arguments.quiet)
-        description = f"synthetic {arguments.kind}, seed {arguments.seed}"
-        count = make_scene(scene, dtype, arguments.out, placement, progress, {"TIFFTAG_IMAGEDESCRIPTION": description})
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; nothing was left behind", file=sys.stderr)
-        return 130
+    scene, dtype = _scene(arguments)
+    crs = None if arguments.crs.lower() == "none" else arguments.crs
+    placement = Placement(crs=crs, gsd=arguments.gsd, x=arguments.origin[0], y=arguments.origin[1])
+    progress = Progress(total=arguments.width * arguments.height, quiet=arguments.quiet)
+    description = f"synthetic {arguments.kind}, seed {arguments.seed}"
+    count = make_scene(scene, dtype, arguments.out, placement, progress, {"TIFFTAG_IMAGEDESCRIPTION": description})
     print(f"{arguments.out}: {arguments.width} x {arguments.height} px, {count} known objects")
     if arguments.stored_share is not None:
         stored, blocks = stored_blocks(arguments.out)
@@ -60,6 +57,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"kestrel {__version__}")
     parser.add_argument("--out", type=Path, required=True, help="the GeoTIFF to write")
     parser.add_argument("--kind", choices=("harbour", "field"), default="harbour", help="what to show (harbour)")
     parser.add_argument("--seed", type=int, default=20_000_001, help="another seed, another scene (20000001)")
@@ -119,7 +117,7 @@ class Progress:
         self.said = now
         rate = self.done / (now - self.started)
         left = (self.total - self.done) / rate
-        print(f"{100 * self.done / self.total:5.1f} %  {rate / 1e6:.1f} Mpx/s  {left:.0f} s left", file=sys.stderr)
+        to_stderr(f"{100 * self.done / self.total:5.1f} %  {rate / 1e6:.1f} Mpx/s  {left:.0f} s left")
 
 
 if __name__ == "__main__":

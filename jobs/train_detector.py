@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
 
-from pipeline.errors import PipelineError
+from jobs.ending import job, to_stdout
+from pipeline import __version__
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -23,20 +24,14 @@ A run that was interrupted goes on from its last checkpoint when the same 'fit' 
 exit codes: 0 done, 2 configuration, 3 scene, 4 model"""
 
 
+@job("interrupted; the same command goes on from the last checkpoint")
 def main(argv: Sequence[str] | None = None, prog: str = "train_detector.py") -> int:
     """Do what the first argument says; return the exit code."""
     arguments = build_parser(prog).parse_args(argv)
-    try:
-        # Imported here because torch takes seconds and --help must not wait for it.
-        from pipeline.training import commands
+    # Imported here because torch takes seconds and --help must not wait for it.
+    from pipeline.training import commands
 
-        getattr(commands, arguments.command)(arguments, lambda line: print(line, flush=True))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    getattr(commands, arguments.command)(arguments, to_stdout)
     return 0
 
 
@@ -45,6 +40,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog), formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"kestrel {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     prepare = commands.add_parser(
         "prepare", help="annotated scenes → chips at the model's GSD, with detection's own reader"

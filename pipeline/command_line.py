@@ -7,9 +7,9 @@ sentence that name the nearest key.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -19,12 +19,15 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
+from pipeline import __version__
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError, redacted
+from pipeline.names import brief, near_names, quoted, shown
 
+VERSION = f"kestrel {__version__}"
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 """Keys that take several values after one flag."""
-ALIASES = {"dry-run": "dry_run", "meta": "output.meta", "from": "start_from"}
+ALIASES = {"dry-run": "dry_run", "scene-id": "scene_id", "meta": "output.meta", "from": "start_from"}
 SWITCHES = ("dry_run", "force", "clean")
 """Keys that may stand alone."""
 COMMON = (
@@ -66,6 +69,8 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
     """
     parser = _parser(prog)
     arguments = list(_expanded(argv))
+    if "--version" in arguments:
+        return VERSION
     if "--help" in arguments or "-h" in arguments:
         return _help_text(parser, prog, everything="all" in arguments)
     print_config = "--print_config" in arguments
@@ -123,6 +128,8 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
             yield f"--{key}={_as_list(key, values)}"
         elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
             yield f"--{key}=true"
+        elif key == "aoi" and not equals and rest and re.match(r"-[\d.]", rest[0]):
+            yield f"--{key}={rest.pop(0)}"  # a western longitude is no flag
         else:
             yield f"--{key}{equals}{value}"
 
@@ -143,7 +150,7 @@ def _check_flags(arguments: Sequence[str]) -> None:
         if not argument.startswith("--"):
             continue
         if name not in keys:
-            raise ConfigError(_unknown(f"--{name}", name, keys))
+            raise ConfigError(_unknown(f"--{brief(name)}", name, keys))
         if name == "config":
             _check_file(value if equals else (arguments[position + 1] if position + 1 < len(arguments) else ""), keys)
 
@@ -152,14 +159,16 @@ def _check_file(name: str, keys: list[str]) -> None:
     try:
         content = yaml.safe_load(Path(name).read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read the config file {name!r}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the config file {shown(name)}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"the config file {name} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"the config file {shown(name)} is not valid YAML: {shown(' '.join(str(error).split()))}"
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"the config file {name} must hold keys and values; --print_config shows one")
+        raise ConfigError(f"the config file {shown(name)} must hold keys and values; --print_config shows one")
     for key in _flat(content):
         if key not in keys:
-            raise ConfigError(_unknown(f"key {key!r} in {name}", key, keys))
+            raise ConfigError(_unknown(f"key {quoted(key)} in {shown(name)}", key, keys))
 
 
 def _flat(content: dict[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -171,11 +180,9 @@ def _flat(content: dict[Any, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _unknown(what: str, key: str, keys: list[str]) -> str:
-    last_parts = {one.rpartition(".")[2]: one for one in keys}
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-    near = near or [last_parts[m] for m in difflib.get_close_matches(key, list(last_parts), n=1, cutoff=0.5)]
-    hint = f"; did you mean {near[0]}?" if near else "; --help all lists every key"
-    return f"unknown {what}{hint}"
+    near = near_names(key, keys)
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help all lists every key"
+    return f"unknown {what}; {hint}"
 
 
 def _told(error: Exception) -> str:

@@ -4,6 +4,7 @@
 
     PipelineError                     what, where, and what to do about it, in one sentence
     ├── ConfigError(ValueError)           exit 2   the run is misconfigured
+    │   └── OutsideArea                       the area of interest does not touch the scene: among others it is skipped
     ├── SceneError                        exit 3   this input can never work
     │   ├── SceneNotFound(FileNotFoundError)
     │   ├── SceneUnreadable(OSError)
@@ -63,6 +64,10 @@ class ConfigError(PipelineError, ValueError):
     """The run is misconfigured: an unknown key, a value out of range, two flags that exclude each other."""
 
     exit_code = 2
+
+
+class OutsideArea(ConfigError):
+    """The area of interest does not touch a scene."""
 
 
 class SceneError(PipelineError):

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.annotations.annotations import EVERY_CLASS, FLAT, OUTSIDE, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
+from pipeline.names import quoted, told
 from pipeline.types import FloatArray
 
 IGNORED_CATEGORY = "dont_care"
@@ -47,7 +48,9 @@ def read_annotations(path: Path) -> AnnotatedScenes:
     except ConfigError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read as COCO annotations ({error!r}); give a COCO json file") from error
+        raise ConfigError(
+            f"{path} cannot be read as COCO annotations ({told(error)}); give a COCO json file"
+        ) from error
     return AnnotatedScenes(
         classes=tuple(str(category["name"]) for category in kept),
         scenes={name: scene for name, (scene, _, _) in scenes.items()},
@@ -80,18 +83,19 @@ def _check_unique(path: Path, what: str, rows: list[dict[str, Any]], name: str) 
             next((value for value in values if values.count(value) > 1), None) if len(set(values)) < len(rows) else None
         )
         if twice is not None:
-            raise ConfigError(f"{path}: more than one {what} has the {key} {twice!r}; give each its own")
+            raise ConfigError(f"{path}: more than one {what} has the {key} {quoted(twice)}; give each its own")
 
 
 def _check_listed(path: Path, annotation: dict[str, Any], images: Container[Any], categories: Container[Any]) -> None:
     for key, listed in (("image_id", images), ("category_id", categories)):
         if annotation[key] not in listed:
             raise ConfigError(
-                f"{path}: annotation {annotation.get('id', '?')} has the {key} {annotation[key]!r}, which is not listed"
+                f"{path}: annotation {quoted(annotation.get('id'))} has the {key} {quoted(annotation[key])}, "
+                "which is not listed"
             )
     numbers = [annotation.get("bbox", []), annotation.get("rbox", []), *_rings(annotation)]
     if not all(math.isfinite(float(number)) for values in numbers for number in values):
-        raise ConfigError(f"{path}: annotation {annotation.get('id', '?')} has a coordinate that is not finite")
+        raise ConfigError(f"{path}: annotation {quoted(annotation.get('id'))} has a coordinate that is not finite")
 
 
 def _rings(annotation: dict[str, Any]) -> list[list[float]]:

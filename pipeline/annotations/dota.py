@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.annotations.annotations import FLAT, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import corners_to_obb
+from pipeline.names import listed, quoted
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 HEADER_WORDS = ("imagesource", "gsd")
@@ -34,10 +35,10 @@ def read_dota(path: Path, classes: Sequence[str]) -> Annotations:
         except ValueError:
             numbers = [nan]
         if not all(isfinite(one) for one in numbers):
-            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {line.strip()!r}")
+            raise ConfigError(f"{path}, line {number}: a coordinate is not a number: {quoted(line.strip())}")
         corners.append(numbers)
         if words[8] not in classes:
-            raise ConfigError(f"{path}, line {number}: category {words[8]!r} is not one of {', '.join(classes)}")
+            raise ConfigError(f"{path}, line {number}: category {quoted(words[8])} is not one of {listed(classes)}")
         class_ids.append(classes.index(words[8]))
         ignore.append(len(words) > 9 and words[9] != "0")
     if not corners:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.annotations.annotations import AnnotatedScenes, Annotations
 from pipeline.errors import ConfigError
+from pipeline.names import told
 
 PX_COLUMNS = ("px_cx", "px_cy", "px_w", "px_h", "px_angle_rad")
 
@@ -24,7 +25,7 @@ def read_truth(path: Path) -> AnnotatedScenes:
         boxes = np.array([[row[name] for name in PX_COLUMNS] for row in rows], np.float64).reshape(-1, 5)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path} cannot be read as the truth of a made scene ({error!r}); give *.truth.geojson"
+            f"{path} cannot be read as the truth of a made scene ({told(error)}); give *.truth.geojson"
         ) from error
     numbers = sorted(names)
     class_ids = np.array([numbers.index(int(row["class_id"])) for row in rows], np.int64)

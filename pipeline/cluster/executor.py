@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from pipeline.cluster.member import Member
 from pipeline.cluster.metrics import RayExporter
-from pipeline.cluster.nodes import check_visible, connect, device_of, wanted_workers
+from pipeline.cluster.nodes import check_visible, connected, device_of, wanted_workers
 from pipeline.cluster.pool import Pool, load_failure, plain
 from pipeline.cluster.tasks import run_tasks
 from pipeline.cluster.watch import Flight, Watch
@@ -34,8 +34,10 @@ from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.worker import LoadDetector
 from pipeline.errors import DeadlineExceeded
 from pipeline.planning.plan import WorkOrder
+from pipeline.raster.own_data import settle
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.metrics import Metrics
+from pipeline.retrying import PATIENCE
 from pipeline.types import Block, BlockOutcome
 
 POLL_S = 1.0
@@ -46,11 +48,12 @@ TROUBLES = ("worker_deaths", "deadlines_exceeded", "blocks_recomputed", "blocks_
 
 def _read(order: WorkOrder, block: Block) -> Iterator[Place | BlockPixels]:
     """The place at once, as a sign that the read began, and the pixels."""
+    settle()
     yield this_process()
     yield read_block(order, block)
 
 
-_read_task: Any = ray.remote(max_retries=3, num_returns="streaming")(_read)
+_read_task: Any = ray.remote(max_retries=PATIENCE.task_retries, num_returns="streaming")(_read)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +79,7 @@ class RayExecutor:
     def __enter__(self) -> RayExecutor:
         with ExitStack() as begun:  # nobody calls __exit__ when this raises
             if not ray.is_initialized():
-                begun.callback(ray.shutdown)
-                connect(self._config)
+                begun.enter_context(connected(self._config))
             self.metrics = Metrics(RayExporter())
             self._device = device_of(self._config)
             wanted = wanted_workers(self._config, self._device)

@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.cluster.place import session_folder
 from pipeline.config import ClusterConfig
-from pipeline.errors import ClusterError, SceneNotFound
+from pipeline.errors import ClusterError, SceneNotFound, one_sentence
 
 KEEP_READERS = ("RAY_idle_worker_killing_time_threshold_ms", "600000")
 """For a cluster that is started here. Where detectors hold all CPUs, Ray would end a reading process that is idle for a
 second, and start one anew for the next block, which takes more processor time than most reads."""
 
 
-def connect(config: ClusterConfig) -> None:
-    """Join the configured cluster, or start a local one. Raises ClusterError when there is none at the address."""
+@contextlib.contextmanager
+def connected(config: ClusterConfig) -> Iterator[None]:
+    """Inside, this process has joined the configured cluster, or a local one that was started for it.
+
+    Raises ClusterError when there is none at the address, or none can be started here.
+    """
     address = config.address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault(*KEEP_READERS)
+    with contextlib.ExitStack() as begun:
+        folder = begun.enter_context(session_folder()) if address in (None, "local") else None
+        begun.callback(ray.shutdown)
+        try:
+            with _own_signals():
+                ray.init(
+                    address=address or "local",  # none given: never one that happens to run on this machine
+                    include_dashboard=False if address is None else None,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    **({} if folder is None else {"_temp_dir": folder}),
+                )
+        except (OSError, RuntimeError, ValueError) as error:
+            where = address or "a new local cluster"
+            raise ClusterError(
+                f"cannot connect to Ray at {where}: {one_sentence(error)}; check --cluster.address, or use "
+                "--executor local"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """What SIGTERM does stays as it was: Ray would have it end the process where it stands."""
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=address or "local",  # none given: never one that happens to run on this machine
-            include_dashboard=False if address is None else None,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = address or "a new local cluster"
-        raise ClusterError(
-            f"cannot connect to Ray at {where}: {str(error).splitlines()[0]}; check --cluster.address, or use "
-            "--executor local"
-        ) from error
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def check_visible(paths: Iterable[Path], timeout_s: float) -> None:

@@ -16,11 +16,11 @@ def in_submitted_job() -> bool:
 def refuse_relative_paths(config: RunConfig) -> None:
     """Inside a submitted job a relative path names a place in the unpacked copy, never what its author meant.
 
-    Raises ConfigError for the first one (ruling 12 of the README).
+    Raises ConfigError for the first one (ruling 12).
     """
     if not in_submitted_job():
         return
-    named = [("--out", config.out), ("--aoi", config.aoi or "")]
+    named = [("--out", config.out), ("--aoi", "" if config.aoi_is_box else config.aoi or "")]
     named += [("--scene", part) for uri in config.scene for part in uri.split(",")]
     if config.weights.startswith("."):
         named.append(("--weights", config.weights))

@@ -10,13 +10,14 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import ClusterError
+from pipeline.retrying import PATIENCE
 
 
 def _apply(function: Callable[[Any], Any], part: Any) -> Any:
     return function(part)
 
 
-_apply_task: Any = ray.remote(num_cpus=0, max_retries=3, scheduling_strategy="SPREAD")(_apply)
+_apply_task: Any = ray.remote(num_cpus=0, max_retries=PATIENCE.task_retries, scheduling_strategy="SPREAD")(_apply)
 
 
 def run_tasks(function: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:

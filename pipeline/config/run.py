@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.config.checks import require
+from pipeline.config.checks import check_template, require
 from pipeline.config.cluster import ClusterConfig
 from pipeline.config.looking import DetectorConfig, MergeConfig, RefineConfig
 from pipeline.config.reading import RasterConfig, TilingConfig
@@ -20,10 +20,12 @@ class RunConfig:
     """Scenes: local paths, https:// or s3:// addresses. Join one-band files of one scene with commas."""
     out: str = ""
     """Folder for the results, local or any fsspec address; each scene gets a folder of its own in it."""
+    scene_id: str = "{stem}"
+    """Name of a scene's folder in ``out``: text with ``{stem}`` (the file), ``{parent}`` (its folder) or ``{hash}``."""
     weights: str = "builtin:ships-s2"
     """Detector: builtin:NAME, a checkpoint folder, an fsspec address, or the name of a model on the hub."""
     aoi: str | None = None
-    """Area of interest: a vector file in any CRS; only tiles that touch it are looked at."""
+    """Area of interest: a vector file in any CRS, or west,south,east,north in degrees; tiles that touch it count."""
     executor: Literal["ray", "local"] = "ray"
     """``ray`` uses a cluster, ``local`` this process. The results are the same bytes."""
     dry_run: bool = False
@@ -60,8 +62,17 @@ class RunConfig:
         require(
             not (self.force and self.start_from == "merge"), "give --force (do all again) or --from merge, not both"
         )
+        check_template(self.scene_id, len(self.scene))
 
     @property
     def looks_twice(self) -> bool:
         """Whether there is a second look."""
         return self.refine.applies(self.tiling.global_factor)
+
+    @property
+    def aoi_is_box(self) -> bool:
+        """Whether the area of interest is given in numbers, and not the name of a file."""
+        try:
+            return self.aoi is not None and len([float(number) for number in self.aoi.split(",")]) == 4
+        except ValueError:
+            return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.config.checks import require
 
@@ -38,9 +39,12 @@ class WorkConfig:
 
     keep_score: float = 0.05
     """Detections from this score on are kept, so a later run may lower detector.score_threshold without a detector."""
+    keep: Literal["never", "always"] | float = 30.0
+    """How long parts stay once their scene is published: ``never``, ``always``, or days. Killed jobs always go on."""
     lease_s: float = 30.0
     """A job that gives no sign of life for this long has died: another may take its scene over. Seconds."""
 
     def __post_init__(self) -> None:
         require(0 <= self.keep_score <= 1, "work.keep_score must be in [0, 1]")
+        require(isinstance(self.keep, str) or self.keep >= 0, "work.keep must be never, always, or days from 0 on")
         require(self.lease_s > 0, "work.lease_s must be positive")

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.detectors.checkpoint import read_json, weights_sha256
 from pipeline.errors import ModelError
+from pipeline.names import quoted
 from pipeline.types import ModelCard
 
 CARD = "card.json"
@@ -66,7 +67,7 @@ def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
     known = {field.name: field for field in fields(ModelCard)}
     unknown = sorted(set(content) - set(known))
     if unknown:
-        raise ModelError(f"{source}: unknown key {unknown[0]!r}; a model card has {', '.join(known)}")
+        raise ModelError(f"{source}: unknown key {quoted(unknown[0])}; a model card has {', '.join(known)}")
     optional = {
         name for name, field in known.items() if field.default is not MISSING or field.default_factory is not MISSING
     }
@@ -76,7 +77,7 @@ def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
     for name, value in content.items():
         accepts, wanted = _RULES[name]
         if not accepts(value):
-            raise ModelError(f"{source}: {name} must be {wanted}, got {json.dumps(value)[:80]}")
+            raise ModelError(f"{source}: {name} must be {wanted}, got {quoted(value)}")
     checked: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from pipeline.errors import ModelError
-from pipeline.names import complaint, shown
+from pipeline.names import brief, complaint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def check_sizes(value: Any, path: Path, key: str = "") -> None:
         for name, item in items:
             check_sizes(item, path, str(name))
     elif isinstance(value, int) and abs(value) > (MOST_LAYERS if "layers" in key or "depth" in key else MOST_UNITS):
-        raise ModelError(f"{path}: {shown(key)} is {str(value)[:40]}, and no detector is so large")
+        raise ModelError(f"{path}: {brief(key)} is {str(value)[:40]}, and no detector is so large")
 
 
 def first_line(error: Exception) -> str:
@@ -80,8 +80,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     )
     if pickled:
         raise ModelError(
-            f"{folder} holds {pickled[0]}, a pickle that could run code when it is opened: convert it to {WEIGHTS} "
-            "where you trust it (transformers: from_pretrained(...).save_pretrained(...))"
+            f"{folder} holds {brief(pickled[0])}, a pickle that could run code when it is opened: convert it to "
+            f"{WEIGHTS} where you trust it (transformers: from_pretrained(...).save_pretrained(...))"
         )
     raise ModelError(f"{folder} holds no weights: {WEIGHTS} is missing")
 
@@ -95,7 +95,7 @@ def _shards(folder: Path) -> tuple[Path, ...]:
         # An index is data from elsewhere: it may only name its neighbours.
         if complaint(name) or Path(name).name != name or not _is_file(folder / name):
             raise ModelError(
-                f"{folder / _INDEX} names {shown(name)}, which is not in the folder: copy the checkpoint again"
+                f"{folder / _INDEX} names {brief(name)}, which is not in the folder: copy the checkpoint again"
             )
     return tuple(folder / name for name in names)
 
@@ -137,11 +137,11 @@ def check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
     """Raise ModelError for tensors that are no real numbers, or not finite."""
     imaginary = sorted(name for name, tensor in tensors.items() if tensor.is_complex())
     if imaginary:
-        raise ModelError(f"{folder}: {imaginary[0]} holds complex numbers: use another checkpoint")
+        raise ModelError(f"{folder}: {brief(imaginary[0])} holds complex numbers: use another checkpoint")
     broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.float().isfinite().all()))
     if broken:
         raise ModelError(
-            f"{folder}: {len(broken)} of {len(tensors)} weights hold NaN or infinity, {broken[0]} among them: "
+            f"{folder}: {len(broken)} of {len(tensors)} weights hold NaN or infinity, {brief(broken[0])} among them: "
             "the training diverged or the file is damaged, use another checkpoint"
         )
 
@@ -157,6 +157,6 @@ def check_keys(folder: Path, *, missing: set[str], unexpected: set[str], mismatc
         weights = sorted(name for name in names if not name.endswith("num_batches_tracked"))
         if weights:
             raise ModelError(
-                f"{folder}: the weights do not fit {CONFIG}: {len(weights)} {finding}, e.g. {weights[0]}; "
+                f"{folder}: the weights do not fit {CONFIG}: {len(weights)} {finding}, e.g. {brief(weights[0])}; "
                 "both files must come from the same model"
             )

@@ -10,6 +10,7 @@ from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.torch_process import prepare_torch
 from pipeline.errors import ConfigError, ModelError
+from pipeline.names import quoted
 from pipeline.types import ModelCard
 
 
@@ -71,7 +72,7 @@ def family_of(folder: Path) -> Family:
     kind = model_type(folder)
     if kind not in FAMILIES:
         raise ModelError(
-            f"{folder / CONFIG} describes a {kind!r}, which is no detector this program knows: "
+            f"{folder / CONFIG} describes a {quoted(kind)}, which is no detector this program knows: "
             f"use one of {', '.join(FAMILIES)}"
         )
     return FAMILIES[kind]

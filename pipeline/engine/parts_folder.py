@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.engine.parts import DamagedPart, read_part, write_part
-from pipeline.storage.files import file_names, read_file, remove_file, sweep_parts, write_file
+from pipeline.storage.files import file_ages, file_names, read_file, remove_file, sweep_parts, write_file
 from pipeline.storage.paths import join
 from pipeline.types import Block, BlockOutcome
 
@@ -62,14 +62,25 @@ class WorkFolder:
     def clean(self, blocks: Iterable[Block]) -> int:
         """Remove every part that is of no use to these blocks; returns how many. Raises StorageError."""
         useful = {name for block in blocks for name in self.names(block)}
-        stale = sorted(file_names(self.folder) - useful)
-        with ThreadPoolExecutor(THREADS, "parts") as pool:
-            list(pool.map(lambda name: remove_file(join(self.folder, name)), stale))
-        return len(stale)
+        return self._remove(file_names(self.folder) - useful)
+
+    def expire(self, blocks: Iterable[Block], older_than_s: float) -> int:
+        """Remove every part older than that, by the store's word, that is of no use to these blocks.
+
+        Returns how many. Raises StorageError.
+        """
+        useful = {name for block in blocks for name in self.names(block)}
+        ages = file_ages(self.folder)
+        return self._remove({name for name, age in ages.items() if age is not None and age > older_than_s} - useful)
 
     def sweep(self) -> None:
         """Remove what killed jobs left half-written. Only for who holds the scene's lease."""
         sweep_parts(self.folder)
+
+    def _remove(self, names: set[str]) -> int:
+        with ThreadPoolExecutor(THREADS, "parts") as pool:
+            list(pool.map(lambda name: remove_file(join(self.folder, name)), sorted(names)))
+        return len(names)
 
     def _read(self, block: Block, name: str | None) -> BlockOutcome | None:
         data = None if name is None else read_file(join(self.folder, name))

@@ -14,7 +14,9 @@ from pipeline.annotations.dota import read_dota_folder
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import scaled
+from pipeline.names import listed
 from pipeline.raster.overview import measure_stretch
+from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import write_scene
@@ -71,15 +73,16 @@ def judged_by(data: EvaluationData, classes: Sequence[str]) -> EvaluationData:
     kept = tuple(name for name in data.classes if name in classes)
     if not kept:
         raise ConfigError(
-            f"the model finds {', '.join(classes)} but the annotations name {', '.join(data.classes)}; "
+            f"the model finds {listed(classes)} but the annotations name {listed(data.classes)}; "
             "give annotations that use the model's class names"
         )
     truth = {name: for_classes(one, data.classes, kept) for name, one in data.truth.items()}
     other = [name for name in data.classes if name not in kept]
-    notes = (f"the model does not know {', '.join(other)}: ignore regions for every class",) if other else ()
+    notes = (f"the model does not know {listed(other)}: ignore regions for every class",) if other else ()
     return replace(data, classes=kept, truth=truth, notes=(*data.notes, *notes))
 
 
+@own_data()
 def shrunk(data: EvaluationData, factor: float, folder: Path, raster: RasterConfig) -> EvaluationData:
     """``data`` with images ``factor`` times smaller, written to ``folder`` through the project's resampler.
 
@@ -99,7 +102,9 @@ def shrunk(data: EvaluationData, factor: float, folder: Path, raster: RasterConf
 
 def _write_shrunk(source: Path, factor: float, target: Path, raster: RasterConfig) -> None:
     # Bands, stretch and nodata are for whoever reads the copy: it must not go through them twice.
-    config = RasterConfig(allow_vrt=raster.allow_vrt, **{key: getattr(raster, key) for key in ADMISSION})
+    config = RasterConfig(
+        allow_vrt=raster.allow_vrt, crs=raster.crs, **{key: getattr(raster, key) for key in ADMISSION}
+    )
     scene = open_scene(str(source), config)
     if scene.georeferenced:
         raise ConfigError(f"{source} is georeferenced; choose its lattice with --gsd instead of --shrink")

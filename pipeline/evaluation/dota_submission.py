@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
+from pipeline.names import listed, quoted, told
 from pipeline.types import Detections, Frame
 
 PREFIX = "Task1_"
@@ -31,7 +32,7 @@ def write_submission(found: Mapping[str, Detections], classes: Sequence[str], fo
         raise ConfigError("two images have the same name without its suffix; a DOTA submission cannot tell them apart")
     spaced = [name for name in names.values() if len(name.split()) != 1]
     if spaced:
-        raise ConfigError(f"a DOTA submission cannot hold the image name {spaced[0]!r}: it has white space")
+        raise ConfigError(f"a DOTA submission cannot hold the image name {quoted(spaced[0])}: it has white space")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{PREFIX}*.txt"):
         old.unlink()
@@ -63,13 +64,15 @@ def read_submission(folder: Path, classes: Sequence[str]) -> dict[str, Detection
     for path in sorted(folder.glob(f"{PREFIX}*.txt")):
         class_name = path.stem.removeprefix(PREFIX)
         if class_name not in classes:
-            raise ConfigError(f"{path} is of class {class_name!r}, which is not one of {', '.join(classes)}")
+            raise ConfigError(f"{path} is of class {quoted(class_name)}, which is not one of {listed(classes)}")
         for number, line in enumerate(path.read_text().splitlines(), 1):
             try:
                 image, *values = line.split()
                 score, x1, y1, x2, y2, x3, y3, x4, y4 = (float(value) for value in values)
             except ValueError as error:
-                raise ConfigError(f"{path}, line {number} is no detection: {line.strip()!r} ({error})") from error
+                raise ConfigError(
+                    f"{path}, line {number} is no detection: {quoted(line.strip())} ({told(error)})"
+                ) from error
             row = [score, x1, y1, x2, y2, x3, y3, x4, y4]
             rows.setdefault(image, []).append((classes.index(class_name), row))
     return {image: _detections(lines) for image, lines in rows.items()}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.errors import ConfigError
+from pipeline.names import listed, quoted
 from pipeline.types import IntArray
 
 
@@ -21,7 +22,9 @@ def class_groups(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> Int
     for group in groups:
         unknown = [name for name in group if name not in classes]
         if unknown:
-            raise ConfigError(f"merge.class_groups: the model has no class {unknown[0]!r}; it has {', '.join(classes)}")
+            raise ConfigError(
+                f"merge.class_groups: the model has no class {quoted(unknown[0])}; it has {listed(classes)}"
+            )
         members = [classes.index(name) for name in group]
         group_of[members] = min(members)
     return group_of

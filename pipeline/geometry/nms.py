@@ -4,6 +4,10 @@ Greedy NMS walks through the boxes in one total order and keeps a box unless one
 too much. Only kept boxes can suppress, so only they enter the index (:mod:`pipeline.geometry.box_index`). A box is
 compared with what the neighbouring cells hold, after bounds on area and extents have been tried. Memory is O(N), and
 nothing depends on the order of the input.
+
+Which boxes are kept does not depend on how a scene was cut: every whole view is in every tiling whose halo is wide
+enough, and cut views yield to them. The score a box is kept with is the best of all views that it stands for, so what
+a lower score threshold lets in never takes away what was found above it.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ GEOMETRY_QUANTUM = 1 / 256
 """Boxes of equal score and class are ranked by geometry in steps of this many pixels (radians for the angle)."""
 
 COVERED = 0.5
-"""Share of a cut box that a whole box must cover to replace it (architecture §9, ruling 7)."""
+"""Share of a cut box that a whole box must cover to replace it (ruling 7)."""
 
 
 def merge(detections: Detections, *, iou_threshold: float, class_groups: IntArray | None = None) -> Detections:
@@ -43,6 +47,8 @@ def merge(detections: Detections, *, iou_threshold: float, class_groups: IntArra
        whatever the scores: it is a cut view of an object that was seen whole.
     2. Of the rest, a box is dropped when its rotated IoU with a box kept before it, of the same group, is above
        ``iou_threshold``. Edge boxes that survive stay flagged.
+    3. A kept box has the highest score among itself and all boxes that lost to it; only cut ones can have more. A cut
+       box whose whole view was dropped in its turn lost to what that one lost to.
 
     ``n_merged`` of a dropped box is added to the box it lost to, so its sum over all boxes does not change.
     Raises ValueError when a box is not finite or has a negative size.
@@ -70,11 +76,15 @@ def winners(boxes: FloatArray, groups: IntArray, edge: BoolArray, iou_threshold:
 
 
 def settled(ranked: Detections, winner: IntArray) -> Detections:
-    """The kept boxes, each with the looks of all that lost to it."""
+    """The kept boxes in total order, each with the looks and the best score of all that lost to it."""
     final = winner[winner]  # a cut box may have lost to a whole box that lost in its turn
     looks = np.bincount(final, weights=ranked.n_merged, minlength=len(ranked)).astype(np.int64)
+    scores = ranked.scores.copy()
+    cut = np.flatnonzero(ranked.edge)  # any other box lost to one of at least its score
+    np.maximum.at(scores, final[cut], ranked.scores[cut])
     kept = np.flatnonzero(winner == np.arange(len(ranked)))
-    return replace(ranked[kept], n_merged=looks[kept])
+    out = replace(ranked[kept], scores=scores[kept], n_merged=looks[kept])
+    return out if (np.diff(out.scores) < 0).all() else out[total_order(out)]
 
 
 def rotated_nms(boxes: FloatArray, scores: FloatArray, class_ids: IntArray, iou_threshold: float) -> IntArray:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
+from pyproj.network import is_network_enabled, set_network_enabled  # type: ignore[attr-defined]
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.ground import WGS84
-from pipeline.names import shown
+from pipeline.names import brief, shown
 
 WGS84_LONLAT = "OGC:CRS84"
 PIXELS_ALONE = "detect in pixels alone with --raster.crs none"
@@ -36,7 +39,7 @@ def horizontal_crs(crs_wkt: str, name: str) -> CRS:
         if crs.is_compound:
             crs = crs.sub_crs_list[0]
         crs = crs.to_2d()
-        called, kind = shown(crs.name or "unnamed"), crs.type_name
+        called, kind = brief(crs.name or "unnamed"), crs.type_name
         if not (crs.is_projected or crs.is_geographic or kind == "Derived Projected CRS"):
             raise SceneNotGeoreferenced(
                 f"{name}: its CRS {called!r} ({kind}) is neither projected nor geographic; {REMEDY}"
@@ -44,7 +47,7 @@ def horizontal_crs(crs_wkt: str, name: str) -> CRS:
         body = crs.ellipsoid
         if body is not None and abs(body.semi_major_metre / WGS84.a - 1) > SAME_BODY:
             raise SceneNotGeoreferenced(
-                f"{name}: its CRS {called!r} is of another body than the Earth ({shown(body.name)}, radius "
+                f"{name}: its CRS {called!r} is of another body than the Earth ({brief(body.name)}, radius "
                 f"{body.semi_major_metre / 1e3:,.0f} km), and places are told on Earth only; detect in pixels alone "
                 "with --raster.crs none"
             )
@@ -64,7 +67,7 @@ def crs_name(crs_wkt: str) -> str:
         return "a CRS that makes no sense"
     inner = crs.source_crs if crs.is_bound and crs.source_crs is not None else crs
     described = inner.to_json_dict()
-    name, code = shown(str(described.get("name") or "unnamed")), described.get("id")
+    name, code = brief(str(described.get("name") or "unnamed")), described.get("id")
     code_of = f" ({code['authority']}:{code['code']})" if code else ""
     return f"{name}{code_of}{' with its own shift to WGS 84' if crs.is_bound else ''}"
 
@@ -91,6 +94,19 @@ def same_crs(one_wkt: str, other_wkt: str) -> bool:
 
 def _plain(crs: CRS) -> CRS:
     return (crs.sub_crs_list[0] if crs.is_compound else crs).to_2d()
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Inside, PROJ fetches no grids: what it does would depend on who else is reachable, and be another thing later."""
+    before = is_network_enabled()
+    if before:
+        set_network_enabled(active=False)
+    try:
+        yield
+    finally:
+        if before:
+            set_network_enabled(active=True)
 
 
 def reason(error: ProjError) -> str:

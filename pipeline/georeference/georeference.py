@@ -21,7 +21,7 @@ from pyproj.exceptions import ProjError
 
 from pipeline.errors import ConfigError, SceneNotGeoreferenced
 from pipeline.georeference.clipping import clip_to
-from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, transformer
+from pipeline.georeference.crs import REMEDY, WGS84_LONLAT, crs_name, horizontal_crs, reason, transformer
 from pipeline.georeference.ground import WGS84, azimuth_deg, geocentric, geodesic_m, nearest_turn
 from pipeline.georeference.pixel_maps import PixelMap, affine_map, gcp_map, pixel_grid
 from pipeline.georeference.rational import rational_map
@@ -65,7 +65,7 @@ class Georeference:
         made = cls(pixel_map=pixel_map, crs_wkt=crs_wkt, width=scene.width, height=scene.height)
         if not all(np.isfinite(made.ground_gsd())) or min(made.ground_gsd()) <= 0:
             raise SceneNotGeoreferenced(
-                f"{name}: its centre is nowhere on Earth in its own CRS {crs_name(crs_wkt)}; {REMEDY}"
+                f"{name}: its centre is nowhere on Earth in the CRS {crs_name(crs_wkt)}; {REMEDY}"
             )
         return made
 
@@ -146,6 +146,19 @@ class Georeference:
         """The CRS as PROJJSON, as GeoParquet wants it."""
         return dict(CRS.from_wkt(self.crs_wkt).to_json_dict())
 
+    def footprint(self, crs: str) -> tuple[float, float, float, float]:
+        """Bounds of the scene in another CRS (anything PROJ understands): x, y, x1, y1. NaN where it has no answer."""
+        points = self._outline(transformer(self.crs_wkt, crs))
+        finite = points[np.isfinite(points).all(axis=1)]
+        if not len(finite):
+            return (np.nan,) * 4
+        (x, y), (x1, y1) = finite.min(axis=0).tolist(), finite.max(axis=0).tolist()
+        return x, y, x1, y1
+
+    def _outline(self, to: Transformer) -> FloatArray:
+        """(N, 2) points all over the scene in the CRS that ``to`` leads to."""
+        return np.stack(to.transform(*self.scene_to_world(pixel_grid(self.width, self.height)).T), axis=-1)
+
     def area_to_scene(self, geometry: shapely.Geometry, geometry_crs_wkt: str) -> shapely.Geometry:
         """The part of ``geometry`` at and around the scene, in scene pixels; empty where they do not meet.
 
@@ -156,8 +169,10 @@ class Georeference:
             area_crs = CRS.from_user_input(geometry_crs_wkt)
             to_area = Transformer.from_crs(CRS.from_wkt(self.crs_wkt), area_crs, always_xy=True)
         except ProjError as error:
-            raise ConfigError(f"the CRS of the area of interest cannot be used with the scene's: {error}") from error
-        footprint = np.stack(to_area.transform(*self.scene_to_world(pixel_grid(self.width, self.height)).T), axis=-1)
+            raise ConfigError(
+                f"the CRS of the area of interest cannot be used with the scene's: {reason(error)}"
+            ) from error
+        footprint = self._outline(to_area)
         clipped = clip_to(geometry, footprint, degrees=area_crs.is_geographic)
         if clipped.is_empty:
             return clipped
@@ -172,6 +187,11 @@ class Georeference:
             return self.world_to_scene(world)
 
         return shapely.make_valid(shapely.transform(clipped, to_scene))
+
+
+def is_geographic(crs: str) -> bool:
+    """Whether coordinates of a CRS (anything PROJ understands) are degrees."""
+    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 def _pixel_map(scene: Scene, crs: CRS, name: str) -> PixelMap:

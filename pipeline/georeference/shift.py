@@ -92,15 +92,16 @@ def shift_warning(shift: DatumShift, crs_called: str) -> str | None:
             "places in longitude and latitude may be off by hundreds of metres"
         )
         return f"{loss}; {rest}; name the exact CRS with --raster.crs where you know it"
+    way = shown(shift.operation)
     if shift.accuracy_m is None:
-        loss = "how exact places in longitude and latitude are is unknown"
-        return f"{loss}: PROJ knows no accuracy of {shown(shift.operation)}; {rest}; name a CRS with a code (--raster.crs EPSG:...) where you know it"
+        loss = f"how exact places in longitude and latitude are is unknown: PROJ knows no accuracy of {way}"
+        return f"{loss}; {rest}; name a CRS with a code (--raster.crs EPSG:...) where you know it"
     worse = shift.accuracy_m > COARSE_M or (shift.accuracy_m >= COARSE_M and shift.better_accuracy_m is not None)
     if not worse:
         return None
     loss = (
-        f"places in longitude and latitude have an accuracy of {shift.accuracy_m:g} m only: PROJ comes from {crs_called} "
-        f"to WGS 84 by {shown(shift.operation)}"
+        f"places in longitude and latitude have an accuracy of {shift.accuracy_m:g} m only: PROJ comes from "
+        f"{crs_called} to WGS 84 by {way}"
     )
     if not shift.missing_grids:
         return f"{loss}; {rest}"

@@ -18,7 +18,8 @@ from pipeline.types import BoolArray, FloatArray
 LonLat = Callable[[FloatArray], FloatArray]
 """(N, 2) world coordinates to (N, 2) WGS84 longitude and latitude, degrees."""
 
-_CHUNK_ROWS = 20_000
+CHUNK_ROWS = 20_000
+"""Rows of the table that are made into text together."""
 _POINT = "[%.8f,%.8f]"  # 1e-8 degrees are 1.1 mm on the ground: a tenth of the pixel of a 1 cm drone scene
 _RING = f"[{','.join([_POINT] * 5)}]"
 _NUMBERS = {"px_cx": "%.4f", "px_cy": "%.4f", "px_w": "%.4f", "px_h": "%.4f", "px_angle_rad": "%.7f"}
@@ -31,10 +32,10 @@ def write(result: Result, folder: Path) -> None:
         write_geojson(result.table, folder / "detections.geojson", result.georeference.world_to_lonlat)
 
 
-def write_geojson(table: Table, path: Path, to_lonlat: LonLat) -> None:
+def write_geojson(table: Table, path: Path, to_lonlat: LonLat, chunk_rows: int = CHUNK_ROWS) -> None:
     """Write detections as an RFC 7946 FeatureCollection: WGS84, exterior rings counter-clockwise.
 
-    Streams: memory is that of 20,000 rows, whatever the table's length. A box across the antimeridian becomes a
+    Streams: memory is that of ``chunk_rows`` rows, whatever the table's length. A box across the antimeridian becomes a
     MultiPolygon cut at ±180° (§3.1.9); a box that has no place in WGS84 gets a null geometry (§3.2).
     Raises OSError when the disk does.
     """
@@ -42,8 +43,8 @@ def write_geojson(table: Table, path: Path, to_lonlat: LonLat) -> None:
     feature = '{"type":"Feature","geometry":%s,"properties":{' + ",".join(f'"{name}":%s' for name in properties) + "}}"
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{"type":"FeatureCollection","features":[\n')
-        for start in range(0, len(table), _CHUNK_ROWS):
-            rows = table.slice(start, _CHUNK_ROWS)
+        for start in range(0, len(table), chunk_rows):
+            rows = table.slice(start, chunk_rows)
             columns = [_geometry_texts(polygon_corners(rows), to_lonlat)]
             columns += [_property_texts(name, rows.column(name).to_pylist()) for name in properties]
             file.write(",\n" if start else "")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,22 +18,49 @@ from pipeline.outputs.result import Result
 from pipeline.outputs.tables import Table
 
 LAYER = "detections"
-"""Name of the GeoPackage layer."""
+"""Name of the GeoPackage layer, followed by that of the scene: in a project of many scenes each layer has its own."""
 
 
 def write(result: Result, folder: Path) -> None:
     """``detections.gpkg`` and its style ``detections.qml``. Raises StorageError when they cannot be written."""
     place = result.georeference
-    write_gpkg(result.table, folder / "detections.gpkg", None if place is None else place.crs_wkt)
+    layer = f"{LAYER}_{result.scene_id}" if result.scene_id else LAYER
+    crs_wkt = None if place is None else place.crs_wkt
+    write_gpkg(result.table, folder / "detections.gpkg", crs_wkt, layer=layer, classes=result.classes)
 
 
-def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
+def write_gpkg(
+    table: Table, path: Path, crs_wkt: str | None, *, layer: str = LAYER, classes: Sequence[str] = ()
+) -> None:
     """Write detections as a GeoPackage with one polygon layer, in the scene's CRS (None: undefined), and its style.
 
-    QGIS finds the style by its name, that of the layer, in a ``.qml`` beside the file. The date that the format
+    QGIS finds the style by its name, that of the file, in a ``.qml`` beside it. The date that the format
     wants in its contents table is a constant: the same table gives the same bytes.
+    A database is written here and there in its file, under locks, and not every place allows that where whole files can
+    be put (mounted buckets): then it is made in the temporary folder and copied.
     Raises StorageError when the file cannot be written.
     """
+    try:
+        _write_database(table, path, crs_wkt, layer)
+    except StorageError as refusal:
+        _made_elsewhere(path, refusal, lambda there: _write_database(table, there, crs_wkt, layer))
+    path.with_suffix(".qml").write_text(qgis_style(classes), encoding="utf-8", newline="\n")
+
+
+def _made_elsewhere(path: Path, refusal: StorageError, write: Callable[[Path], None]) -> None:
+    """``write`` a file in the temporary folder and copy it to ``path``; raises ``refusal`` where that fails too."""
+    try:
+        for left in (path, path.with_name(f"{path.name}-journal")):
+            left.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+            made = Path(folder) / path.name
+            write(made)
+            shutil.copyfile(made, path)
+    except OSError:  # a full disk, a folder that is gone
+        raise refusal from None
+
+
+def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -> None:
     with _gdal_options(OGR_CURRENT_DATE="2000-01-01T00:00:00.000Z"), warnings.catch_warnings():
         if crs_wkt is None:
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
@@ -40,7 +68,7 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
             pyogrio.write_arrow(
                 table.drop_columns(["bbox"]),
                 path,
-                layer=LAYER,
+                layer=layer,
                 driver="GPKG",
                 geometry_name="geometry",
                 geometry_type="Polygon",
@@ -49,12 +77,11 @@ def write_gpkg(table: Table, path: Path, crs_wkt: str | None) -> None:
             )
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
             raise StorageError(f"cannot write {path.name}{_free_space(path)}: {error}") from error
-    if not _complete(path, len(table)):
+    if not _complete(path, layer, len(table)):
         raise StorageError(f"{path.name} is incomplete{_free_space(path)}; free some space or choose another --out")
-    path.with_suffix(".qml").write_text(qgis_style(), encoding="utf-8", newline="\n")
 
 
-def _complete(path: Path, rows: int) -> bool:
+def _complete(path: Path, layer: str, rows: int) -> bool:
     """Whether the layer, its spatial index and its extent all reached the disk.
 
     GDAL builds the last two while it closes the file, and says nothing when the disk is full by then.
@@ -62,8 +89,8 @@ def _complete(path: Path, rows: int) -> bool:
     with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as database:
         try:
             counts = [
-                database.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - constants of our own
-                for name in (LAYER, f"rtree_{LAYER}_geom_rowid")
+                database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - ids are safe names
+                for name in (layer, f"rtree_{layer}_geom_rowid")
             ]
             extent = database.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents").fetchone()
             sound = database.execute("PRAGMA quick_check").fetchone() == ("ok",)

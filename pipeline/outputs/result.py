@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,3 +33,6 @@ class Result:
     """None for a pixel scene."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Facts about the scene, and who made the result, for formats that have a place for them."""
+    scene_id: str = ""
+    classes: Sequence[str] = ()
+    """Names of all classes that the model knows; ``class_id`` counts in them."""

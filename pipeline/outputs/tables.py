@@ -49,13 +49,15 @@ DETECTION_SCHEMA = pa.schema(
         pa.field("tile_id", pa.string()),
         pa.field("model_id", pa.string(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
+        pa.field("acquired", pa.string()),
         pa.field("bbox", _BBOX, nullable=False),
     ]
 )
 """Columns of ``detections.parquet``. ``geometry`` is a closed WKB ring of the box's four corners in world
 coordinates, counter-clockwise; lengths are metres on the ground; ``azimuth_deg`` is clockwise from true north in
 [0, 180); ``px_*`` are full-resolution scene pixels; metres are null in a pixel scene, ``entropy`` without the
-second look, ``tile_id`` when unknown. ``bbox`` is the GeoParquet covering, float32 rounded outward."""
+second look, ``tile_id`` when unknown. ``acquired`` is ISO 8601, a day or a time, as exactly as the scene says it; null
+when it does not. ``bbox`` is the GeoParquet covering, float32 rounded outward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class TableIdentity:
     run_id: str
     classes: tuple[str, ...]
     """Names that ``class_ids`` index."""
+    acquired: str | None = None
+    """When the scene was taken, ISO 8601."""
 
 
 def detections_table(
@@ -129,7 +133,7 @@ class _RowNames:
 
     @classmethod
     def of(cls, identity: TableIdentity, tile_ids: Sequence[str], rows: int) -> _RowNames:
-        names = ("scene_id", "model_id", "run_id")
+        names = ("scene_id", "model_id", "run_id", "acquired")
         shared = {name: pa.repeat(pa.scalar(getattr(identity, name), pa.string()), rows) for name in names}
         words = [pa.array(list(values), pa.string()) for values in (identity.classes, STAGES, tile_ids)]
         return cls(classes=words[0], stages=words[1], tiles=words[2], shared=shared)

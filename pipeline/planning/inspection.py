@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.errors import redacted
+from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
 from pipeline.planning.places import NO_PLACE
 from pipeline.planning.plan import ScenePlan
@@ -177,7 +178,7 @@ def _file_warnings(scene: Scene) -> Iterator[str]:
 def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterator[str]:
     if len(scene.bands) < len(card.bands):
         yield (
-            f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({', '.join(card.bands)}): "
+            f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({listed(card.bands)}): "
             "bands are repeated, and scores will suffer; choose others with raster.bands"
         )
     elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1:
@@ -243,7 +244,7 @@ def _looks(config: RunConfig) -> str:
 
 
 def _same_cost(config: RunConfig) -> str | None:
-    """The measured advice (README, "The second look"): one larger look instead where objects fill the scene."""
+    """The measured advice (``pipeline/evaluation/README.md``): one larger look instead where objects fill the scene."""
     factor = config.tiling.global_factor
     if not config.looks_twice:
         return None

@@ -8,11 +8,11 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.config import RasterConfig, RefineConfig, RunConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import OutsideArea
 from pipeline.georeference.georeference import Georeference
 from pipeline.georeference.shift import DatumShift
 from pipeline.names import public_uri
-from pipeline.planning.area import AreaOfInterest, area_in_lattice
+from pipeline.planning.area import AreaOfInterest, area_in_lattice, outside
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.places import place_warnings
@@ -24,6 +24,7 @@ from pipeline.planning.tiles import (
     touching,
     with_valid_pixels,
 )
+from pipeline.raster.addresses import scene_id_of
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.overview import measure_stretch, read_coverage
 from pipeline.raster.scene import open_scene
@@ -87,6 +88,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
     """
     scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
+    scene = replace(scene, scene_id=scene_id_of(scene.uris, config.scene_id))
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
     shift = georeference.datum_shift() if georeference else None
@@ -98,8 +100,8 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     planned = plan_tiles(lattice, tile_px, halo_px)
     area = area_in_lattice(aoi, scene, georeference, lattice) if aoi is not None else None
     tiles = planned if area is None else touching(planned, area)
-    if not tiles:
-        raise ConfigError(f"the area of interest {config.aoi} does not touch the scene {uri}")
+    if not tiles and aoi is not None and georeference is not None:
+        raise OutsideArea(outside(aoi, scene, georeference))
     return ScenePlan(
         scene=scene,
         georeference=georeference,

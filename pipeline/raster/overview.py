@@ -99,10 +99,11 @@ def _pieces_across(scene: Scene, width: int, row_bytes: int) -> int:
 
 def _shrunk_whole(
     scene: Scene, config: RasterConfig, patience: Patience, overview: int | None, shape: tuple[int, int],
-    pieces: int = 1, **how: Any,
+    pieces: int = 1, within: Window | None = None, **how: Any,
 ) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
+    ``within``: a window of the scene in place of the whole.
     One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
     SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
     """
@@ -115,7 +116,7 @@ def _shrunk_whole(
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
         opened = contextlib.closing(Pixels(scene, config, overview, patience))
         with opened as source, contextlib.suppress(SceneUnreadable):
-            area = _scaled(part, source.width / shape[1], source.height / shape[0])
+            area = _within(within, scene, source, part, shape)
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
             valid[place] = source.valid(area, pixels[place], **how)
             return part.pixels
@@ -133,6 +134,17 @@ def _check_readable(scene: Scene, read: int, tried: int) -> None:
     """Raise SceneUnreadable when less than READABLE of what was tried could be read."""
     if read < READABLE * tried:
         raise SceneUnreadable(f"{scene.uris[0]} is damaged in most places; copy or download it again")
+
+
+def _within(within: Window | None, scene: Scene, source: Pixels, part: Window, shape: tuple[int, int]) -> Window:
+    """A window of a picture in the pixels of ``source``; the picture shows all of it, or a window of the scene."""
+    if within is None:
+        return _scaled(part, source.width / shape[1], source.height / shape[0])
+    across, down = source.width / scene.width, source.height / scene.height
+    area = _scaled(part, within.width * across / shape[1], within.height * down / shape[0])
+    x, y = int(within.x * across) + area.x, int(within.y * down) + area.y
+    width, height = min(area.width, source.width - x), min(area.height, source.height - y)
+    return Window(x=x, y=y, width=max(1, width), height=max(1, height))
 
 
 def _scaled(window: Window, across: float, down: float) -> Window:
@@ -173,17 +185,22 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
 
 def read_thumbnail(
     scene: Scene, stretch: Stretch, config: RasterConfig, max_side_px: int,
-    patience: Patience = PATIENCE, limits: Limits = LIMITS,
+    patience: Patience = PATIENCE, limits: Limits = LIMITS, within: Window | None = None,
 ) -> tuple[ByteArray, BoolArray]:  # fmt: skip
-    """The whole scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity."""
-    factor = max(1.0, max(scene.width, scene.height) / max_side_px)
-    shape = (max(1, round(scene.height / factor)), max(1, round(scene.width / factor)))
+    """The scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity.
+
+    ``within``: a window of the scene in place of the whole.
+    """
+    width, height = (scene.width, scene.height) if within is None else (within.width, within.height)
+    factor = max(1.0, max(width, height) / max_side_px)
+    shape = (max(1, round(height / factor)), max(1, round(width / factor)))
     sharper = [level for level, decimation in enumerate(scene.overviews) if decimation <= factor]
-    if not sharper and limits.exceeded_by(scene):
+    if within is None and not sharper and limits.exceeded_by(scene):
         pixels, valid = _mosaic(scene, config, patience, shape)
     else:
         level = sharper[-1] if sharper else None
-        pixels, valid = _shrunk_whole(scene, config, patience, level, shape, resampling=Resampling.average)
+        how = {"within": within, "resampling": Resampling.average}
+        pixels, valid = _shrunk_whole(scene, config, patience, level, shape, **how)
     picture = to_bytes(pixels, stretch, valid)
     channels = [0, 1, 2] if picture.shape[-1] >= 3 else [0, 0, 0]
     return picture[..., channels], valid

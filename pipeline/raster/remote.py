@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable, Stora
 from pipeline.names import public_uri
 from pipeline.raster.addresses import is_remote
 from pipeline.retrying import PATIENCE, Patience, retried
+from pipeline.storage.reaching import http_headers
 
 _T = TypeVar("_T")
 
@@ -84,13 +85,19 @@ def remote_failure(uri: str, error: Exception, drivers: Sequence[str]) -> Pipeli
 
 
 def _question(uri: str) -> urllib.request.Request:
-    """For the first byte; a user and password in the address become the header that urllib would not make of them."""
+    """For the first byte, with what GDAL would show; a user in the address becomes the header that urllib wants.
+
+    None of it goes to where the server may send us on to.
+    """
     parts = urlsplit(uri)
-    headers = {"Range": "bytes=0-0"}
     user, at, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers={"Range": "bytes=0-0"})  # noqa: S310 - http(s)
+    headers = http_headers(uri)
     if at:
         headers["Authorization"] = f"Basic {base64.b64encode(unquote(user).encode()).decode()}"
-    return urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)  # noqa: S310 - http(s)
+    for name, value in headers.items():
+        request.add_unredirected_header(name, value)
+    return request
 
 
 def _http_failure(uri: str, drivers: Sequence[str]) -> PipelineError | _Doubtful:

@@ -6,23 +6,39 @@ A line is an event: a name, a sentence, and facts under fixed keys to search by 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pipeline.errors import redacted
 
 
 def to_stderr(line: str) -> None:
-    """One line at once; results go to files."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """One line at once; results go to files. Work goes on where nobody reads it, or the log's disk is full."""
+    if sys.stderr is None:  # it was closed before the process began
+        return
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            silenced(sys.stderr)
+
+
+def silenced(stream: TextIO) -> None:
+    """What is written to ``stream`` goes nowhere from here on, what waits in it too."""
+    with contextlib.suppress(OSError, ValueError):  # not every stream is a file of the system's
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 @dataclass(frozen=True, slots=True)

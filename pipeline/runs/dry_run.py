@@ -9,13 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.config.environment import ignored_sentence
 from pipeline.detectors.weights import load, model_card
-from pipeline.errors import PipelineError, redacted
-from pipeline.planning.area import area_of_interest
+from pipeline.errors import EXIT_OK, OutsideArea, PipelineError, redacted
+from pipeline.planning.area import AreaOfInterest, area_of_interest
 from pipeline.planning.inspection import Pace, inspect
 from pipeline.planning.inspection_text import render_text
 from pipeline.planning.plan import grouped, plan_scene
 from pipeline.planning.tiles import resolve_tile_px
+from pipeline.raster.own_data import own_data
 from pipeline.runs.run import check_run
 from pipeline.types import Chip, ModelCard, Window
 
@@ -28,16 +30,25 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     check_run(config)
     card = model_card(config.weights)
     pace = measured_pace(config, card)
-    aoi = area_of_interest(config)
-    for uri in config.scene:
-        try:
-            plan = plan_scene(uri, config, card, aoi)
-            text, exit_code = render_text(inspect(grouped(plan, config), card, config, pace)), 0
-        except PipelineError as error:
-            text, exit_code = f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
-        except Exception as error:  # noqa: BLE001 - a defect over one scene must not cost the others their lines
-            text, exit_code = f"scene  {redacted(uri)}\nerror: a defect of ours, please report it: {error!r}", 1
-        yield text, exit_code
+    with own_data() as ignored:
+        if ignored:
+            yield f"warning: {ignored_sentence(ignored)}", 0
+        aoi = area_of_interest(config)
+        for uri in config.scene:
+            yield _described(uri, config, card, aoi, pace)
+
+
+def _described(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None, pace: Pace) -> tuple[str, int]:
+    """One scene: its text, and its exit code."""
+    try:
+        plan = plan_scene(uri, config, card, aoi)
+        return render_text(inspect(grouped(plan, config), card, config, pace)), 0
+    except OutsideArea as error:
+        return f"scene  {redacted(uri)}\nskipped: {error}", EXIT_OK if len(config.scene) > 1 else error.exit_code
+    except PipelineError as error:
+        return f"scene  {redacted(uri)}\nerror: {error}", error.exit_code
+    except Exception as error:  # noqa: BLE001 - a defect over one scene must not cost the others their lines
+        return f"scene  {redacted(uri)}\nerror: a defect of ours, please report it: {redacted(repr(error))}", 1
 
 
 def measured_pace(config: RunConfig, card: ModelCard) -> Pace:

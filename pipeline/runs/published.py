@@ -3,27 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.errors import ConfigError, redacted
+from pipeline.names import shown
+from pipeline.raster.addresses import origin_of
 from pipeline.storage.files import file_names, read_file
 from pipeline.storage.folders import MANIFEST
-from pipeline.storage.paths import join
+from pipeline.storage.paths import join, local_path
 
 RECORD = "run.json"
 """The record of a run, one of the files of its result."""
 
 
-def published(out_uri: str, scene_id: str, request: str) -> Mapping[str, Any] | None:
-    """The record of the whole result that lies in ``out_uri`` and answers ``request``; None when there is none.
+OURS = re.compile(r"(detections|failures|preview|attention|run|manifest)\.[a-z]+|_work|\..*")
+"""What a result that broke off while it was uploaded may consist of."""
+
+
+def last_record(out_uri: str, scene_id: str) -> Mapping[str, Any]:
+    """The record of whatever a run has written to the scene's folder last; empty when there is none.
+
+    Raises ConfigError when the place is taken by a file, StorageError when the store fails.
+    """
+    folder = join(out_uri, scene_id)
+    path = local_path(folder)
+    if path is not None and path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"{redacted(folder)}, where the folder of this scene belongs, is a file; choose another --out or --scene-id"
+        )
+    return _json(join(folder, RECORD))
+
+
+def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> None:
+    """Raise ConfigError when the folder of the scene at ``uris`` holds what only a person may replace.
+
+    That is the result of another scene, unless by ``force``, and files that no run has written, come what may: the
+    folder is exchanged as a whole.
+    """
+    folder = join(out_uri, scene_id)
+    own = "give this scene a name of its own with --scene-id, as in '{parent}_{stem}' or '{stem}-{hash}'"
+    if record:
+        came = record.get("origin") or origin_of(record.get("scene", {}).get("uris", ()))
+        if tuple(came) != origin_of(uris) and not force:
+            raise ConfigError(
+                f"{redacted(folder)} holds the result of {shown(', '.join(came)) or 'an unknown scene'}, and this is "
+                f"{shown(', '.join(origin_of(uris)))}; nothing was replaced: {own}, or, when it is the same scene that "
+                "was moved, or the other result may go, replace it with --force"
+            )
+        return
+    strange = sorted(name for name in file_names(folder, folders=True) if not OURS.fullmatch(name))
+    if strange:
+        raise ConfigError(
+            f"{redacted(folder)} holds {shown(strange[0])}, which no run has written; nothing was replaced: {own}, or "
+            "choose another --out"
+        )
+
+
+def published(record: Mapping[str, Any], out_uri: str, scene_id: str, request: str) -> Mapping[str, Any] | None:
+    """``record`` when it is of a whole result in ``out_uri`` that answers ``request``; None otherwise.
 
     A result with holes is none: its failed tiles deserve another try. Raises StorageError when the store fails.
     """
-    folder = join(out_uri, scene_id)
-    manifest, record = _json(join(folder, MANIFEST)), _json(join(folder, RECORD))
     if record.get("request") != request or record.get("status") != "PUBLISHED":
         return None
-    files = manifest.get("files", {})
+    folder = join(out_uri, scene_id)
+    files = _json(join(folder, MANIFEST)).get("files", {})
     return record if files and set(files) <= file_names(folder) else None
 
 

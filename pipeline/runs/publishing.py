@@ -9,15 +9,27 @@ from pathlib import Path
 from pipeline.config import RunConfig
 from pipeline.engine.ledger import Account
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED
+from pipeline.pictures.ground import enlarged, visible
 from pipeline.planning.plan import ScenePlan, WorkOrder, meta_entries
 from pipeline.raster.overview import read_thumbnail
 from pipeline.runs.context import Run
 from pipeline.runs.identity import FINGERPRINT_PX, Identity, run_identity
 from pipeline.runs.record import run_record
 from pipeline.runs.report import Clock, SceneReport, ending
-from pipeline.runs.result_files import build_table, write_detections, write_failed_tiles, write_json, write_preview
+from pipeline.runs.result_files import (
+    Shown,
+    build_table,
+    preview_window,
+    write_detections,
+    write_failed_tiles,
+    write_json,
+    write_preview,
+)
 from pipeline.storage.folders import publish_folder, staging_folder
 from pipeline.types import Detections
+
+SMALL_PREVIEW_PX = 800
+"""Longer side that the picture of a small area of interest is enlarged to, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,12 +91,18 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
     """Every file that only a result has."""
     config, plan, order = run.config, finding.plan, finding.order
     table = build_table(finding.detections, plan, run.card, identity)
-    write_detections(table, folder, plan, _file_metadata(plan, identity, config))
+    write_detections(table, folder, plan, _file_metadata(plan, identity, config), run.card.classes)
     if config.output.preview_px:
-        picture, _ = read_thumbnail(plan.scene, order.stretch, config.raster, config.output.preview_px)
-        write_preview(finding.detections, finding.results.crops, picture, plan, order, folder / "preview.png")
+        window = preview_window(plan)
+        within = None if window.pixels == plan.scene.width * plan.scene.height else window
+        seen = read_thumbnail(plan.scene, order.stretch, config.raster, config.output.preview_px, within=within)
+        ground = visible(*seen)
+        if within is not None:
+            ground = enlarged(ground, min(SMALL_PREVIEW_PX, config.output.preview_px))
+        shown = Shown(window=window, pixels=ground)
+        write_preview(finding.detections, finding.results.crops, shown, plan, order, folder / "preview.png")
     for file in finding.extra.iterdir():
-        shutil.move(file, folder / file.name)
+        shutil.move(file, folder / file.name, copy_function=shutil.copyfile)  # exFAT refuses rights and owners
 
 
 def identity_of(plan: ScenePlan, order: WorkOrder, run: Run) -> Identity:

@@ -17,7 +17,9 @@ import pipeline
 from pipeline.engine.ledger import Account
 from pipeline.errors import redacted
 from pipeline.names import public_uri
+from pipeline.planning.area import area_record
 from pipeline.planning.plan import ScenePlan, WorkOrder
+from pipeline.raster.addresses import origin_of
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
 
@@ -44,8 +46,10 @@ def run_record(
     return {
         **ended,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "origin": list(origin_of(scene.uris)),
         "scene": {**header, "uris": [public_uri(uri) for uri in scene.uris], "crs_wkt": scene.crs_wkt},
         "datum_shift": None if plan.shift is None else asdict(plan.shift),
+        "area_of_interest": None if run.aoi is None else area_record(run.aoi),
         "lattice": asdict(plan.lattice),
         "stretch": asdict(order.stretch),
         "score_threshold": order.score_threshold,

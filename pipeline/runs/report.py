@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.engine.ledger import Account
-from pipeline.errors import EXIT_OK
+from pipeline.errors import EXIT_OK, OutsideArea
 from pipeline.planning.plan import ScenePlan
 from pipeline.reporting.metrics import Metrics
 
@@ -20,7 +20,8 @@ class SceneReport:
     uri: str
     scene_id: str
     status: str
-    """PUBLISHED, PARTIAL (published with holes), FAILED (too many holes) or INVALID (never got to work)."""
+    """PUBLISHED, PARTIAL (published with holes), FAILED (too many holes), INVALID (never got to work) or SKIPPED: it
+    lies outside the area of interest."""
     exit_code: int
     message: str
     folder: str | None = None
@@ -42,7 +43,12 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when every scene was published, else the code of the first, in input order, that was not."""
+        """0 when every scene was published, else the code of the first, in input order, that was not.
+
+        Scenes outside the area of interest count as done, but for a run that has no others: then the area is wrong.
+        """
+        if self.scenes and all(scene.status == "SKIPPED" for scene in self.scenes):
+            return OutsideArea.exit_code
         return next((scene.exit_code for scene in self.scenes if scene.exit_code != EXIT_OK), EXIT_OK)
 
 

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.config import RunConfig
+from pipeline.config.environment import ignored_sentence
 from pipeline.engine.executor import Executor
-from pipeline.errors import ConfigError, SceneError, StorageError, one_sentence
+from pipeline.errors import EXIT_OK, ConfigError, OutsideArea, SceneError, StorageError, one_sentence
 from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import Run
 from pipeline.runs.report import RunReport, SceneReport
@@ -34,10 +36,18 @@ def detect(
     ClusterError for what concerns the run as a whole; scenes published before stay published.
     """
     check_run(config)
-    check_writable(config.out)
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal or Journal())
-    executor.check_visible(local_scenes(config))
-    return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+    lacking = check_writable(config.out)
+    journal = journal or Journal()
+    with own_data() as ignored:
+        if ignored:
+            journal.emit("warning", f"warning: {ignored_sentence(ignored)}", variables=list(ignored))
+        run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal)
+        for note in () if run.aoi is None else run.aoi.notes:
+            journal.emit("warning", f"warning: {note}")
+        for weaker in lacking:
+            journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
+        executor.check_visible(local_scenes(config))
+        return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
@@ -61,12 +71,13 @@ def check_run(config: RunConfig) -> None:
         raise ConfigError(f"--out {shown(config.out)} is refused: {reason}")
     seen: dict[str, str] = {}
     for uri in config.scene:
-        scene_id = scene_id_of(split_uris(uri))
-        other = seen.setdefault(scene_id, uri)
+        scene_id = scene_id_of(split_uris(uri), config.scene_id)
+        other = seen.setdefault(scene_id.lower(), uri)  # a disk may take capitals and small letters for the same
         if other != uri or config.scene.count(uri) > 1:
             raise ConfigError(
-                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; "
-                "detect them in two runs with different --out"
+                f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; give each a name "
+                "of its own, as with --scene-id '{parent}_{stem}' or '{stem}-{hash}', or detect them in two runs with "
+                "different --out"
             )
 
 
@@ -75,11 +86,12 @@ def _attempt(uri: str, run: Run) -> SceneReport:
     try:
         report = detect_scene(uri, run)
     except (SceneError, StorageError, ConfigError) as error:
+        skipped = isinstance(error, OutsideArea)
         report = SceneReport(
             uri=uri,
-            scene_id=scene_id_of(split_uris(uri)),
-            status="INVALID",
-            exit_code=error.exit_code,
+            scene_id=scene_id_of(split_uris(uri), run.config.scene_id),
+            status="SKIPPED" if skipped else "INVALID",
+            exit_code=EXIT_OK if skipped else error.exit_code,
             message=one_sentence(error),
         )
     facts = {key: value for key, value in asdict(report).items() if key != "message"}

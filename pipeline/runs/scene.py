@@ -23,18 +23,20 @@ from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.attention_map import HeatMap
+from pipeline.raster.own_data import own_data
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
-from pipeline.runs.published import published
+from pipeline.runs.published import check_owner, last_record, published
 from pipeline.runs.publishing import Finding, identity_of, publish_scene
 from pipeline.runs.report import Clock, SceneReport, unchanged
 from pipeline.runs.result_files import build_table
+from pipeline.runs.retention import shrink
 from pipeline.storage.folders import WORK
 from pipeline.storage.lease import Lease
 from pipeline.storage.paths import join
-from pipeline.types import BlockOutcome, Detections, Failed, ModelCard
+from pipeline.types import BlockOutcome, Detections, Failed, ModelCard, Scene
 
 
 def detect_scene(uri: str, run: Run) -> SceneReport:
@@ -45,17 +47,29 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     plan = plan_scene(uri, run.config, run.card, run.aoi)
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
+        last = last_record(run.config.out, scene.scene_id)
+        check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
         version = scene_version(scene)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
         request = request_sha256(scene, version, run.config, run.card, run.aoi, plan.shift)
-        record = None if run.config.force else published(run.config.out, scene.scene_id, request)
-        if record is not None:
+        record = None if run.config.force else published(last, run.config.out, scene.scene_id, request)
+        if record is not None and not run.config.clean:
+            shrink(run, scene.scene_id, WorkFolder(folder=work_folder(run, scene), recipe_sha256=""), (), whole=True)
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
         plan, order = screen(plan, run.config, run.card)
         clock.lap("plan")
-        return SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)(lease)
+        ours = SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)
+        if record is not None:
+            shrink(run, scene.scene_id, ours.resume().work, plan.blocks, whole=True)
+            return unchanged(uri, record, join(run.config.out, scene.scene_id))
+        return ours(lease)
+
+
+def work_folder(run: Run, scene: Scene) -> str:
+    """Where the parts of a scene lie."""
+    return join(run.config.out, scene.scene_id, WORK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,8 +97,8 @@ class SceneRun:
             self.clock.lap("merge")
             lease.check()
             report = self.publish(results, detections, folder)
-        if self.run.config.clean:
-            self._clean(resume.work)
+        whole = report.status == "PUBLISHED"
+        shrink(self.run, self.scene_id, resume.work, self.plan.blocks, whole=whole)
         return report
 
     @property
@@ -97,7 +111,7 @@ class SceneRun:
         threshold = min(config.work.keep_score, self.order.score_threshold)
         generous = replace(self.order, score_threshold=threshold)
         work = WorkFolder(
-            folder=join(config.out, self.scene_id, WORK),
+            folder=work_folder(self.run, self.plan.scene),
             recipe_sha256=recipe_sha256(generous, self.version, self.run.card, config),
             attention=config.export.attention,
         )
@@ -169,13 +183,6 @@ class SceneRun:
         for sentence in plan.warnings:
             self.run.journal.emit("warning", f"warning: {self.scene_id}: {sentence}", scene_id=self.scene_id)
 
-    def _clean(self, work: WorkFolder) -> None:
-        what = f"{self.scene_id}: parts of other settings"
-        left = f"{what} stay in {work.folder}; nothing uses them, and they may be removed by hand"
-        with tidying(self.run.say, left):
-            count = work.clean(self.plan.blocks)
-            self.run.say(f"{self.scene_id}: {count} parts of other settings removed")
-
 
 @contextlib.contextmanager
 def _scratch(run: Run) -> Iterator[Path]:
@@ -202,6 +209,7 @@ def merged(detections: Detections, run: Run) -> Detections:
     )
 
 
+@own_data()
 def table_of(
     uri: str, card: ModelCard, executor: Executor, config: RunConfig
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:

@@ -17,6 +17,7 @@ import fsspec
 
 from pipeline.errors import ConfigError, PipelineError, StorageError, redacted
 from pipeline.retrying import PATIENCE, Patience, retried
+from pipeline.storage.reaching import client_options
 
 _PERMANENT = (
     FileNotFoundError,
@@ -27,24 +28,15 @@ _PERMANENT = (
     ImportError,
 )
 _T = TypeVar("_T")
-_CLIENTS: dict[str, dict[str, Any]] = {
-    "s3": {
-        "config_kwargs": {
-            "retries": {"mode": "standard", "total_max_attempts": PATIENCE.client_attempts},
-            "connect_timeout": 10,
-        }
-    }
-}
-"""Options of a scheme's file system."""
 
 
-def remote(uri: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
+def remote(uri: str, *, reading: bool = False) -> tuple[Any, str]:
+    """The file system of an address, and the path in it; ``reading``: as GDAL reaches it, which reads scenes."""
     try:
         # Together: a client that is being made while the environment changes must not outlive the look that saw it.
         with _CLIENTS_LOCK:
             _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
-            options = _CLIENTS.get(uri.split("://", 1)[0], {})
+            options = client_options(uri.split("://", 1)[0].lower(), uri, reading=reading)
             fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, remote, translated
 from pipeline.storage.paths import local_path
+
+UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
+"""What file systems answer to a call they do not know."""
 
 
 def write_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> None:
@@ -34,7 +43,8 @@ def write_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> None:
 def create_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> bool:
     """Write a file that is not there yet; False when it is. Of several who try at once one succeeds.
 
-    Object stores: by a conditional PUT where the store knows one (S3 does), else by looking first. Raises StorageError.
+    Local: whole at once by a hard link, else in place. Object stores: by a conditional PUT where the store knows one
+    (S3 does), else by looking first. Raises StorageError.
     """
     path = local_path(uri)
     if path is None:
@@ -46,8 +56,25 @@ def create_file(uri: str, data: bytes, patience: Patience = PATIENCE) -> bool:
             os.link(part, path)
         except FileExistsError:
             return False
+        except OSError:  # no hard links here: exFAT, many mounted buckets, some shares
+            return _create_alone(path, data)
         finally:
             part.unlink(missing_ok=True)
+    return True
+
+
+def _create_alone(path: Path, data: bytes) -> bool:
+    """Create a file in its place, where a reader may see it before it is whole; False when it is there."""
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -100,12 +127,15 @@ def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
         attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target, patience=patience)
 
 
-def file_names(uri: str, patience: Patience = PATIENCE) -> set[str]:
-    """Names of the files in a folder; none when there is no such folder. Raises StorageError."""
+def file_names(uri: str, patience: Patience = PATIENCE, *, folders: bool = False) -> set[str]:
+    """Names of the files in a folder, and of ``folders`` when asked; none when there is no such folder.
+
+    Raises StorageError.
+    """
     path = local_path(uri)
     if path is not None:
         with translated(f"cannot list {uri}"):
-            return {entry.name for entry in os.scandir(path) if entry.is_file()} if path.is_dir() else set()
+            return {entry.name for entry in os.scandir(path) if folders or entry.is_file()} if path.is_dir() else set()
     fs, target = remote(uri)
 
     def names() -> set[str]:
@@ -113,9 +143,45 @@ def file_names(uri: str, patience: Patience = PATIENCE) -> set[str]:
             listing = fs.ls(target, detail=True)
         except FileNotFoundError:
             return set()
-        return {str(entry["name"]).rsplit("/", 1)[-1] for entry in listing if entry["type"] == "file"}
+        kinds = ("file", "directory") if folders else ("file",)
+        return {str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] in kinds}
 
     return attempt(f"cannot list {redacted(uri)}", names, patience=patience)
+
+
+def file_ages(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None]:
+    """Seconds since each file of a folder was written, by the clocks of both sides; None where the store tells no time.
+
+    Raises StorageError.
+    """
+    path, now = local_path(uri), time.time()
+    if path is not None:
+        with translated(f"cannot list {uri}"):
+            entries = [entry for entry in os.scandir(path) if entry.is_file()] if path.is_dir() else []
+            return {entry.name: now - entry.stat().st_mtime for entry in entries}
+    fs, target = remote(uri)
+
+    def ages() -> dict[str, float | None]:
+        try:
+            listing = fs.ls(target, detail=True)
+        except FileNotFoundError:
+            return {}
+        files = [entry for entry in listing if entry["type"] == "file"]
+        return {str(entry["name"]).rsplit("/", 1)[-1]: _age(entry, now) for entry in files}
+
+    return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
+
+
+def _age(entry: dict[str, Any], now: float) -> float | None:
+    when = next((entry[key] for key in ("LastModified", "mtime", "updated", "last_modified") if entry.get(key)), None)
+    if isinstance(when, str):
+        try:
+            when = datetime.fromisoformat(when)
+        except ValueError:
+            return None
+    if isinstance(when, datetime):
+        when = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    return now - float(when) if isinstance(when, int | float) else None
 
 
 def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:
@@ -128,7 +194,7 @@ def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:
         with translated(f"cannot look at {uri}"):
             status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
-    fs, target = remote(uri)
+    fs, target = remote(uri, reading=True)
     entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target, patience=patience)
     mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
     return None if mark is None else f"{entry.get('size')} {mark}"
@@ -140,11 +206,22 @@ def _written_beside(path: Path, data: bytes) -> Path:
         with part.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            with unless_unknown():
+                os.fsync(file.fileno())
     except OSError:
         part.unlink(missing_ok=True)
         raise
     return part
+
+
+@contextmanager
+def unless_unknown(*also: int) -> Iterator[None]:
+    """Inside, what a file system does not know (or answers with ``also``) is left out; other errors are errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*UNKNOWN, *also):
+            raise
 
 
 def sweep_parts(uri: str) -> None:

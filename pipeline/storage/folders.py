@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from pathlib import Path
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.files import unless_unknown
 from pipeline.storage.paths import local_path
 
 MANIFEST = "manifest.json"
@@ -31,10 +34,21 @@ WORK = "_work"
 """Folder inside a result that is no part of it: what is kept there outlives the publishing of a new result."""
 
 
-def check_writable(out_uri: str, patience: Patience = PATIENCE) -> None:
+ABILITIES: dict[str, str] = {
+    "link": "hard links: a lease may be seen half-written, and kept parts are copied for every new result",
+    "exchange": "folders that change places: for a moment, and after a crash then, there is no result, or the old one "
+    "under a hidden name",
+    "rename": "the renaming of folders: results are replaced file by file, and whole when they have a manifest.json",
+    "lock": "locks: what a killed run has staged is swept away after a day",
+}
+"""What a file system may lack → what is weaker then, as the end of a sentence."""
+
+
+def check_writable(out_uri: str, patience: Patience = PATIENCE) -> tuple[str, ...]:
     """Prove, before any work is done, that results can be written to ``out_uri``; leaves nothing behind.
 
-    Raises StorageError when they cannot.
+    Files must be created, renamed and removed there; returns what else the place does not know, and what is weaker
+    for it, as ends of sentences. Raises StorageError when results cannot be written.
     """
     folder = local_path(out_uri)
     if folder is None:
@@ -42,11 +56,48 @@ def check_writable(out_uri: str, patience: Patience = PATIENCE) -> None:
         probe = f"{root}/.kestrel-{uuid.uuid4().hex}"
         attempt(f"cannot write to {redacted(out_uri)}", fs.pipe_file, probe, b"kestrel", patience=patience)
         attempt(f"cannot delete in {redacted(out_uri)}", fs.rm_file, probe, patience=patience)
-        return
+        return ()
     with translated(f"cannot write to {out_uri}"):
         existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        scratch = existing / f".kestrel-{uuid.uuid4().hex}"
+        scratch.mkdir()
+        try:
+            (scratch / "a").write_bytes(b"kestrel")
+            (scratch / "a").replace(scratch / "b")
+            lacking = [name for name in ABILITIES if not _can(name, scratch)]
+            return tuple(ABILITIES[name] for name in lacking if name != "exchange" or "rename" not in lacking)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _can(ability: str, scratch: Path) -> bool:
+    """Try one of ABILITIES in a folder with a file ``b``."""
+    try:
+        if ability == "link":
+            os.link(scratch / "b", scratch / "c")
+        elif ability == "lock":
+            with _opened(scratch) as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            first, second = scratch / f"{ability}-1", scratch / f"{ability}-2"
+            for one in (first, second) if ability == "exchange" else (first,):
+                one.mkdir()
+                (one / "file").write_bytes(b"kestrel")
+            if ability == "exchange":
+                return _exchanged(first, second)
+            first.rename(second)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -67,14 +118,13 @@ def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
         staged = parent / f".{name}.staging-{uuid.uuid4().hex}"
         staged.mkdir()
         # The lock lives as long as this process: it tells the sweep of another run that somebody works here.
-        lock = os.open(staged, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # some network file systems know no locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield staged
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-            os.close(lock)
+        with _opened(staged) as lock:
+            try:
+                with contextlib.suppress(OSError):  # some network file systems know no locks
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                yield staged
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
 
 
 def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True, patience: Patience = PATIENCE) -> str:
@@ -83,9 +133,10 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True,
     What is not ``whole`` is the report of a failure: it gets no manifest, so nobody takes it for a result.
 
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
-    Object stores: the old manifest goes, data is uploaded, stale files go, the new manifest comes last.
-    Raises StorageError; then the earlier local result is untouched, but for one case: where only the last step fails,
-    to sync ``out_uri`` itself, the new result is in its place already, whole, and a power cut may still undo the swap.
+    Where folders cannot be renamed, and on object stores: the old manifest goes, then the data come, stale files go,
+    and the new manifest comes last.
+    Raises StorageError; then the earlier local result is untouched. Where only the last step fails, to sync ``out_uri``
+    itself, nothing is raised: the new result is in its place, whole, and no more than a power cut could undo the swap.
     """
     out = local_path(out_uri)
     if out is None:
@@ -106,27 +157,33 @@ def swap_in(staged: Path, out: Path, name: str) -> str:
     with translated(f"cannot publish {name} to {out}"):
         for path in [*sorted(path for path in staged.rglob("*") if path.parent.name != WORK), staged]:
             _sync(path)  # parts were synced when they were written
-        if target.exists():
-            _exchange(staged, target)
-        else:
-            staged.rename(target)
-        _sync(out)
+        try:
+            if target.exists():
+                _exchange(staged, target)
+            else:
+                staged.rename(target)
+        except OSError as error:
+            if error.errno in LASTING:
+                raise
+            _move_files(staged, target)  # mounted buckets that cannot rename a folder say so in many ways
+        with contextlib.suppress(OSError):  # published, whatever the disk says now: an error would deny it
+            _sync(out)
     return str(target)
 
 
+LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+"""Refusals that no other way of moving a folder gets round."""
+
+
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
+    """Have a file reach the disk, or a folder where it can be asked to."""
+    with _opened(path) as handle, unless_unknown(*((errno.EIO, errno.EBADF, errno.EACCES) if path.is_dir() else ())):
         os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _exchange(first: Path, second: Path) -> None:
     """Two folders change places: atomically with Linux's renameat2, else by renames that a crash can fall between."""
-    at_cwd, exchange = -100, 2
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is not None and renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange) == 0:
+    if _exchanged(first, second):
         return
     aside = first.with_name(first.name + "-old")
     second.rename(aside)
@@ -135,19 +192,49 @@ def _exchange(first: Path, second: Path) -> None:
     except OSError:
         aside.rename(second)
         raise
-    aside.rename(first)
+    with contextlib.suppress(OSError):  # the new result has its place; the old one is swept with what is staged
+        aside.rename(first)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Whether Linux's renameat2 did it."""
+    at_cwd, exchange = -100, 2
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    return bool(renameat2 and renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), exchange) == 0)
+
+
+def _move_files(staged: Path, target: Path) -> None:
+    """The files of ``staged`` one by one to ``target``, the manifest last; what was there and is in neither goes."""
+    names = [path.relative_to(staged) for path in sorted(staged.rglob("*")) if path.is_file()]
+    (target / MANIFEST).unlink(missing_ok=True)
+    for name in (name for name in names if name != Path(MANIFEST)):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (staged / name).replace(target / name)
+    for stale in [path for path in target.rglob("*") if path.is_file() and path.parent.name != WORK]:
+        if stale.relative_to(target) not in names:
+            stale.unlink()
+    if Path(MANIFEST) in names:
+        (staged / MANIFEST).replace(target / MANIFEST)
 
 
 def _sweep(parent: Path, name: str) -> None:
-    """Remove the staging folders of ``name`` whose process is gone: those that nobody holds the lock of."""
+    """Remove the staging folders of ``name`` whose process is gone: those that nobody holds the lock of.
+
+    Where there are no locks, those that are more than a day old.
+    """
     for folder in parent.glob(f".{name}.staging-*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(folder, os.O_RDONLY)
+        with contextlib.suppress(OSError), _opened(folder) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+            except BlockingIOError:
+                continue
+            except OSError:
+                if time.time() - folder.stat().st_mtime < SWEPT_S:
+                    continue
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+SWEPT_S = 86_400.0
 
 
 def _carry_over(work: Path, to: Path) -> None:
@@ -161,7 +248,9 @@ def _carry_over(work: Path, to: Path) -> None:
         try:
             os.link(file, to / file.name)
         except OSError:
-            shutil.copy2(file, to / file.name)
+            shutil.copyfile(file, to / file.name)
+            with contextlib.suppress(OSError):  # its age, by which parts are removed; exFAT refuses the rights
+                shutil.copystat(file, to / file.name)
 
 
 def _manifest(staged: Path) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from pipeline.errors import SceneBusy, StorageError, tidying
+from pipeline.names import brief
 from pipeline.storage.files import create_file, read_file, remove_file, write_file
 from pipeline.storage.paths import join
 
@@ -60,9 +61,14 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name=f"lease of {name}", daemon=True)
 
     def __enter__(self) -> Lease:
-        if not create_file(self._uri, self._content()):
-            self._take_over()
-        self._thread.start()
+        try:
+            if not create_file(self._uri, self._content()):
+                self._take_over()
+            _HELD.add(self)
+            self._thread.start()
+        except KeyboardInterrupt:  # nobody calls __exit__ then
+            self.give_back()
+            raise
         return self
 
     def __exit__(
@@ -70,6 +76,12 @@ class Lease:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Remove the lease where it is ours still."""
+        self._done.set()
+        _HELD.discard(self)
         left = (
             f"{self._name}: its lease {self._uri} could not be given back; the next job watches it for "
             f"{self._lasts_s:g} s and takes it over"
@@ -137,6 +149,16 @@ class Lease:
                     return
 
 
+_HELD: set[Lease] = set()
+"""Those of this process."""
+
+
+def give_back_all() -> None:
+    """Give back every lease of this process, which ends now: others need not watch them until they expire."""
+    for lease in list(_HELD):
+        lease.give_back()
+
+
 def _parsed(data: bytes | None) -> dict[str, Any]:
     """What a lease says; nothing for one that is gone or unreadable."""
     try:
@@ -160,4 +182,4 @@ def _is_gone(holder: dict[str, Any]) -> bool:
 
 def _named(holder: dict[str, Any]) -> str:
     host = str(holder.get("machine", "")).split(" ", 1)[0] or "unknown machine"
-    return f"process {holder.get('pid', 'unknown')} on {host}"
+    return f"process {brief(str(holder.get('pid', 'unknown')))} on {brief(host)}"

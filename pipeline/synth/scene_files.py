@@ -18,6 +18,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError, PipelineError, StorageError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.georeference.georeference import Georeference
+from pipeline.raster.own_data import own_data
 from pipeline.raster.scene import open_scene
 from pipeline.raster.writer import Layout, write_scene
 from pipeline.synth.known import KnownScene, Truth
@@ -49,6 +50,7 @@ class Placement:
         return None if self.crs is None else (self.gsd, 0.0, self.x, 0.0, -self.gsd, self.y)
 
 
+@own_data()
 def make_scene(
     scene: KnownScene, dtype: str, path: Path, placement: Placement, report: Report, tags: dict[str, str]
 ) -> int:

@@ -52,7 +52,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
-    """The one resampled pixel grid of a scene, fixed before planning (ruling 1 of the README)."""
+    """The one resampled pixel grid of a scene, fixed before planning (ruling 1)."""
 
     width: int
     """Lattice pixels."""

@@ -11,7 +11,7 @@ from pipeline.georeference.georeference import Georeference
 from pipeline.outputs.formats import FORMATS
 from pipeline.outputs.result import Result
 from pipeline.types import Scene
-from tests.support.outputs import UTM_32N, sample
+from tests.support.outputs import CLASSES, UTM_32N, sample
 
 SCENE = Scene(
     scene_id="S2A_demo", uris=("S2A_demo.tif",), width=100_000, height=100_000, bands=(1, 2, 3), band_count=3,
@@ -34,7 +34,10 @@ class FormatContract:
     def write(self, folder: Path, rows: int, *, place: bool = True) -> Result:
         folder.mkdir(exist_ok=True)
         table = sample(rows, georeferenced=place).table()
-        result = Result(table=table, georeference=Georeference.of(SCENE) if place else None, metadata={"sensor": "MSI"})
+        result = Result(
+            table=table, georeference=Georeference.of(SCENE) if place else None, metadata={"sensor": "MSI"},
+            scene_id=SCENE.scene_id, classes=CLASSES,
+        )  # fmt: skip
         FORMATS[self.name](result, folder)
         return result
 
@@ -62,6 +65,7 @@ class FormatContract:
             told = got[row["detection_id"]]
             assert told["class_name"] == row["class_name"]
             assert told["score"] == pytest.approx(row["score"], abs=1e-6)
+            assert told["acquired"] == row["acquired"] == "2023-07-14"
             assert told["length_m"] == pytest.approx(row["length_m"], rel=1e-5)
 
     def test_a_folder_that_is_gone_is_an_error_of_the_disk(self, tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_console_command() -> None:
     assert "kestrel detect" in done.stdout
     unknown = subprocess.run([command, "detekt"], capture_output=True, text=True)
     assert unknown.returncode == 2
-    assert "detect" in unknown.stdout
+    assert "did you mean detect?" in unknown.stderr
 
 
 def test_what_ray_uploads_stays_small(tmp_path: Path) -> None:

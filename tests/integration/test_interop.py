@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from pipeline.outputs.geopackage import write_gpkg
 from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.tables import DETECTION_SCHEMA, Table
 from pipeline.outputs.wkb import polygon_corners
-from tests.support.outputs import UTM_32N, sample, utm_to_lonlat
+from pipeline.pictures.colours import class_colour
+from tests.support.outputs import CLASSES, UTM_32N, sample, utm_to_lonlat
 
 TEXT_ROWS = 500
 """Detections in the GeoJSON and the GeoPackage; the Parquet holds all, in several row groups."""
@@ -143,40 +143,73 @@ def test_ogr_finds_rfc_7946_geojson(files: Files) -> None:
     assert all(shapely.LinearRing(ring).is_ccw for ring in rings)
 
 
-def test_qgis_opens_the_geopackage_with_its_style(tmp_path: Path) -> None:
-    """Headless QGIS loads the layer, finds the style by name alone, and draws by score with labels on."""
-    write_gpkg(sample(50).table(), tmp_path / "detections.gpkg", UTM_32N.to_wkt())
-    program = f"""
-        import json
-        try:
-            from qgis.core import QgsApplication, QgsVectorLayer
-        except ImportError:
-            raise SystemExit(77)
-        app = QgsApplication([], False)
-        app.initQgis()
-        layer = QgsVectorLayer({str(tmp_path)!r} + "/detections.gpkg|layername=detections", "detections", "ogr")
-        message, found = layer.loadDefaultStyle()
-        print("SAID", json.dumps({{
-            "valid": layer.isValid(), "count": layer.featureCount(), "crs": layer.crs().authid(), "style": found,
-            "renderer": layer.renderer().type(), "attribute": layer.renderer().classAttribute(),
-            "ranges": len(layer.renderer().ranges()), "labels": layer.labelsEnabled(),
-            "label": layer.labeling().settings().fieldName,
-        }}), flush=True)
-        del layer
-        app.exitQgis()
-    """
-    command = [shutil.which("python3", path="/usr/bin") or sys.executable, "-c", textwrap.dedent(program)]
+QGIS = """
+import json
+try:
+    from qgis.core import QgsApplication, QgsMapRendererSequentialJob, QgsMapSettings, QgsRectangle, QgsVectorLayer
+except ImportError:
+    raise SystemExit(77)
+from qgis.PyQt.QtCore import QSize
+from qgis.PyQt.QtGui import QColor
+app = QgsApplication([], False)
+app.initQgis()
+layer = QgsVectorLayer(FILE, "detections", "ogr")
+message, found = layer.loadDefaultStyle()
+centre = next(layer.getFeatures()).geometry().centroid().asPoint()
+labels, colours = {}, {}
+for scale in (5000, 20000, 40000):
+    settings = QgsMapSettings()
+    settings.setLayers([layer])
+    settings.setDestinationCrs(layer.crs())
+    settings.setBackgroundColor(QColor(255, 255, 255))
+    settings.setOutputSize(QSize(800, 600))
+    settings.setOutputDpi(96)
+    width = scale * 800 * 0.0254 / 96
+    settings.setExtent(QgsRectangle(
+        centre.x() - width / 2, centre.y() - width * 3 / 8, centre.x() + width / 2, centre.y() + width * 3 / 8))
+    job = QgsMapRendererSequentialJob(settings)
+    job.start()
+    job.waitForFinished()
+    results, image = job.takeLabelingResults(), job.renderedImage()
+    labels[scale] = [label.labelText for label in results.labelsWithinRect(settings.extent())]
+    colours[scale] = sorted({image.pixelColor(x, y).name() for x in range(800) for y in range(600)})
+print("SAID", json.dumps({
+    "valid": layer.isValid(), "count": layer.featureCount(), "crs": layer.crs().authid(), "style": found,
+    "renderer": layer.renderer().type(), "attribute": layer.renderer().classAttribute(),
+    "first": layer.getFeature(next(layer.getFeatures()).id())["class_name"], "labels": labels, "colours": colours,
+}), flush=True)
+del layer
+app.exitQgis()
+"""
+
+
+@pytest.mark.parametrize("classes", [(), CLASSES], ids=["by score", "by class"])
+def test_qgis_draws_the_geopackage_in_its_style_with_labels_where_they_can_be_read(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Headless QGIS finds the style by the file's name, draws in its colours, and labels at 1 : 25,000 and nearer."""
+    write_gpkg(
+        sample(50).table(), tmp_path / "detections.gpkg", UTM_32N.to_wkt(), layer="detections_S2A", classes=classes
+    )
+    program = QGIS.replace("FILE", repr(str(tmp_path / "detections.gpkg")))
+    command = [shutil.which("python3", path="/usr/bin") or sys.executable, "-c", program]
     environment = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if run.returncode == 77:
         pytest.skip("QGIS is not installed (Debian: python3-qgis)")
     lines = [line for line in run.stdout.splitlines() if line.startswith("SAID ")]
     assert lines, run.stderr
-    assert json.loads(lines[0].removeprefix("SAID ")) == {
-        "valid": True, "count": 50, "crs": "EPSG:32632", "style": True,
-        "renderer": "graduatedSymbol", "attribute": "score", "ranges": 10, "labels": True,
-        "label": "class_name || ' ' || format_number(score, 2)",
-    }  # fmt: skip
+    said = json.loads(lines[0].removeprefix("SAID "))
+    assert (said["valid"], said["count"], said["crs"], said["style"]) == (True, 50, "EPSG:32632", True)
+    assert (said["renderer"], said["attribute"]) == (
+        ("categorizedSymbol", "class_id") if classes else ("graduatedSymbol", "score")
+    )
+    for scale, shown in (("5000", True), ("20000", True), ("40000", False)):
+        assert bool(said["labels"][scale]) is shown, scale
+    assert said["labels"]["5000"][0].startswith(f"{said['first']} 0.")
+    if classes:
+        red, green, blue = class_colour(classes.index(said["first"]))
+        assert f"#{red:02x}{green:02x}{blue:02x}" in said["colours"]["5000"]
 
 
 def test_a_pixel_scene_opens_everywhere_without_a_crs(tmp_path: Path) -> None:

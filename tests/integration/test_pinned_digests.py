@@ -27,9 +27,9 @@ PINNED: dict[str, str | list[str]] = {
         "efbe3f030a210a6c11345c07a9ca13d4.parquet",
     ],
     "detections": "34, ids 2a4626e21f95a7469e514b48eabbc6649ea84aeba33c3022103b736ed89c70df",
-    "detections.parquet": "2943397cfb645f7dacadcffee62ec41ec80efa4d6d619944154b67dc78467fd1",
-    "detections.geojson": "5f4977b169d8d369a231c542567a2c96d7cdcf39f6d51ecd6edfe54e946139ca",
-    "detections.gpkg": "2209bdc9b400bb7fa0710389f2538fe1478c5f11add10831e9b58359064096f7",
+    "detections.parquet": "b57032aa72e80d331831467da2d5be6518091c56055cf30182624a7b08952597",
+    "detections.geojson": "fcc93a07543cf35506f4458c2f98b6bb7a0ea670acf35b5b095d55a223aed95e",
+    "detections.gpkg": "208b2983e83f57ba2f047d231ec9d10ca35e1d1b19f233cab1ff6de94c77f9c6",
     "failures.parquet": "53e1965e3ca803a9215c5ab68217aa4359bea4dbca96c4acd474006f021842d0",
 }
 

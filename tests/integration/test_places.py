@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from rasterio.transform import Affine, RPCTransformer
 
 from jobs import detect_scene
 from pipeline.planning.places import NO_PLACE
+from tests.conftest import ROOT
 from tests.support.harbours import small_harbour
 from tests.support.rpcs import as_gdal, as_rpb, rational_polynomials
 from tests.support.scenes import NORTH_UP, picture, write_geotiff
@@ -136,3 +140,63 @@ def test_a_datum_whose_grids_are_absent_is_told_in_the_run_the_record_and_the_pl
     assert said in capfd.readouterr().err
     assert detect(scene, tmp_path / "out", "--dry-run") == 0
     assert said in capfd.readouterr().out
+
+
+KESTREL = (sys.executable, "-m", "jobs.cli")
+GOOD = {"authority": "EPSG", "code": 3035}
+
+
+def job(elsewhere: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A job in a shell that was made ready for another installation of PROJ and GDAL."""
+    names = ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_AUX_DB")
+    foreign = {name: str(elsewhere) for name in names} | {"GDAL_SKIP": "GTiff", "PROJ_NETWORK": "ON"}
+    done = subprocess.run(
+        [*KESTREL, *map(str, arguments)], cwd=ROOT, env={**os.environ, **foreign}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+@pytest.fixture
+def laea(tmp_path: Path) -> Path:
+    transform = Affine(10.0, 0.0, 4_200_000.0, 0.0, -10.0, 3_350_000.0)
+    return write_geotiff(tmp_path / "laea.tif", picture(120, 120), crs="EPSG:3035", transform=transform)
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_another_installations_data_changes_no_byte_of_a_result(executor: str, laea: Path, tmp_path: Path) -> None:
+    flags = ("--executor", executor, "--cluster.workers", "1", "--output.preview_px", "0")
+    said = job(tmp_path / "other", "detect", "--scene", laea, "--out", tmp_path / "foreign", *flags).stderr
+    assert "GDAL_DATA, GDAL_DRIVER_PATH, GDAL_SKIP, PROJ_AUX_DB, PROJ_DATA" in said
+    assert detect(laea, tmp_path / "own") == 0
+    for name in ("detections.parquet", "detections.geojson", "detections.gpkg"):
+        assert (tmp_path / "foreign/laea" / name).read_bytes() == (tmp_path / "own/laea" / name).read_bytes(), name
+    geo = json.loads(pq.read_schema(tmp_path / "foreign/laea/detections.parquet").metadata[b"geo"])
+    assert geo["columns"]["geometry"]["crs"]["id"] == GOOD
+    plan = job(tmp_path / "other", "detect", "--scene", laea, "--out", tmp_path / "foreign", *flags, "--dry-run").stdout
+    assert "EPSG:3035" in plan
+    assert "ignored" in plan
+
+
+def test_every_other_job_uses_its_own_data_too(tmp_path: Path) -> None:
+    scene, other = tmp_path / "harbour.tif", tmp_path / "other"
+    job(other, "make-scene", "--width", 256, "--height", 256, "--crs", "EPSG:3035", "--origin", 4_200_000, 3_350_000,
+        "--out", scene, "--quiet")  # fmt: skip
+    with rasterio.open(scene) as file:
+        assert file.crs == rasterio.CRS.from_epsg(3035)
+    annotations = scene.with_suffix(".coco.json")
+    job(other, "train", "prepare", "--annotations", annotations, "--images", tmp_path, "--gsd", 10, "--out",
+        tmp_path / "prepared")  # fmt: skip
+    assert (tmp_path / "prepared" / "harbour.npz").exists()
+    job(other, "evaluate", "--annotations", annotations, "--images", tmp_path)
+
+
+def test_a_notebook_keeps_its_environment_and_gets_the_right_places(laea: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, rasterio; from pipeline.detectors.weights import load; from pipeline.notebook import detect_frame; "
+        f"frame = detect_frame({str(laea)!r}, load('builtin:ships-s2', 'cpu', 'float32', 1)); "
+        "print(frame.crs.to_authority(), os.environ['PROJ_DATA'], os.environ['GDAL_DATA'])"
+    )
+    env = {**os.environ, "PROJ_DATA": str(tmp_path), "GDAL_DATA": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["('EPSG',", "'3035')", str(tmp_path), str(tmp_path)], done.stderr

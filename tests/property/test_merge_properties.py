@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.geometry.nms import merge, rotated_nms, total_order
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.geometry.overlap import intersection_area_pairs, rotated_iou_pairs
-from pipeline.types import Detections, FloatArray, Frame, IntArray
+from pipeline.types import BoolArray, Detections, FloatArray, Frame, IntArray
 from pipeline.types.detections import COLUMNS
 from tests.support.strategies import detections
 
@@ -87,6 +87,75 @@ def test_no_kept_cut_box_is_half_covered_by_a_whole_one_of_the_input(d: Detectio
     i, j = np.nonzero(cut.class_ids[:, None] == whole.class_ids)
     common = intersection_area_pairs(cut.boxes[i], whole.boxes[j])
     assert (common < 0.5 * cut.boxes[i, 2] * cut.boxes[i, 3]).all()
+
+
+def stands_for(box: Detections, views: Detections, iou_threshold: float, group: IntArray) -> BoolArray:
+    """(N,) which views ``box`` (one row) may stand for: of its group, it is the same, has an IoU above the threshold,
+    or is whole and covers half of the view, a cut one."""
+    mine = np.repeat(box.boxes, len(views), axis=0)
+    alike = (mine == views.boxes).all(axis=1) | (rotated_iou_pairs(views.boxes, mine) > iou_threshold)
+    half = intersection_area_pairs(views.boxes, mine) >= 0.5 * views.boxes[:, 2] * views.boxes[:, 3]
+    same_group: BoolArray = group[views.class_ids] == group[box.class_ids]
+    stands: BoolArray = same_group & (alike | (half & views.edge & ~box.edge))
+    return stands
+
+
+def reported(views: Detections, merged: Detections, d: Detections, iou_threshold: float, group: IntArray) -> BoolArray:
+    """(N,) whether a merged box of at least its score stands for each view, or for a whole view in ``d`` that does."""
+    found = np.zeros(len(views), bool)
+    for row in range(len(merged)):
+        kept = merged[row : row + 1]
+        direct = stands_for(kept, views, iou_threshold, group)
+        for link in np.flatnonzero(~d.edge & stands_for(kept, d, iou_threshold, group)):
+            direct |= views.edge & stands_for(d[link : link + 1], views, iou_threshold, group)
+        found |= direct & (kept.scores[0] >= views.scores)
+    return found
+
+
+GROUPS = st.sampled_from([(0, 1, 2), (0, 0, 2), (0, 0, 0)])
+
+
+@given(detections(max_size=15), THRESHOLDS, GROUPS)
+@settings(max_examples=100)
+def test_every_view_is_reported_with_at_least_its_score(
+    d: Detections, threshold: float, groups: tuple[int, ...]
+) -> None:
+    """So a lower score threshold takes nothing away: what it adds replaces no view by a box of a lower score."""
+    group = np.array(groups)
+    assert reported(d, merge(d, iou_threshold=threshold, class_groups=group), d, threshold, group).all()
+
+
+@given(detections(max_size=15), THRESHOLDS, GROUPS)
+@settings(max_examples=60)
+def test_a_lower_score_threshold_takes_no_object_away(d: Detections, threshold: float, groups: tuple[int, ...]) -> None:
+    """What is reported at a score threshold is reported at every lower one, its box and the view its score is of."""
+    group = np.array(groups)
+    for strict, lenient in ((0.6, 0.3), (0.6, 0.0), (0.3, 0.0)):
+        few, many = d[d.scores >= strict], d[d.scores >= lenient]
+        before = merge(few, iou_threshold=threshold, class_groups=group)
+        after = merge(many, iou_threshold=threshold, class_groups=group)
+        rows = (few.boxes[:, None] == before.boxes).all(axis=2).any(axis=1)
+        lenders = few.edge & np.isin(few.scores, before.scores)
+        assert reported(few[rows | lenders], after, many, threshold, group).all()
+        if len(before):
+            assert after.scores.max() >= before.scores.max()
+
+
+@given(detections(), THRESHOLDS)
+@settings(max_examples=60)
+def test_cut_views_change_no_whole_box_but_its_score(d: Detections, threshold: float) -> None:
+    """Where every cut view is half covered by a whole one, the kept boxes are those of the whole views alone."""
+    whole, cut = d[~d.edge], d[d.edge]
+    covered = np.zeros(len(cut), bool)
+    for row in range(len(whole)):
+        other = whole[row : row + 1]
+        half = intersection_area_pairs(cut.boxes, np.repeat(other.boxes, len(cut), axis=0))
+        covered |= (cut.class_ids == other.class_ids) & (half >= 0.5 * cut.boxes[:, 2] * cut.boxes[:, 3])
+    both = merge(Detections.concat([whole, cut[covered]], Frame.LATTICE), iou_threshold=threshold)
+    alone = merge(whole, iou_threshold=threshold)
+    kept, expected = (np.column_stack([m.boxes, m.class_ids]) for m in (both, alone))
+    assert kept[np.lexsort(kept.T)].tobytes() == expected[np.lexsort(expected.T)].tobytes()
+    assert (both.scores >= alone.scores).all()
 
 
 @given(detections(), THRESHOLDS)

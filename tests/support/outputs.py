@@ -51,7 +51,9 @@ class Sample:
         )
 
 
-def sample(n: int, *, seed: int = 0, georeferenced: bool = True, gsd_m: float = 10.0) -> Sample:
+def sample(
+    n: int, *, seed: int = 0, georeferenced: bool = True, gsd_m: float = 10.0, acquired: str | None = "2023-07-14"
+) -> Sample:
     """``n`` random boxes in a 100,000 pixel scene of ``gsd_m``: in UTM zone 32 north, or of pixels alone."""
     rng = np.random.default_rng(seed)
     width = rng.uniform(8, 40, n)
@@ -78,7 +80,9 @@ def sample(n: int, *, seed: int = 0, georeferenced: bool = True, gsd_m: float = 
             tile_index=rng.integers(0, 100, n),
             n_merged=rng.integers(1, 5, n),
         ),
-        identity=TableIdentity(scene_id="S2A_demo", model_id="ships@0123456789ab", run_id="f" * 16, classes=CLASSES),
+        identity=TableIdentity(
+            scene_id="S2A_demo", model_id="ships@0123456789ab", run_id="f" * 16, classes=CLASSES, acquired=acquired
+        ),
         tile_ids=tuple(f"r{i // 10:04d}c{i % 10:04d}" for i in range(100)),
     )
 

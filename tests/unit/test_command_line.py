@@ -15,6 +15,7 @@ from pipeline.runs.identity import config_hash
 FROZEN_KEYS = [
     "scene",
     "out",
+    "scene_id",
     "weights",
     "aoi",
     "executor",
@@ -29,6 +30,8 @@ FROZEN_KEYS = [
     "raster.stretch_high_percent",
     "raster.stretch_range",
     "raster.nodata",
+    "raster.crs",
+    "raster.rpc_height_m",
     "raster.allow_vrt",
     "raster.allow_vsi",
     "raster.max_gigapixels",
@@ -61,6 +64,7 @@ FROZEN_KEYS = [
     "output.meta",
     "export.attention",
     "work.keep_score",
+    "work.keep",
     "work.lease_s",
     "cluster.workers",
     "cluster.device",
@@ -93,6 +97,24 @@ def test_several_scenes_after_one_flag() -> None:
 
 def test_band_files_of_one_scene_stay_together() -> None:
     assert run("--scene", "B04.jp2,B03.jp2,B02.jp2", "--out", "o").scene == ("B04.jp2,B03.jp2,B02.jp2",)
+
+
+@pytest.mark.parametrize("template", ["{stem}", "{parent}_{stem}", "7", "null"])
+def test_a_template_of_scene_ids_arrives_as_it_was_written(template: str) -> None:
+    assert run("--scene", "a.tif", "--scene-id", template).scene_id == template
+
+
+@pytest.mark.parametrize(("text", "kept"), [("never", "never"), ("always", "always"), ("7", 7.0), ("0.5", 0.5)])
+def test_work_is_kept_never_or_for_days(text: str, kept: str | float) -> None:
+    assert run("--scene", "a", "--out", "o", "--work.keep", text).work.keep == kept
+    for nonsense in ("-1", "week"):
+        with pytest.raises(ConfigError, match="keep"):
+            run("--scene", "a", "--out", "o", "--work.keep", nonsense)
+
+
+def test_a_box_in_the_west_is_no_flag() -> None:
+    assert run("--scene", "a", "--aoi", "-10.5,35,-5,45", "--out", "o").aoi == "-10.5,35,-5,45"
+    assert run("--scene", "a", "--aoi", "7,35,8,45", "--out", "o").aoi == "7,35,8,45"
 
 
 def test_nested_keys_and_lists_without_brackets() -> None:
@@ -130,6 +152,13 @@ def test_printed_config_is_read_back_as_the_same_run(tmp_path: Path) -> None:
         (["--tiling.tile", "512"], "did you mean tiling.tile_px"),
         (["--halo_px", "5"], "did you mean tiling.halo_px"),
         (["--raster.bnds", "1"], "did you mean raster.bands"),
+        (["--classes", "ship"], "unknown --classes; --help all lists every key"),
+        (["--verbose"], "unknown --verbose; --help all lists every key"),
+        (["--sceen", "a.tif"], "did you mean scene?"),
+        (["--otu", "out"], "did you mean out?"),
+        (["--halo", "5"], "did you mean tiling.halo_px or tiling.halo_m?"),
+        (["--detector.iou_threshold", "5"], "did you mean merge.iou_threshold?"),
+        (["--batch-size", "5"], "did you mean detector.batch?"),
         (["--tiling.tile_px", "5"], "at least 32"),
         (["--tiling.tile_px", "many"], "tiling.tile_px"),
         (["--raster.stretch", "log"], "percentile"),

@@ -11,12 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.detectors.weights import resolve_weights
-from pipeline.errors import (
-    ConfigError,
-    ModelError,
-    SceneError,
-)
-from pipeline.names import LONGEST, complaint, public_uri, shown
+from pipeline.errors import ConfigError, ModelError, SceneError
+from pipeline.names import LONGEST, complaint, listed, near_names, public_uri, quoted, shown, told
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.scene import open_scene
 from pipeline.runs.run import check_run
@@ -166,12 +162,47 @@ def test_judging_a_name_never_fails(uri: str) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("a/x.tif", "b/x.tif"), ("x.tif", "x.jp2"), ("港.tif", "市.tif"), ("a b.tif", "a_b.tif"), ("x.tif", "x.tif"),
-     ("x" * 150 + "1.tif", "x" * 150 + "2.tif"), ("../x.tif", "/x.tif"), ("é.tif", "è.tif")],
+    [("a/x.tif", "b/x.tif"), ("x.tif", "x.jp2"), ("a b.tif", "a_b.tif"), ("x.tif", "x.tif"), ("A.tif", "a.tif"),
+     ("../x.tif", "/x.tif"), ("é.tif", "e\u0301.tif"), ("x..tif", "x.tif")],
 )  # fmt: skip
 def test_two_scenes_of_one_id_are_refused(first: str, second: str) -> None:
     with pytest.raises(ConfigError, match="would both be written to"):
         check_run(RunConfig(scene=(first, second), out="out"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("detct", ["detect"]),
+        ("Detect", ["detect"]),
+        ("trian", ["train"]),
+        ("make_scene", ["make-scene"]),
+        ("makescene", ["make-scene"]),
+        ("evalaute", ["evaluate"]),
+        ("scene", ["make-scene"]),
+        ("predict", []),
+        ("x", []),
+        ("", []),
+    ],
+)
+def test_only_what_is_near_is_proposed(name: str, meant: list[str]) -> None:
+    assert near_names(name, ["detect", "train", "evaluate", "make-scene", "demo"]) == meant
+
+
+@pytest.mark.parametrize("value", ["x" * 500, "\n" * 500, "\u2028" * 90, ["y" * 500], {"z" * 500: 1}, None, 10**400])
+def test_what_a_file_said_is_quoted_in_bounded_length_on_one_line(value: object) -> None:
+    for said in (quoted(value), listed([value])):
+        assert said.isprintable()
+        assert len(said) <= 60 + len("\\x2028") + 2
+    assert len(told(KeyError("k" * 500))) < 80
+    assert len(told(ValueError("k" * 5000))) < 220
+
+
+def test_short_names_are_quoted_whole() -> None:
+    assert (quoted("ship"), quoted(7), quoted("é" * 60)) == ("'ship'", "7", f"'{'é' * 60}'")
+    assert listed(["ship", "boat"]) == "ship, boat"
+    assert listed(range(11)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+    assert listed(range(100)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 90 more"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
 from pipeline.errors import ModelError
+from pipeline.names import listed
 from pipeline.types import Chip, Detections, Frame, Look, ModelCard
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -74,7 +75,7 @@ class OrientedDetector:
         for row, chip in zip(pixels, chips, strict=True):
             if chip.pixels.shape[2] != row.shape[2]:
                 raise ModelError(
-                    f"model {self._card.name} takes {row.shape[2]} bands ({', '.join(self._card.bands)}), the chip has "
+                    f"model {self._card.name} takes {row.shape[2]} bands ({listed(self._card.bands)}), the chip has "
                     f"{chip.pixels.shape[2]}; choose bands with --raster.bands"
                 )
             row[: chip.pixels.shape[0], : chip.pixels.shape[1]] = chip.pixels

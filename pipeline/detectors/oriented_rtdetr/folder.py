@@ -19,6 +19,7 @@ from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
+from pipeline.names import brief, listed
 
 
 def save_network(folder: Path, network: OrientedRTDetr) -> None:
@@ -54,7 +55,7 @@ def load_network(folder: Path) -> OrientedRTDetr:
         unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         raise ModelError(
             f"{folder / WEIGHTS} does not fit the network of {CONFIG}: {len(unlike)} tensors are missing, "
-            f"unknown or of another shape, the first is {unlike[0]}"
+            f"unknown or of another shape, the first is {brief(unlike[0])}"
         )
     check_numbers(folder, tensors)
     network = OrientedRTDetr(config)
@@ -72,7 +73,7 @@ def read_config(folder: Path) -> NetworkConfig:
             raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
         known = {field.name for field in fields(NetworkConfig)}
         if unknown := sorted(values.keys() - known):
-            raise ModelError(f"{path} has settings this version does not know: {', '.join(unknown)}")
+            raise ModelError(f"{path} has settings this version does not know: {listed(unknown)}")
         checked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return NetworkConfig(**checked)
     except (ValueError, KeyError, AttributeError, TypeError) as error:

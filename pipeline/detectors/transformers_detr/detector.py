@@ -39,6 +39,7 @@ from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pa
 from pipeline.detectors.transformers_detr.timm_resnet import replace_timm_backbone
 from pipeline.errors import ModelError
 from pipeline.geometry.obb import canonical_obb
+from pipeline.names import listed, quoted
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -53,7 +54,7 @@ def load(folder: Path, *, device: str = "cpu", precision: str = "float32") -> Tr
     kind = model_type(folder)
     if kind not in MODEL_TYPES:
         raise ModelError(
-            f"{folder / CONFIG} describes a {kind!r}, which is no detector this program knows: "
+            f"{folder / CONFIG} describes a {quoted(kind)}, which is no detector this program knows: "
             f"use one of {', '.join(MODEL_TYPES)}"
         )
     card = foreign_card(folder, kind)
@@ -149,7 +150,7 @@ class TransformersDetr:
         bands = chip.pixels.shape[2]
         if bands != len(self.card.bands):
             raise ModelError(
-                f"{self.card.name} looks at {len(self.card.bands)} bands ({', '.join(self.card.bands)}), "
+                f"{self.card.name} looks at {len(self.card.bands)} bands ({listed(self.card.bands)}), "
                 f"but the chip has {bands}: choose them with raster.bands"
             )
         return chip.pixels

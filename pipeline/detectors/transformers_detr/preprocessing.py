@@ -20,6 +20,7 @@ from PIL import Image
 from pipeline.detectors.card import LARGEST_INPUT_PX
 from pipeline.detectors.transformers_detr.settings import PREPROCESSOR, band_names, stated_settings
 from pipeline.errors import ModelError
+from pipeline.names import told
 from pipeline.types import BoolArray, ByteArray
 
 FloatImage = NDArray[np.float32]
@@ -133,7 +134,7 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"{source} asks for something this program does not know ({error!r})") from error
+        raise ModelError(f"{source} asks for something this program does not know ({told(error)})") from error
 
 
 def _checked_size(settings: Mapping[str, Any]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from pipeline.detectors.card import CARD
 from pipeline.detectors.checkpoint import CONFIG, read_json
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
+from pipeline.names import quoted
 
 PREPROCESSOR = "preprocessor_config.json"
 MOST_BANDS = 1024
@@ -42,6 +43,6 @@ def band_names(folder: Path) -> list[str]:
     count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
     if not isinstance(count, int) or not 1 <= count <= MOST_BANDS:
         raise ModelError(
-            f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {str(count)[:40]!r}"
+            f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {quoted(count)}"
         )
     return ["red", "green", "blue"] if count == 3 else [f"band_{number + 1}" for number in range(count)]

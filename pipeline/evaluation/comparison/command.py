@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.comparison.experiment import Experiment, run_experiment
 from pipeline.evaluation.comparison.strategies import STRATEGIES
 from pipeline.evaluation.comparison.text import as_markdown
+from pipeline.reporting.journal import to_stderr
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +71,7 @@ def compare_strategies(arguments: argparse.Namespace, others: Sequence[str], com
         arguments.budgets = budgets_of_crops(arguments.crops, config.refine.scales)
     wanted = {field.name: getattr(arguments, field.name) for field in fields(Experiment) if field.name != "command"}
     experiment = Experiment(**wanted, command=command)
-    report = run_experiment(experiment, config, _say)
+    report = run_experiment(experiment, config, to_stderr)
     sys.stdout.write(as_markdown(report))
 
 
@@ -82,11 +83,6 @@ def budgets_of_crops(crops: Sequence[float], scales: Sequence[float]) -> tuple[f
     if len(scales) != 1:
         raise ConfigError(f"--crops needs crops of one size, not {len(scales)}; give e.g. --refine.scales '[0.5]'")
     return tuple(count * scales[0] ** 2 for count in crops)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from pipeline.evaluation.comparison.strategies import Strategy, make_strategies
 from pipeline.evaluation.comparison.text import as_markdown
 from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
 from pipeline.evaluation.dota_submission import write_submission
+from pipeline.raster.own_data import own_data
 
 NAME = "comparison"
 """Stem of the files that are written."""
@@ -66,6 +67,7 @@ class Experiment:
             raise ConfigError(f"--shrink must be positive, not {self.shrink:g}")
 
 
+@own_data()
 def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure, compare, and write ``comparison.md``, ``.json`` and ``.png`` to ``experiment.out``. Returns the report.
 

@@ -19,8 +19,10 @@ from pipeline.errors import ConfigError
 from pipeline.geometry.frames import scene_to_lattice
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
+from pipeline.names import listed
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
+from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
@@ -38,7 +40,7 @@ def scenes_of_coco(
     annotated = read_annotations(json_path)
     wanted = annotated.classes if classes is None else tuple(classes)
     if unknown := sorted(set(wanted) - set(annotated.classes)):
-        raise ConfigError(f"{json_path} has no class {', '.join(unknown)}; it has {', '.join(annotated.classes)}")
+        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(annotated.classes)}")
     for name, truth in annotated.scenes.items():
         yield images / name, for_classes(truth, annotated.classes, wanted)
 
@@ -52,6 +54,7 @@ def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterab
         yield picture, read_dota(path, classes)
 
 
+@own_data()
 def prepare_scene(
     image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig, shrink: float = 1.0
 ) -> TrainingScene:

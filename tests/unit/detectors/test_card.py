@@ -159,3 +159,19 @@ def test_the_hash_of_shards_depends_on_their_order_by_name(tmp_path: Path) -> No
     index = {"weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     assert weights_sha256(tmp_path) == hashlib.sha256(b"firstsecond").hexdigest()
+
+
+def test_an_unknown_key_of_any_length_is_named_in_one_readable_sentence(folder: Path) -> None:
+    write_card(folder, make_card())
+    rewrite(folder, **{"k" * 500: 1})
+    with pytest.raises(ModelError, match=r"unknown key 'k{59}…'; a model card has name, classes") as raised:
+        read_card(folder)
+    assert "k" * 60 not in str(raised.value)
+
+
+def test_a_value_of_any_length_is_quoted_in_bounded_length(folder: Path) -> None:
+    write_card(folder, make_card())
+    rewrite(folder, bands=["b" * 500])
+    with pytest.raises(ModelError, match="bands must be a list of distinct names") as raised:
+        read_card(folder)
+    assert "b" * 60 not in str(raised.value)

@@ -81,19 +81,39 @@ def test_classes_compete_with_themselves_or_within_their_group() -> None:
 
 
 class TestCutBoxes:
-    """Ruling 7: a cut box loses to a whole box that covers at least half of it, whatever the scores."""
+    """Ruling 7: a cut box loses to a whole box that covers at least half of it, which keeps the higher score."""
 
-    def test_a_cut_view_loses_to_the_whole_view_even_with_the_better_score(self) -> None:
+    def test_a_cut_view_with_the_better_score_loses_its_place_to_the_whole_view_and_lends_its_score(self) -> None:
         """The left half of a ship scores 0.95, the whole ship 0.4; their IoU is 0.5, above the threshold, too."""
         views = made((0, 0, 40, 8, 0, 0.4), (-10, 0, 20, 8, 0, 0.95), edge=(False, True), looks=(2, 3))
         merged = merge(views, iou_threshold=0.3)
-        assert merged.scores.tolist() == [0.4]
+        assert merged.scores.tolist() == [0.95]
+        assert merged.boxes.tolist() == [[0, 0, 40, 8, 0]]
         assert merged.edge.tolist() == [False]
         assert merged.n_merged.tolist() == [5]
 
+    def test_a_whole_view_keeps_its_own_score_where_that_is_the_better_one(self) -> None:
+        views = made((0, 0, 40, 8, 0, 0.95), (-10, 0, 20, 8, 0, 0.4), edge=(False, True))
+        assert merge(views, iou_threshold=0.3).scores.tolist() == [0.95]
+
+    def test_a_lower_threshold_does_not_take_a_confident_box_away(self) -> None:
+        """The whole view of 0.487 comes in with a threshold of 0.45: the object is still there, with 0.570."""
+        views = made((0, 0, 40, 8, 0, 0.487), (-8, 0, 24, 8, 0, 0.570), edge=(False, True))
+        assert merge(views[views.scores >= 0.5], iou_threshold=0.3).scores.tolist() == [0.570]
+        assert merge(views, iou_threshold=0.3).scores.tolist() == [0.570]
+
+    def test_a_score_that_was_lent_goes_into_the_order_of_the_result(self) -> None:
+        two = made((0, 0, 40, 8, 0, 0.4), (-10, 0, 20, 8, 0, 0.95), (90, 0, 40, 8, 0, 0.6), edge=(False, True, False))
+        assert merge(two, iou_threshold=0.3).scores.tolist() == [0.95, 0.6]
+
+    def test_a_class_lends_its_score_within_its_group(self) -> None:
+        views = made((0, 0, 40, 8, 0, 0.4), (-10, 0, 20, 8, 0, 0.95), edge=(False, True), classes=(1, 0))
+        merged = merge(views, iou_threshold=0.3, class_groups=np.array([0, 0]))
+        assert (merged.class_ids.tolist(), merged.scores.tolist()) == ([1], [0.95])
+
     def test_a_sliver_loses_although_its_iou_is_small(self) -> None:
         sliver = made((0, 0, 40, 8, 0, 0.4), (-18, 0, 4, 8, 0, 0.95), edge=(False, True))
-        assert merge(sliver, iou_threshold=0.3).scores.tolist() == [0.4]
+        assert merge(sliver, iou_threshold=0.3).boxes.tolist() == [[0, 0, 40, 8, 0]]
 
     def test_a_cut_box_less_than_half_covered_stays_and_stays_flagged(self) -> None:
         apart = made((0, 0, 40, 8, 0, 0.4), (-21, 0, 10, 8, 0, 0.95), edge=(False, True))
@@ -103,7 +123,7 @@ class TestCutBoxes:
 
     def test_half_is_enough(self) -> None:
         half = made((0, 0, 40, 8, 0, 0.4), (-20, 0, 16, 8, 0, 0.95), edge=(False, True))
-        assert merge(half, iou_threshold=0.3).scores.tolist() == [0.4]
+        assert merge(half, iou_threshold=0.3).boxes.tolist() == [[0, 0, 40, 8, 0]]
 
     def test_a_whole_box_of_another_class_does_not_count(self) -> None:
         views = made((0, 0, 40, 8, 0, 0.4), (-10, 0, 20, 8, 0, 0.95), edge=(False, True), classes=(0, 1))
@@ -117,11 +137,12 @@ class TestCutBoxes:
         close = made((0, 0, 40, 8, 0, 0.4), (-2, 0, 36, 8, 0, 0.95), edge=(True, True))
         assert merge(close, iou_threshold=0.3).scores.tolist() == [0.95]
 
-    def test_looks_are_counted_through_a_whole_box_that_lost_itself(self) -> None:
+    def test_looks_and_scores_go_through_a_whole_box_that_lost_itself(self) -> None:
         """Cut → whole 0.4 → whole 0.9: the survivor stands for all three."""
         views = made((0, 0, 40, 8, 0, 0.9), (9, 0, 40, 8, 0, 0.4), (24, 0, 10, 8, 0, 0.95), edge=(False, False, True))
         merged = merge(views, iou_threshold=0.3)
-        assert merged.scores.tolist() == [0.9]
+        assert merged.scores.tolist() == [0.95]
+        assert merged.boxes.tolist() == [[0, 0, 40, 8, 0]]
         assert merged.n_merged.tolist() == [3]
 
     def test_a_whole_box_loses_to_a_cut_box_it_does_not_cover(self) -> None:

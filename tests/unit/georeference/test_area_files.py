@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import shapely
 
 from pipeline.errors import ConfigError
-from pipeline.georeference.area_files import read_aoi
+from pipeline.georeference.area_files import read_aoi, read_area
 from pipeline.georeference.georeference import Georeference
 from pipeline.georeference.pixel_maps import AffineMap
 from pipeline.planning.tiles import plan_tiles, touching
@@ -240,3 +241,78 @@ def test_a_million_vertices_are_read_and_laid_over_a_scene_in_seconds(tmp_path: 
     assert laid.area == pytest.approx(area.area * 1e8, rel=1e-9)
     assert 1000 < len(hit) < 4489
     assert seconds < 25
+
+
+def layer(path: Path, box: shapely.Polygon | shapely.Point, name: str, crs: str | None, **how: object) -> None:
+    wkb = np.array([shapely.to_wkb(box)], object)
+    pyogrio.raw.write(path, wkb, [], [], layer=name, driver="GPKG", geometry_type=box.geom_type, crs=crs, **how)
+
+
+@pytest.mark.parametrize("style", [str.upper, str.title])
+@pytest.mark.parametrize("which", ["all", "siblings"])
+def test_a_shapefile_keeps_its_crs_in_whatever_letters_its_files_are_named(
+    style: Callable[[str], str], which: str, tmp_path: Path
+) -> None:
+    wkb = np.array([shapely.to_wkb(shapely.box(4e5, 5e6, 5e5, 6e6))], object)
+    pyogrio.raw.write(
+        tmp_path / "area.shp", wkb, [], [], driver="ESRI Shapefile", geometry_type="Polygon", crs="EPSG:32633"
+    )
+    for path in list(tmp_path.iterdir()):
+        if path.suffix != ".shp" or which == "all":
+            path.rename(tmp_path / style(path.name))
+    name = style("area.shp") if which == "all" else "area.shp"
+    area, crs = read_aoi(str(tmp_path / name))
+    assert area.area == pytest.approx(1e11)
+    assert pyproj.CRS.from_user_input(crs).to_epsg() == 32633
+
+
+def test_every_polygon_of_every_layer_counts_and_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    layer(path, shapely.Point(1, 1), "buoys", "EPSG:4326")
+    layer(path, shapely.box(0, 0, 1, 1), "harbour", "EPSG:4326", append=True)
+    layer(path, shapely.box(5, 5, 6, 6), "anchorage", "EPSG:4326", append=True)
+    drawn = read_area(str(path))
+    assert drawn.geometry.area == pytest.approx(2)
+    assert "harbour, anchorage" in drawn.notes[0]
+
+
+def test_layers_of_several_crs_are_a_question(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    layer(path, shapely.box(0, 0, 1, 1), "harbour", "EPSG:4326")
+    layer(path, shapely.box(4e5, 5e6, 5e5, 6e6), "anchorage", "EPSG:32632", append=True)
+    with pytest.raises(ConfigError, match=r"harbour, anchorage.*ogr2ogr"):
+        read_area(str(path))
+
+
+def test_a_polygon_deep_in_collections_counts(tmp_path: Path) -> None:
+    inner = {"type": "MultiPolygon", "coordinates": [[SQUARE], [[[x + 5, y] for x, y in SQUARE]]]}
+    for _ in range(3):
+        inner = {"type": "GeometryCollection", "geometries": [inner]}
+    (tmp_path / "a.geojson").write_text(json.dumps(inner))
+    assert read_aoi(str(tmp_path / "a.geojson"))[0].area == pytest.approx(2)
+
+
+def test_an_area_without_a_crs_is_said_to_be_taken_in_the_scenes(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="crs"):
+        layer(tmp_path / "a.gpkg", shapely.box(0, 0, 1, 1), "harbour", None)
+    drawn = read_area(str(tmp_path / "a.gpkg"))
+    assert "names no CRS" in " ".join(drawn.notes) or drawn.crs is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [("7.7,44.2,7.8,44.3", (7.7, 44.2, 7.8, 44.3)), ("-10, 35, -5.5, 45", (-10, 35, -5.5, 45)),
+     ("179,-20,-179,-18", (179, -20, 181, -18))],
+)  # fmt: skip
+def test_four_numbers_are_a_box_in_degrees(text: str, bounds: tuple[float, ...]) -> None:
+    area, crs = read_aoi(text)
+    assert area.bounds == pytest.approx(bounds)
+    assert crs == "OGC:CRS84"
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2,1,3", "1,3,2,2", "400000,4898000,402000,4900000", "1,2,nan,4", "44.2,97,44.3,98"]
+)
+def test_four_numbers_that_are_no_box_are_one_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match="west,south,east,north"):
+        read_aoi(text)

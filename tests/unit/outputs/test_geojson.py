@@ -28,8 +28,8 @@ def in_degrees(boxes: list[tuple[float, float, float, float, float]]) -> Sample:
     return Sample(box_corners(array), few.px_boxes, few.measures, few.detections, few.identity, few.tile_ids)
 
 
-def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
-    write_geojson(table, path, to_lonlat)
+def features(table, path: Path, to_lonlat=utm_to_lonlat, **how) -> list[dict]:
+    write_geojson(table, path, to_lonlat, **how)
     collection = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda text: pytest.fail(text))
     assert set(collection) == {"type", "features"}, "RFC 7946 knows no crs member"
     assert collection["type"] == "FeatureCollection"
@@ -37,10 +37,9 @@ def features(table, path: Path, to_lonlat=utm_to_lonlat) -> list[dict]:
 
 
 @pytest.mark.parametrize("n", [0, 1, 99, 100, 101, 200])
-def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_geojson_is_valid_for_any_number_of_features(n: int, tmp_path: Path) -> None:
     """Also at the seams between streamed chunks."""
-    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 100)
-    assert len(features(sample(n).table(), tmp_path / "d.geojson")) == n
+    assert len(features(sample(n).table(), tmp_path / "d.geojson", chunk_rows=100)) == n
 
 
 def test_geojson_tells_all_properties_as_the_table_has_them(tmp_path: Path) -> None:
@@ -106,14 +105,13 @@ def test_longitudes_beyond_180_come_home_and_what_has_no_place_is_null(tmp_path:
     assert feature["geometry"] is None
 
 
-def test_geojson_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_geojson_streams(tmp_path: Path) -> None:
     """Memory at ten chunks of features is hardly above that at two: no list of everything."""
-    monkeypatch.setattr("pipeline.outputs.geojson._CHUNK_ROWS", 500)
     peaks = []
     for n in (1_000, 5_000):
         table = sample(n).table()
         tracemalloc.start()
-        write_geojson(table, tmp_path / "d.geojson", utm_to_lonlat)
+        write_geojson(table, tmp_path / "d.geojson", utm_to_lonlat, chunk_rows=500)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.25 * peaks[0], f"{peaks[0] / 1e6:.0f} and {peaks[1] / 1e6:.0f} MB"

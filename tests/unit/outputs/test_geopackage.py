@@ -10,7 +10,8 @@ import pyogrio
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.outputs.geopackage import write_gpkg
+from pipeline.outputs.geopackage import write, write_gpkg
+from pipeline.outputs.result import Result
 from pipeline.outputs.tables import DETECTION_SCHEMA
 from tests.support.outputs import UTM_32N, sample
 
@@ -47,3 +48,34 @@ def test_gpkg_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
 def test_the_gdal_options_of_the_process_are_left_as_they_were(tmp_path: Path) -> None:
     write_gpkg(sample(1).table(), tmp_path / "d.gpkg", None)
     assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
+
+
+@pytest.mark.parametrize("scene_id", ["gpkg_1", "2023.v2-x", "sqlite_sequence", "select", "a" * 120])
+def test_the_layer_carries_the_scene_whatever_its_name(scene_id: str, tmp_path: Path) -> None:
+    """Names that SQLite or the format keep for themselves too; also where nothing was found."""
+    for rows in (0, 5):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        write(Result(table=sample(rows).table(), georeference=None, scene_id=scene_id), folder)
+        assert pyogrio.list_layers(folder / "detections.gpkg")[:, 0].tolist() == [f"detections_{scene_id}"]
+        info = pyogrio.read_info(folder / "detections.gpkg")
+        assert (info["features"], (folder / "detections.qml").exists()) == (rows, True)
+
+
+def test_where_no_database_can_be_written_in_place_it_is_made_elsewhere_and_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a mounted bucket, where a file is written from its beginning to its end."""
+    write_gpkg(sample(20).table(), tmp_path / "plain.gpkg", UTM_32N.to_wkt())
+    bucket, plain = tmp_path / "bucket", pyogrio.write_arrow
+    bucket.mkdir()
+
+    def no_database(table: object, path: Path, **how: object) -> None:
+        if path.parent == bucket:
+            path.write_bytes(b"half")
+            raise pyogrio.errors.DataSourceError("disk I/O error")
+        plain(table, path, **how)
+
+    monkeypatch.setattr(pyogrio, "write_arrow", no_database)
+    write_gpkg(sample(20).table(), bucket / "d.gpkg", UTM_32N.to_wkt())
+    assert (bucket / "d.gpkg").read_bytes() == (tmp_path / "plain.gpkg").read_bytes()

@@ -19,7 +19,7 @@ from tests.support.outputs import CLASSES, sample, write_sample
 COLUMNS = [
     *("geometry", "detection_id", "scene_id", "class_id", "class_name", "score"),
     *("length_m", "width_m", "area_m2", "azimuth_deg", "px_cx", "px_cy", "px_w", "px_h", "px_angle_rad"),
-    *("stage", "edge", "n_merged", "entropy", "tile_id", "model_id", "run_id", "bbox"),
+    *("stage", "edge", "n_merged", "entropy", "tile_id", "model_id", "run_id", "acquired", "bbox"),
 ]
 
 
@@ -92,3 +92,10 @@ def test_the_covering_holds_every_corner_exactly(corners: np.ndarray) -> None:
     box = np.array([list(row.values()) for row in _covering(corners).to_pylist()], np.float64)
     assert (box[:, None, :2] <= corners).all()
     assert (corners <= box[:, None, 2:]).all()
+
+
+def test_what_is_not_known_of_the_acquisition_is_null_and_changes_no_id() -> None:
+    known, unknown = sample(20).table(), sample(20, acquired=None).table()
+    assert known["acquired"].to_pylist() == ["2023-07-14"] * 20
+    assert unknown["acquired"].null_count == 20
+    assert unknown["detection_id"].equals(known["detection_id"])

@@ -40,7 +40,8 @@ SECTIONS = {
     "merge": MergeConfig, "output": OutputConfig,
 }  # fmt: skip
 NO_RESULT = {
-    "scene", "out", "weights", "executor", "dry_run", "start_from", "force", "clean", "log", "export", "work", "cluster"
+    "scene", "scene_id", "out", "weights", "executor", "dry_run", "start_from", "force", "clean", "log", "export",
+    "work", "cluster",
 }  # fmt: skip
 """Fields of a run that change no byte of its detections by themselves; weights and exports are asked for apart."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.storage.files import (
     create_file,
+    file_ages,
     file_names,
     file_version,
     read_file,
@@ -49,14 +52,40 @@ def test_a_file_is_written_read_listed_and_removed(folder: str) -> None:
     assert file_names(folder) == {"b"}
 
 
+def no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "operation not permitted")
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EIO, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK])
+def test_a_file_is_created_where_there_are_no_hard_links(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", lambda _: no_sync())
+    assert create_file(str(tmp_path / "lease"), b"mine")
+    assert not create_file(str(tmp_path / "lease"), b"theirs")
+    assert [path.name for path in tmp_path.iterdir()] == ["lease"]
+    assert read_file(str(tmp_path / "lease")) == b"mine"
+
+
+def no_sync() -> None:
+    raise OSError(errno.ENOSYS, "function not implemented")
+
+
 def test_only_the_first_creates(folder: str) -> None:
     assert create_file(join(folder, "lease"), b"mine")
     assert not create_file(join(folder, "lease"), b"theirs")
     assert read_file(join(folder, "lease")) == b"mine"
 
 
-def test_of_many_that_create_at_once_one_succeeds(tmp_path: Path) -> None:
-    """On the local disk, where the link decides; each sees its own content whole."""
+@pytest.mark.parametrize("links", [True, False])
+def test_of_many_that_create_at_once_one_succeeds(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the local disk, where the link decides, or, without links, the creation of the file."""
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
     start = threading.Barrier(8)
 
     def create(number: int) -> bool:
@@ -91,3 +120,10 @@ def test_what_was_half_written_is_swept(tmp_path: Path) -> None:
     sweep_parts(str(tmp_path))
     sweep_parts(str(tmp_path / "missing"))
     assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
+
+
+def test_ages_of_files_are_told_where_the_store_keeps_times(folder: str) -> None:
+    assert file_ages(folder) == {}
+    write_file(join(folder, "a"), b"one")
+    (age,) = file_ages(folder).values()
+    assert age is None if folder.startswith("memory") else abs(age or 1e9) < 60

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.storage.folders import MANIFEST, check_writable, publish_folder, staging_folder
+from pipeline.storage.folders import MANIFEST, WORK, check_writable, publish_folder, staging_folder
 from tests.support.folders import names
 
 
@@ -99,13 +102,112 @@ def test_without_the_kernels_exchange_a_failed_swap_restores_the_old_result(
 
     def no_staged_rename(path: Path, target: Path) -> Path:
         if target.name == "scene" and not path.name.endswith("-old"):
-            raise OSError(5, "input/output error")
+            raise OSError(errno.ENOSPC, "no space left on device")
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", no_staged_rename)
     with pytest.raises(StorageError):
         publish(str(tmp_path), {"a": "newer"})
     assert (tmp_path / "scene/a").read_text() == "new"
+
+
+@pytest.fixture(params=[errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOSYS], ids=errno.errorcode.get)
+def poor_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that knows files and their renaming alone, in the words of exFAT, rclone and gcsfuse."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    rename, fsync = Path.rename, os.fsync
+
+    def files_only(path: Path, target: Path) -> Path:
+        if path.is_dir():
+            refuse()
+        return rename(path, target)
+
+    def no_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", no_folders)
+    monkeypatch.setattr(Path, "rename", files_only)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+
+
+@pytest.mark.usefixtures("poor_disk")
+def test_a_result_needs_files_that_are_created_and_renamed_and_nothing_else(tmp_path: Path) -> None:
+    work = tmp_path / "scene" / WORK
+    publish(str(tmp_path), {"a": "old", "stale": "x", "deep/b": "1"})
+    work.mkdir()
+    (work / "part.parquet").write_text("1")
+    publish(str(tmp_path), {"a": "new", "deep/b": "2"})
+    assert names(tmp_path) == ["scene"]
+    assert names(tmp_path / "scene") == sorted([WORK, "a", "deep", MANIFEST])
+    assert (tmp_path / "scene/a").read_text() == "new"
+    assert set(json.loads((tmp_path / "scene" / MANIFEST).read_text())["files"]) == {"a", "deep/b"}
+    assert names(work) == ["part.parquet"]
+
+
+@pytest.mark.usefixtures("poor_disk")
+def test_what_a_place_lacks_is_told_with_what_is_weaker_for_it(tmp_path: Path) -> None:
+    lacking = " ".join(check_writable(str(tmp_path / "out")))
+    for word in ("hard links", "renaming of folders", "locks", "manifest.json"):
+        assert word in lacking
+    assert names(tmp_path) == []
+
+
+def test_a_plain_disk_lacks_nothing(tmp_path: Path) -> None:
+    assert check_writable(str(tmp_path)) == ()
+
+
+@pytest.mark.usefixtures("poor_disk")
+def test_without_locks_what_was_staged_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    for name, age_s in (("new", 60), ("old", 90_000)):
+        folder = tmp_path / f".scene.staging-{name}"
+        folder.mkdir()
+        os.utime(folder, (time.time() - age_s,) * 2)
+    publish(str(tmp_path), {"a": "1"})
+    assert names(tmp_path) == [".scene.staging-new", "scene"]
+
+
+@pytest.mark.usefixtures("poor_disk")
+def test_the_report_of_a_failure_takes_the_place_of_a_result_file_by_file(tmp_path: Path) -> None:
+    publish(str(tmp_path), {"a": "old", "detections": "x"})
+    with staging_folder(str(tmp_path), "scene") as staged:
+        (staged / "a").write_text("failed")
+        publish_folder(staged, str(tmp_path), "scene", whole=False)
+    assert names(tmp_path / "scene") == ["a"]
+
+
+def test_what_fails_once_the_result_has_its_place_denies_it_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync of the folder of results, and the old result that cannot be moved out of the way."""
+    publish(str(tmp_path), {"a": "old"})
+    fsync, rename = os.fsync, Path.rename
+
+    def fails(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink() == tmp_path:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        fsync(handle)
+
+    def old_stays(path: Path, target: Path) -> Path:
+        if path.name.endswith("-old") and target.name != "scene":
+            raise OSError(errno.EIO, "input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+    monkeypatch.setattr(Path, "rename", old_stays)
+    publish(str(tmp_path), {"a": "new"})
+    assert (tmp_path / "scene" / "a").read_text() == "new"
+    assert set(names(tmp_path / "scene")) == {"a", MANIFEST}
+    monkeypatch.undo()
+    publish(str(tmp_path), {"a": "newer"})
+    assert names(tmp_path) == ["scene"], "the old one is swept"
 
 
 def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
