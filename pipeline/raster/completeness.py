@@ -12,8 +12,18 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import SceneUnreadable
 from pipeline.names import shown
+from pipeline.raster.tiff import COMPRESSION, directories
 
 PIECE_BYTES = 1 << 20
+DENSEST = {"PNG": 8 * 1032, "JPEG": 1024, "JP2OpenJPEG": 20_000}
+"""Most pixels that a byte of such a file may hold: DEFLATE makes 1,032 bytes of one, a pixel has a bit at least; JPEG
+spends a bit on a block of 64 pixels, at three quarters of them less; JPEG 2000 knows no such bound, and a byte of
+what shows something holds a few hundred."""
+DENSEST_TIFF = 3000
+"""The same of the bytes that a block of a TIFF is decoded to, but for the compressions that know no bound."""
+BOUNDED = frozenset({1, 5, 7, 8, 32773, 32946})
+FREE_PX = 100_000_000
+"""What may be promised by a few bytes: pixels, or bytes of one block of a TIFF."""
 
 
 def check_complete(dataset: Any, path: Path, uri: str) -> None:
@@ -28,6 +38,30 @@ def check_complete(dataset: Any, path: Path, uri: str) -> None:
                 f"{shown(uri)} ({path.stat().st_size} bytes) is truncated or damaged: a part of this {dataset.driver} "
                 f"is missing or its checksum is wrong; copy or download it again"
             )
+
+
+def check_promise(dataset: Any, path: Path, uri: str) -> None:
+    """Raise SceneUnreadable when the open ``dataset`` promises more pixels than the file at ``path`` has bytes for.
+
+    To decode such a file takes memory and time by the promise, and ends in an error.
+    """
+    size, pixels = path.stat().st_size, dataset.width * dataset.height
+    least: float = pixels / DENSEST.get(dataset.driver, float("inf")) if pixels > FREE_PX else 0
+    if dataset.driver == "GTiff":
+        height, width = dataset.block_shapes[0]
+        compressions = {page.get(COMPRESSION, (1,))[:1] for page in directories(path)}
+        bounded = all(one and one[0] in BOUNDED for one in compressions)
+        block_bytes = height * width * _item_bytes(dataset)
+        least = block_bytes / DENSEST_TIFF if bounded and block_bytes > FREE_PX else 0
+    if size < least:
+        raise SceneUnreadable(
+            f"{shown(uri)} promises {dataset.width} x {dataset.height} pixels, more than its {size} bytes can hold; "
+            f"copy or download it again"
+        )
+
+
+def _item_bytes(dataset: Any) -> int:
+    return int("".join(filter(str.isdigit, str(dataset.dtypes[0]))) or 8) // 8
 
 
 def _check_tiff(dataset: Any, path: Path, uri: str) -> None:

@@ -82,8 +82,13 @@ class _Listener:
         if self.warnings or not warning or (record.name == ERRORS_LOG and any(words in text for words in DAMAGE)):
             self.heard.append(text)
         elif self.notes is not None and len(self.notes) < MOST_NOTES:
-            words = text.partition("msg=")[2].strip("'") or text.partition(":")[2] or text
-            self.notes.add(re.sub(r"\d+", "N", words).strip())
+            self.notes.add(remark(text))
+
+
+def remark(text: str) -> str:
+    """What GDAL says, without rasterio's words around it, and without numbers: a thousand lines make one note."""
+    words = text.partition("msg=")[2].strip("'") or text.partition(":")[2] or text
+    return re.sub(r"\d+", "N", words.replace("\\n", "")).strip()
 
 
 class _Ear(logging.Filter):

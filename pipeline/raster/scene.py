@@ -18,6 +18,7 @@ from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_
 from pipeline.raster.admission import forget_signalled, odd_headers
 from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.pages import page_warnings
 from pipeline.raster.placing import placing
 from pipeline.raster.source import from_headers, has_mask, open_dataset
 from pipeline.retrying import PATIENCE, Patience
@@ -71,7 +72,8 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
             band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=place.crs_wkt,
-            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=place.warnings,
+            transform=place.transform, gcps=place.gcps, rpc=place.rpc,
+            warnings=(*place.warnings, *page_warnings(first, uris[0], config)),
             nodata=first.nodata if config.nodata is None else config.nodata,
             has_mask=any(has_mask(dataset) for dataset in datasets),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),

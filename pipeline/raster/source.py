@@ -34,7 +34,10 @@ from pipeline.raster.admission import (
     odd_headers,
     settle,
 )
-from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
+from pipeline.raster.completeness import check_promise
+from pipeline.raster.gdal import DRIVERS, EAR, MOST_NOTES, gdal_environment, remark
+from pipeline.raster.pages import page_name
+from pipeline.raster.refused import not_a_raster
 from pipeline.raster.remote import remote_failure, steadily
 from pipeline.raster.tiff import threads
 from pipeline.retrying import PATIENCE, Patience, retried
@@ -58,7 +61,8 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
         how = {} if remote or threads(Path(path)) == 1 else {"NUM_THREADS": 2}
-        dataset = DatasetReader(path, driver=list(drivers), sharing=False, **how)
+        name = page_name(path, uri, config)
+        dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
         if not remote:
             settle(dataset, path, uri, config)
         elif not config.allow_vrt:
@@ -66,22 +70,19 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
         if overview is not None:
             full = (dataset.width, dataset.height)
             dataset.close()
-            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview, **how)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=overview, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
+        if not remote:
+            check_promise(dataset, Path(path), uri)
     except PipelineError:
         raise
     except (*GDAL_ERRORS, ValueError) as error:
         if remote:
             EAR.forget()  # the verdict is the server's
             raise remote_failure(uri, error, DRIVERS) from error
-        raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
+        raise SceneUnreadable(not_a_raster(path, uri, drivers)) from error
     return dataset
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4096)
 
 
 def from_headers(
@@ -101,11 +102,14 @@ def from_headers(
         nonlocal earlier, left
         verdict: _T | SceneError
         told = None if remote else notes
-        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said, EAR.listening(notes=told):
+        listening = EAR.listening(warnings=True)
+        with gdal_environment(config, uris, patience), listening as said, EAR.listening(notes=told) as errors:
             try:
                 verdict = action()
             except SceneError as error:
                 verdict = error
+        if told is not None:
+            told.update(map(remark, errors[:MOST_NOTES]))
         left -= 1
         if remote and said and said != earlier and left:
             earlier = list(said)
@@ -134,21 +138,6 @@ def _check_local(path: str, uri: str) -> None:
         raise SceneUnreadable(
             f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
         ) from error
-
-
-def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    head, uri = _head(Path(path)), shown(uri)
-    if b"<VRTDataset" in head and "VRT" not in drivers:
-        return (
-            f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
-            f"--raster.allow_vrt true if you trust it, or convert it with gdal_translate"
-        )
-    if not head:
-        return f"{uri} is empty (0 bytes); copy or download it again"
-    return (
-        f"{uri} ({Path(path).stat().st_size} bytes) is damaged or no raster of an allowed format "
-        f"({', '.join(drivers)}); download it again or convert it with gdal_translate"
-    )
 
 
 def has_mask(dataset: Any) -> bool:

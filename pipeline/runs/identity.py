@@ -33,7 +33,7 @@ FINGERPRINT_PX = 512
 ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
 """Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
 
-READING = ("bands", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata")
+READING = ("bands", "page", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata")
 """Keys of ``raster`` that say which pixels a detector sees."""
 
 PLACING = ("crs", "rpc_height_m")
@@ -57,7 +57,7 @@ FACTS = ("acquired", "sensor", "attribution")
 TOLD = ("warnings",)
 """Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
 
-LATER: dict[str, Any] = {"rpc": None, "crs": None, "rpc_height_m": None}
+LATER: dict[str, Any] = {"page": None, "rpc": None, "crs": None, "rpc_height_m": None}
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
 

@@ -90,24 +90,7 @@ def test_a_jpeg_2000_that_was_cut_is_never_published(tmp_path: Path, capfd: pyte
     assert "ERROR 1" not in capfd.readouterr().err
 
 
-def test_a_note_about_parts_of_tiles_is_no_damage(tmp_path: Path) -> None:
-    """OpenJPEG: "Non conformant codestream TPsot==TNsot", where a part of a tile counts from 1."""
-    path = tmp_path / "parts.jp2"
-    with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path, "w", driver="JP2OpenJPEG", width=256, height=256, count=3, dtype="uint8",
-                           QUALITY=100, REVERSIBLE="YES", BLOCKXSIZE=128, BLOCKYSIZE=128) as file:  # fmt: skip
-            file.write(picture(256, 256).transpose(2, 0, 1))
-    data = bytearray(path.read_bytes())
-    box, at = data.index(b"jp2c") - 4, data.index(b"\xff\x90\x00\x0a")
-    length, middle = struct.unpack_from(">I", data, at + 6)[0], data.index(b"\xff\x93", at) + 100
-    struct.pack_into(">IBB", data, at + 6, middle - at, 0, 1)
-    second = struct.pack(
-        ">HHHIBBH", 0xFF90, 10, *struct.unpack_from(">H", data, at + 4), length - middle + at + 14, 1, 1, 0xFF93
-    )
-    data[middle:middle] = second
-    if size := struct.unpack_from(">I", data, box)[0]:
-        struct.pack_into(">I", data, box, size + len(second))
-    path.write_bytes(data)
+def test_a_scene_that_cannot_be_planned_in_time_is_invalid_and_the_next_is_done(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "slow.tif", picture(200, 200))
+    assert detect(path, "--cluster.deadline_s", "0.00001") == 3
     assert detect(path) == 0
-    assert any("TPsot==TNsot" in note for note in record(path)["notes"])
