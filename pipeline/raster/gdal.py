@@ -88,7 +88,7 @@ class _Listener:
 def remark(text: str) -> str:
     """What GDAL says, without rasterio's words around it, and without numbers: a thousand lines make one note."""
     words = text.partition("msg=")[2].strip("'") or text.partition(":")[2] or text
-    return re.sub(r"\d+", "N", words.replace("\\n", "")).strip()
+    return re.sub(r"\b\d+\b", "N", words.replace("\\n", "")).strip()
 
 
 class _Ear(logging.Filter):
