@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
     if arguments.strategies:
-        compare_strategies(arguments, others, shlex.join([prog, *given]))
+        compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
         raise ConfigError(_unknown(others[0]))
     else:
@@ -58,6 +58,11 @@ def _unknown(flag: str) -> str:
         f"did you mean --{' or --'.join(near)}?" if near else "settings of a run are for --strategies only; see --help"
     )
     return f"unknown {quoted(flag)}; {hint}"
+
+
+def as_typed(prog: str, given: Sequence[str]) -> str:
+    """The command line, as it can be pasted into a shell: from anywhere, or in the checkout for a job's own file."""
+    return " ".join([*([f"python jobs/{prog}"] if prog.endswith(".py") else [prog]), shlex.join(given)])
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

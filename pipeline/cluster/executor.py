@@ -60,8 +60,9 @@ _read_task: Any = ray.remote(max_retries=PATIENCE.task_retries, num_returns="str
 class _Queue:
     """The blocks of one scene that no actor holds."""
 
+    scene_id: str
     order: Any
-    """Reference to the scene's plan."""
+    """Reference to the scene's work order."""
     todo: deque[Work]
     reading: list[Work] = field(default_factory=list)
     """Being read, or read and waiting for an actor."""
@@ -105,7 +106,7 @@ class RayExecutor:
         """See :class:`pipeline.engine.executor.Executor`."""
         if not blocks:
             return
-        queue = _Queue(ray.put(order), deque())
+        queue = _Queue(order.scene.scene_id, ray.put(order), deque())
         limit = self._config.max_attempts
         queue.todo.extend(Work(Tried(block=block, limit=limit)) for block in blocks)
         watch = Watch(self._config.stuck_s, self._journal, self.metrics)
@@ -131,7 +132,10 @@ class RayExecutor:
         while queue.todo and len(queue.reading) < bound:
             work = queue.todo.popleft()
             work.begin()
-            work.read = _read_task.options(num_cpus=cpus, scheduling_strategy="SPREAD").remote(queue.order, work.block)
+            task = _read_task.options(
+                num_cpus=cpus, scheduling_strategy="SPREAD", name=work.title("read", queue.scene_id)
+            )
+            work.read = task.remote(queue.order, work.block)
             queue.reading.append(work)
 
     def _hand_out(self, queue: _Queue) -> None:
@@ -139,7 +143,7 @@ class RayExecutor:
         idle = self._pool.idle()
         for work in [work for work in queue.reading if work.pixels is not None][: len(idle)]:
             queue.reading.remove(work)
-            idle.pop().look(queue.order, work)
+            idle.pop().look(queue.order, work, queue.scene_id)
 
     def _collect(self, queue: _Queue) -> list[BlockOutcome]:
         """Wait until a read or an actor shows a sign of life, and deal with it."""

@@ -72,7 +72,9 @@ def check_visible(paths: Iterable[Path], timeout_s: float) -> None:
     asked = {}
     for node in nodes:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked[_missing_task.options(scheduling_strategy=strategy).remote(names)] = node["NodeManagerAddress"]
+        asked[_missing_task.options(scheduling_strategy=strategy, name="look for files").remote(names)] = node[
+            "NodeManagerAddress"
+        ]
     for reference, address in asked.items():
         for name in ray.get(reference, timeout=timeout_s):
             raise SceneNotFound(

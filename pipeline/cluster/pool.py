@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +37,9 @@ class Pool:
         """Largest number of actors that were ready at one time."""
         self._load, self._config, self._device, self._wanted = load, config, device, wanted
         self._journal, self._metrics = journal, metrics
+        self._asked = 0
+        self._job = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """Tells the names of this job's actors from those of others in a cluster, where no two may have one name."""
         self._load_deaths = 0
         self._loaded_once = False
         self._said_room: int | None = None
@@ -78,7 +83,8 @@ class Pool:
         for what it sees there. Raises ClusterError when no actor found a place in time.
         """
         for _ in range(min(self._wanted, blocks + self.busy) - len(self.members)):
-            actor = host_actor.options(**self._needs()).remote()
+            self._asked += 1
+            actor = host_actor.options(**self._needs(), name=f"detector {self._asked} of job {self._job}").remote()
             self.members.append(Member(actor, actor.place.remote()))
         waiting = [member.since for member in self.members if member.phase == "placing"]
         if not waiting:

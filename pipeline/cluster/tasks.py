@@ -29,10 +29,11 @@ def run_tasks(function: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[
     """
     places = max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting: deque[Any] = deque()
-    for part in parts:
+    doing = getattr(function, "__name__", type(function).__name__)
+    for number, part in enumerate(parts):
         if len(waiting) == places:
             yield _answer(waiting.popleft())
-        waiting.append(_apply_task.remote(function, part))
+        waiting.append(_apply_task.options(name=f"{doing} part {number}").remote(function, part))
     while waiting:
         yield _answer(waiting.popleft())
 

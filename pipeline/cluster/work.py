@@ -53,6 +53,10 @@ class Work:
     def block(self) -> Block:
         return self.tried.block
 
+    def title(self, doing: str, scene_id: str) -> str:
+        """What Ray's lists and dashboard show of it."""
+        return f"{doing} {scene_id} block {self.block.block_id} ({self.block.tiles[0].tile_id})"
+
     def alive(self, place: Place) -> None:
         """A sign of life from ``place``."""
         self.place, self.sign = place, time.monotonic()

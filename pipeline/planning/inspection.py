@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.config.looking import one_look_factor
 from pipeline.errors import redacted
 from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
@@ -37,6 +38,8 @@ class Pace:
     seconds_per_tile: float
     """Of one worker."""
     workers: int = 1
+    start_s: float = 0.0
+    """Seconds until the first tile is looked at: processes, and the detector in them."""
     source: str = "stated"
     """Where the figure comes from, e.g. ``measured on one tile``."""
 
@@ -89,7 +92,7 @@ class Inspection:
     model_classes: tuple[str, ...]
     model_bands: tuple[str, ...]
     estimated_s: float
-    """Seconds of detection; reading runs beside it."""
+    """Seconds from the start to the last tile; reading runs beside it."""
     pace: Pace
     warnings: tuple[str, ...] = ()
     """What will hurt, one sentence each, with the remedy."""
@@ -135,7 +138,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         model_bands=card.bands,
         looks=_looks(config),
         same_cost=_same_cost(config),
-        estimated_s=len(plan.tiles) * pace.seconds_per_tile / pace.workers,
+        estimated_s=pace.start_s + len(plan.tiles) * pace.seconds_per_tile / pace.workers,
         pace=pace,
         warnings=tuple(
             dict.fromkeys((*_own_warnings(plan, card, config, pace, facts["amplification"]), *plan.warnings))
@@ -248,7 +251,7 @@ def _same_cost(config: RunConfig) -> str | None:
     factor = config.tiling.global_factor
     if not config.looks_twice:
         return None
-    larger = max(1.0, factor / (1 + config.refine.budget) ** 0.5)
+    larger = one_look_factor(factor, config.refine.budget)
     return (
         f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it found "
         "more on small images full of objects, two looks on large scenes that are mostly empty"

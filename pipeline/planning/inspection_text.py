@@ -47,7 +47,8 @@ def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
     yield "decoded / delivered", f"{seen.amplification:.2f}"
     pace = seen.pace
     rate = f"{pace.seconds_per_tile:.3g} s per tile ({pace.source}), {pace.workers} worker(s)"
-    yield "estimated time", f"{_duration(seen.estimated_s)} at {rate}"
+    start = f", {_duration(pace.start_s)} of them to start," if pace.start_s >= 1 else ""
+    yield "estimated time", f"{_duration(seen.estimated_s)}{start} at {rate}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.reporting.journal import Journal
 from pipeline.runs.context import Run
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
+from pipeline.runs.summary import summed_up
 from pipeline.storage.folders import check_writable
 from pipeline.storage.paths import local_path
 from pipeline.types import ModelCard
@@ -47,7 +49,11 @@ def detect(
         for weaker in lacking:
             journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
         executor.check_visible(local_scenes(config))
-        return RunReport(scenes=tuple(_attempt(uri, run) for uri in config.scene))
+        scenes: list[SceneReport] = []
+        with summed_up(scenes, run):
+            for uri in config.scene:
+                scenes.append(_attempt(uri, run))  # noqa: PERF401 - those before one that ends the run are kept
+        return RunReport(scenes=tuple(scenes))
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
@@ -83,6 +89,7 @@ def check_run(config: RunConfig) -> None:
 
 def _attempt(uri: str, run: Run) -> SceneReport:
     """One scene; its own errors end in its report, everything else ends the run."""
+    started = time.perf_counter()
     try:
         report = detect_scene(uri, run)
     except (SceneError, StorageError, ConfigError) as error:
@@ -93,6 +100,7 @@ def _attempt(uri: str, run: Run) -> SceneReport:
             status="SKIPPED" if skipped else "INVALID",
             exit_code=EXIT_OK if skipped else error.exit_code,
             message=one_sentence(error),
+            seconds=round(time.perf_counter() - started, 3),
         )
     facts = {key: value for key, value in asdict(report).items() if key != "message"}
     run.journal.emit("scene_ended", f"{report.scene_id}: {report.status}: {report.message}", **facts)

@@ -273,7 +273,7 @@ def test_one_invalid_scene_does_not_stop_the_others(
         "--out", str(tmp_path / "out"),
     )  # fmt: skip
     assert code == 3, said
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["last", "scene"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_runs", "last", "scene"]
 
 
 def test_two_scenes_of_one_name_would_overwrite_each_other(

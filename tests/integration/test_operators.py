@@ -246,3 +246,33 @@ def test_errors_are_json_too(argv: list[str], capsys: pytest.CaptureFixture[str]
     error, ended = read_log(capsys.readouterr().err.splitlines())
     assert (error["event"], error["error"], error["exit_code"]) == ("error", "ConfigError", 2)
     assert (ended["event"], ended["exit_code"]) == ("run_ended", 2)
+
+
+class TellsItsNames:
+    """A detector that notes what Ray calls the actor and the task it works in."""
+
+    def __init__(self, detector: Any, file: Path) -> None:
+        self._detector, self._file = detector, file
+        self.card = detector.card
+
+    def detect(self, chips: Any, **asked: Any) -> Any:
+        import ray
+
+        context = ray.get_runtime_context()
+        with self._file.open("a") as file:
+            file.write(f"{context.get_actor_name()}|{context.get_task_name()}\n")
+        return self._detector.detect(chips, **asked)
+
+
+def test_actors_and_tasks_say_what_they_work_on(
+    harbour: HarbourCase, config: RunConfig, ray_cluster: None, tmp_path: Path
+) -> None:
+    """As ``ray list actors`` and ``ray list tasks`` show them: the scene, the block, the job."""
+    plan, order = screened_scene(config, harbour)
+    with pool(lambda: TellsItsNames(harbour.load_oracle(), tmp_path / "names"), workers=2) as executor:
+        account(plan.tiles, executor.map(order, plan.blocks))
+    actors, tasks = zip(*(line.split("|") for line in (tmp_path / "names").read_text().splitlines()), strict=True)
+    assert all(re.fullmatch(r"detector \d+ of job \d+-\w{8}", name) for name in actors)
+    assert len(set(actors)) <= 2
+    expected = {f"look harbour block {block.block_id} ({block.tiles[0].tile_id})" for block in plan.blocks}
+    assert set(tasks) == expected

@@ -9,6 +9,7 @@ import pytest
 from pyproj import CRS
 
 from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
+from pipeline.detectors.weights import model_card
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import plan_blocks
 from pipeline.planning.inspection import Inspection, Pace, inspect
@@ -16,6 +17,7 @@ from pipeline.planning.inspection_text import render_text
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.plan import ScenePlan
 from pipeline.planning.tiles import plan_tiles
+from pipeline.runs.dry_run import CLUSTER_S, PROCESS_S, measured_pace
 from pipeline.types import ModelCard, Scene
 
 CARD = ModelCard(
@@ -31,7 +33,7 @@ SCENE = Scene(
 
 def look(
     card: ModelCard = CARD, *, config: RunConfig | None = None, gsd: str = "model", halo_px: int = 44,
-    block_mpx: float = 24.0, workers: int = 1, tile_px: int = 512, **changes: Any,
+    block_mpx: float = 24.0, workers: int = 1, start_s: float = 0.0, tile_px: int = 512, **changes: Any,
 ) -> Inspection:  # fmt: skip
     scene = replace(SCENE, **changes)
     place = Georeference.of(scene)
@@ -42,7 +44,7 @@ def look(
         scene=scene, georeference=place, lattice=lattice, tile_px=tile_px, halo_px=halo_px, tiles=tiles, blocks=blocks,
         tiles_outside_aoi=2, area=None,
     )  # fmt: skip
-    pace = Pace(seconds_per_tile=0.5, workers=workers, source="measured")
+    pace = Pace(seconds_per_tile=0.5, workers=workers, start_s=start_s, source="measured")
     return inspect(plan, card, config or RunConfig(), pace)
 
 
@@ -54,6 +56,20 @@ def test_figures_are_those_of_the_plan() -> None:
     assert 1 < seen.amplification <= 1.3
     assert seen.estimated_s == pytest.approx(99 * 0.5)
     assert look(workers=3).estimated_s == pytest.approx(99 * 0.5 / 3)
+
+
+def test_the_estimate_includes_the_start_however_many_workers_there_are() -> None:
+    seen = look(workers=3, start_s=12.0)
+    assert seen.estimated_s == pytest.approx(12 + 99 * 0.5 / 3)
+    assert "28 s, 12 s of them to start, at 0.5 s per tile (measured), 3 worker(s)" in render_text(seen)
+
+
+def test_the_start_is_measured_with_the_detector() -> None:
+    """A scene of one tile is not promised in the time of one tile: libraries and weights are loaded first."""
+    card = model_card("builtin:ships-s2")
+    local = measured_pace(RunConfig(executor="local"), card)
+    assert local.start_s > PROCESS_S
+    assert measured_pace(RunConfig(), card).start_s > PROCESS_S + CLUSTER_S
 
 
 def test_a_band_that_stands_for_three_channels_is_decoded_once() -> None:

@@ -1,0 +1,92 @@
+"""A run of several scenes in one table for people, and one file for programs: ``OUT/_runs/<run>.json``.
+
+No scene's folder is called so: the name of a scene never begins with an underscore.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import pipeline
+from pipeline.config import RunConfig
+from pipeline.errors import redacted, tidying
+from pipeline.names import public_uri
+from pipeline.runs.context import Run
+from pipeline.runs.report import RunReport, SceneReport
+from pipeline.storage.files import write_file
+from pipeline.storage.paths import join
+
+RUNS = "_runs"
+"""Folder beside those of the scenes."""
+
+
+def table(scenes: Sequence[SceneReport]) -> str:
+    """One line a scene, in input order, under a line of names; figures on the right."""
+    rows = [("scene", "status", "detections", "tiles", "seconds")]
+    rows += [
+        (one.scene_id, one.status, str(one.detections), str(one.tiles_done), f"{one.seconds:.1f}") for one in scenes
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        words = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
+        figures = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join([*words, *figures]))
+    return "\n".join(lines)
+
+
+def summary(report: RunReport, config: RunConfig, started: datetime, ended: str) -> dict[str, Any]:
+    """What became of every scene, ready for JSON; no credentials. ``ended``: done, or what ended the run before that.
+
+    Scenes that the run did not come to have the status NOT_REACHED.
+    """
+    finished = datetime.now(UTC)
+    scenes = [{**asdict(one), "uri": public_uri(one.uri), "message": redacted(one.message)} for one in report.scenes]
+    scenes += [{"uri": public_uri(uri), "status": "NOT_REACHED"} for uri in config.scene[len(scenes) :]]
+    return {
+        "kestrel": pipeline.__version__,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds"),
+        "seconds": round((finished - started).total_seconds(), 3),
+        "ended": ended,
+        "exit_code": report.exit_code if ended == "done" else None,
+        "counts": dict(Counter(str(one["status"]) for one in scenes)),
+        "detections": sum(one.detections for one in report.scenes),
+        "tiles_done": sum(one.tiles_done for one in report.scenes),
+        "tiles_failed": sum(one.tiles_failed for one in report.scenes),
+        "tiles_skipped": sum(one.tiles_skipped for one in report.scenes),
+        "scenes": scenes,
+    }
+
+
+def write_summary(content: dict[str, Any], config: RunConfig, started: datetime) -> str:
+    """The file, whole or not there; returns its address. Raises StorageError."""
+    name = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}.json"
+    address = join(config.out, RUNS, name)
+    write_file(address, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    return address
+
+
+@contextlib.contextmanager
+def summed_up(scenes: list[SceneReport], run: Run) -> Iterator[None]:
+    """A run of several scenes ends with a table and a file, however it ends; ``scenes`` are those it came to."""
+    started, ended = datetime.now(UTC), "done"
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        raise
+    finally:
+        if len(run.config.scene) > 1:
+            content = summary(RunReport(scenes=tuple(scenes)), run.config, started, ended)
+            facts = {key: value for key, value in content.items() if key not in ("scenes", "kestrel")}
+            run.journal.emit("run_summary", table(scenes), **facts)
+            with tidying(run.say, "the summary of the run could not be written"):
+                run.say(f"summary of the run: {write_summary(content, run.config, started)}")
