@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Compression, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -45,8 +45,14 @@ from pipeline.types import BoolArray, ByteArray, Scene, Window
 
 _T = TypeVar("_T")
 
+UNCHECKED = (None, Compression.none, Compression.packbits)
+"""Of these a remote TIFF is decoded in one thread: GDAL's others get bits in reverse order wrong, and say nothing. (Of
+what is compressed otherwise they make an error, and one thread has the next try.)"""
 
-def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
+
+def open_dataset(
+    uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None, threaded: bool = True
+) -> Any:
     """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
 
     Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
@@ -60,9 +66,14 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
     try:
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
-        how = {} if remote or threads(Path(path)) == 1 else {"NUM_THREADS": 2}
+        plain = tuple(drivers) != ("GTiff",) if remote else threads(Path(path)) == 1
+        how = {} if plain or not threaded else {"NUM_THREADS": 2}
         name = page_name(path, uri, config)
         dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
+        if remote and how and dataset.compression in UNCHECKED:
+            dataset.close()
+            how = {}
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False)
         if not remote:
             settle(dataset, path, uri, config)
         elif not config.allow_vrt:
@@ -165,6 +176,7 @@ class Pixels:
     ) -> None:
         self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
+        self._failed = False
         self.files: list[Any] = []
         self.remarks: set[str] = set()  # of GDAL's while reading, that mean no damage
         self._open()
@@ -182,7 +194,7 @@ class Pixels:
 
         def opened() -> list[Any]:
             with odd_headers(", ".join(scene.uris)):
-                return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
+                return [open_dataset(uri, driver, self.config, self._overview, not self._failed) for uri in scene.uris]
 
         if not self.files:
             self.files = from_headers(scene.uris, self.config, opened, self._patience, self.remarks)
@@ -268,6 +280,7 @@ class Pixels:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
+            self._failed = True
             self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"

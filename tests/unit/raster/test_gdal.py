@@ -173,9 +173,7 @@ def test_few_warnings_mean_damage_and_the_others_are_notes() -> None:
         said.warning("CPLE_AppDefined:LZWPreDecode:Old-style LZW codes, convert file")
         for line in range(100):
             said.warning("CPLE_AppDefined:Fax3DecodeRLE:Premature EOL at line %d of strip 0 (got 3, expected 9)", line)
-        said.info(
-            "GDAL signalled an error: err_no=1, msg='TIFFFillStrip:Too large strip byte count 9, strip 0'"
-        )
+        said.info("GDAL signalled an error: err_no=1, msg='TIFFFillStrip:Too large strip byte count 9, strip 0'")
         assert heard == []
         for words in ("JPEGLib:Premature end of JPEG file", "JPEGLib:Corrupt JPEG data: 9 extraneous bytes",
                       "Stream does not end with EOC"):  # fmt: skip
