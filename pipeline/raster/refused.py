@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.errors import PipelineError, SceneNotFound, SceneUnreadable
 from pipeline.names import shown
 from pipeline.raster.tiff import CODECS, COMPRESSION, directories
 
@@ -59,6 +61,26 @@ FORMATS: tuple[tuple[int, bytes, str], ...] = (
 )
 """By what files of other formats begin: offset, bytes, name. They are told by these bytes alone, for GDAL's drivers of
 many of them would open what the file names."""
+
+
+def check_local(path: str, uri: str) -> None:
+    """Raise SceneNotFound or SceneUnreadable for what is no file that can be opened."""
+    try:
+        kind = Path(path).stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
+        if not stat.S_ISREG(kind):
+            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
+        with Path(path).open("rb"):
+            pass
+    except PipelineError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
+    except OSError as error:
+        raise SceneUnreadable(
+            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
+        ) from error
 
 
 def not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,7 +20,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.errors import PipelineError, SceneError, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
 from pipeline.pixels.validity import may_be_invalid, nodata_value, valid_pixels
 from pipeline.raster.addresses import is_remote, vsi_path
@@ -37,7 +36,7 @@ from pipeline.raster.admission import (
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, MOST_NOTES, gdal_environment, remark
 from pipeline.raster.pages import page_name
-from pipeline.raster.refused import not_a_raster
+from pipeline.raster.refused import check_local, not_a_raster
 from pipeline.raster.remote import remote_failure, steadily
 from pipeline.raster.tiff import threads
 from pipeline.retrying import PATIENCE, Patience, retried
@@ -62,18 +61,12 @@ def open_dataset(
     path = vsi_path(uri)
     remote = path.startswith("/vsi")
     if not remote:
-        _check_local(path, uri)
+        check_local(path, uri)
     try:
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
-        plain = tuple(drivers) != ("GTiff",) if remote else threads(Path(path)) == 1
-        how = {} if plain or not threaded else {"NUM_THREADS": 2}
         name = page_name(path, uri, config)
-        dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
-        if remote and how and dataset.compression in UNCHECKED:
-            dataset.close()
-            how = {}
-            dataset = DatasetReader(name, driver=list(drivers), sharing=False)
+        dataset, how = _opened(name, path, drivers, threaded)
         if not remote:
             settle(dataset, path, uri, config)
         elif not config.allow_vrt:
@@ -94,6 +87,19 @@ def open_dataset(
             raise remote_failure(uri, error, DRIVERS) from error
         raise SceneUnreadable(not_a_raster(path, uri, drivers)) from error
     return dataset
+
+
+def _opened(name: str, path: str, drivers: Sequence[str], threaded: bool) -> tuple[Any, dict[str, int]]:
+    """The dataset of that name in the file at ``path``, and the options it was opened with."""
+    remote = path.startswith("/vsi")
+    plain = tuple(drivers) != ("GTiff",) if remote else threads(Path(path)) == 1
+    how = {} if plain or not threaded else {"NUM_THREADS": 2}
+    dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
+    if remote and how and dataset.compression in UNCHECKED:
+        dataset.close()
+        how = {}
+        dataset = DatasetReader(name, driver=list(drivers), sharing=False)
+    return dataset, how
 
 
 def from_headers(
@@ -130,25 +136,6 @@ def from_headers(
         return verdict
 
     return steadily(uris, attempt, patience)
-
-
-def _check_local(path: str, uri: str) -> None:
-    try:
-        kind = Path(path).stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
-        if not stat.S_ISREG(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
-        with Path(path).open("rb"):
-            pass
-    except PipelineError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
-    except OSError as error:
-        raise SceneUnreadable(
-            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
-        ) from error
 
 
 def has_mask(dataset: Any) -> bool:
