@@ -16,6 +16,8 @@ class RasterConfig:
     bands: tuple[int, ...] | None = None
     """Bands to read, counted from 1, in the model's channel order. Default: those that the file declares red, green and
     blue, else the first three, or the only one thrice."""
+    page: int | None = None
+    """Page of a TIFF that has several, counted from 1. Default: the first, with a warning."""
     stretch: Literal["percentile", "none", "minmax", "fixed"] = "percentile"
     """How 16-bit and float pixels become 8-bit, once per scene; 8-bit scenes are left alone unless ``fixed``."""
     stretch_low_percent: float = 1.0
@@ -49,6 +51,7 @@ class RasterConfig:
         require(
             self.bands is None or (len(self.bands) > 0 and min(self.bands) >= 1), "raster.bands: bands count from 1"
         )
+        require(self.page is None or 1 <= self.page <= 65_535, "raster.page: pages count from 1")
         require(
             0 <= self.stretch_low_percent < self.stretch_high_percent <= 100,
             "raster.stretch_low_percent must be below raster.stretch_high_percent, both in [0, 100]",

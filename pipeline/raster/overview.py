@@ -21,6 +21,7 @@ from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from
 from pipeline.pixels.validity import may_be_invalid
 from pipeline.raster.freshness import OLDER, overview_is_older
 from pipeline.raster.limits import LIMITS, Limits, overview_for
+from pipeline.raster.parts import quarters, scaled
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
@@ -30,6 +31,8 @@ DAMAGE_PX = 32
 """Around a damaged place a picture stays blank to within as many of its pixels."""
 READABLE = 0.75
 """Share of a scene that must be readable; the tiles of the rest are failures."""
+HOPELESS = 200
+"""Places of which a scene must yield one; each that fails costs an opening."""
 MOSAIC_CELL_PX = 25
 """Side, in pixels of the picture, of the cells that the picture of a scene too large to be decoded is made of."""
 
@@ -105,27 +108,38 @@ def _shrunk_whole(
     SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
     """
 
-    def fill(part: Window) -> int:
-        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; how many pixels could be read.
+    read = lost = failed = 0
+    total = shape[0] * shape[1]
+
+    def fill(part: Window) -> None:
+        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; raise once it is known to be too little.
 
         Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
         """
+        nonlocal read, lost, failed
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
         opened = contextlib.closing(Pixels(scene, config, overview, patience))
         with opened as source, contextlib.suppress(SceneUnreadable):
             area = _within(within, scene, source, part, shape)
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
             valid[place] = source.valid(area, pixels[place], by_channel=by_channel, **how)
-            return part.pixels
+            read += part.pixels
+            return
         valid[place] = False
-        return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
+        failed += 1
+        smallest = min(part.width, part.height) < DAMAGE_PX
+        lost += part.pixels if smallest else 0
+        _check_readable(scene, 0 if failed >= HOPELESS and not read else total - lost, total)
+        for quarter in () if smallest else quarters(part):
+            fill(quarter)
 
     pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
     by_channel = bool(how.pop("by_channel", False))
     valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
-    _check_readable(scene, sum(map(fill, parts)), shape[0] * shape[1])
+    for part in parts:
+        fill(part)
     return pixels, valid
 
 
@@ -138,25 +152,12 @@ def _check_readable(scene: Scene, read: int, tried: int) -> None:
 def _within(within: Window | None, scene: Scene, source: Pixels, part: Window, shape: tuple[int, int]) -> Window:
     """A window of a picture in the pixels of ``source``; the picture shows all of it, or a window of the scene."""
     if within is None:
-        return _scaled(part, source.width / shape[1], source.height / shape[0])
+        return scaled(part, source.width / shape[1], source.height / shape[0])
     across, down = source.width / scene.width, source.height / scene.height
-    area = _scaled(part, within.width * across / shape[1], within.height * down / shape[0])
+    area = scaled(part, within.width * across / shape[1], within.height * down / shape[0])
     x, y = int(within.x * across) + area.x, int(within.y * down) + area.y
     width, height = min(area.width, source.width - x), min(area.height, source.height - y)
     return Window(x=x, y=y, width=max(1, width), height=max(1, height))
-
-
-def _scaled(window: Window, across: float, down: float) -> Window:
-    """A window of a picture in the pixels of what it was shrunk from."""
-    x, y = int(window.x * across), int(window.y * down)
-    return Window(x=x, y=y, width=max(1, int(window.x1 * across) - x), height=max(1, int(window.y1 * down) - y))
-
-
-def _quarters(window: Window) -> list[Window]:
-    width, height = window.width // 2, window.height // 2
-    columns = ((window.x, width), (window.x + width, window.width - width))
-    rows = ((window.y, height), (window.y + height, window.height - height))
-    return [Window(x=x, y=y, width=across, height=down) for y, down in rows for x, across in columns]
 
 
 def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[NDArray[Any], BoolArray, str]:
@@ -178,7 +179,7 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
                 source.read(window, out=pixels[place])
                 valid[place] = source.valid(window, pixels[place], by_channel=True)
                 read += 1
-    _check_readable(scene, read, len(windows))
+            _check_readable(scene, read + len(windows) - place - 1, len(windows))
     return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, *valid.shape[2:]), f"{read} windows of {width} px"
 
 
@@ -215,15 +216,18 @@ def _mosaic(
     tops, lefts = ([(2 * i + 1) * size // (2 * n) for i in range(n)] for n, size in
                    zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
     seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
-    valid = np.zeros(cells, np.bool_)
+    valid, lost = np.zeros(cells, np.bool_), 0
     with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for row, y in enumerate(tops):
             for column, x in enumerate(lefts):
                 window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
-                with contextlib.suppress(SceneUnreadable):
+                try:
                     pixels = source.read(window)
                     for place in np.argwhere(source.valid(window, pixels))[:1]:
                         seen[row, column], valid[row, column] = pixels[tuple(place)], True
+                except SceneUnreadable:
+                    lost += 1
+                    _check_readable(scene, valid.size - lost, valid.size)
     rows, columns = (np.arange(size) * n // size for n, size in zip(cells, shape, strict=True))
     return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
@@ -263,9 +267,12 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
 
 
 def _cover(source: Pixels, columns: IntArray, rows: IntArray, cover_px: int) -> BoolArray:
-    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
+    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows.
+
+    Raises SceneUnreadable once less than READABLE of it can be read.
+    """
     cover = np.zeros((len(rows), len(columns)), np.bool_)
-    whole = Window(x=0, y=0, width=source.width, height=source.height)
+    whole, lost = Window(x=0, y=0, width=source.width, height=source.height), 0
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
     span = max(1, cover_px // source.block_height // source.block_width) * source.block_width
     for row, x in ((row, x) for row in row_parts(whole, step) for x in range(0, whole.width, span)):
@@ -274,6 +281,8 @@ def _cover(source: Pixels, columns: IntArray, rows: IntArray, cover_px: int) -> 
             valid = source.valid(part, source.read(part))
         except SceneUnreadable:  # the tiles there will say so
             valid = np.ones((part.height, part.width), np.bool_)
+            lost += part.pixels
+            _check_readable(source.scene, whole.pixels - lost, whole.pixels)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
         inside = np.clip(columns - x, 0, part.width)

@@ -47,6 +47,11 @@ class SceneReader:
             self._pixels.close()
             self._pixels = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What GDAL remarked so far of local files without calling them damaged, for the record."""
+        return () if self._pixels is None else self._pixels.notes
+
     def read(self, window: Window) -> tuple[ByteArray, BoolArray]:
         """Lattice pixels of ``window``: (H, W, C) uint8 and (H, W) validity; 0 and False outside the lattice.
 

@@ -13,12 +13,15 @@ from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
-from pipeline.raster.admission import odd_headers
+from pipeline.raster.admission import forget_signalled, odd_headers
 from pipeline.raster.colours import choose_bands
+from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.headers import from_headers
 from pipeline.raster.masks import has_mask, masked_alone
+from pipeline.raster.pages import page_warnings
 from pipeline.raster.placing import placing
-from pipeline.raster.source import from_headers, open_dataset
+from pipeline.raster.source import open_dataset
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
 
@@ -58,7 +61,8 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
         for dataset, one in zip(datasets, uris, strict=True):
             if not is_remote(one):
-                _check_complete(dataset, one)
+                check_complete(dataset, Path(vsi_path(one)), one)
+                forget_signalled(dataset)
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
@@ -71,7 +75,8 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
             band_count=count, dtype="uint8" if chosen.palette else first.dtypes[0], palette=chosen.palette,
             negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
-            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=(*place.warnings, *chosen.warnings),
+            transform=place.transform, gcps=place.gcps, rpc=place.rpc,
+            warnings=(*place.warnings, *page_warnings(first, uris[0], config), *chosen.warnings),
             has_mask=config.mask == "auto" and _has_mask(datasets, bands),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
@@ -110,22 +115,6 @@ def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
             f"(gdaladdo -clean, then gdaladdo)"
         )
     return factors
-
-
-def _check_complete(dataset: Any, uri: str) -> None:
-    """Find a truncated TIFF before the run: its first and last block must end inside the file."""
-    height, width = dataset.block_shapes[0]
-    last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
-    size = Path(vsi_path(uri)).stat().st_size
-    for block in ("0_0", last) if dataset.driver == "GTiff" else ():
-        offset, length = (
-            dataset.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=dataset.count) for what in ("OFFSET", "SIZE")
-        )
-        if offset and length and int(offset) + int(length) > size:
-            raise SceneUnreadable(
-                f"{uri} is truncated: it has {size} bytes and its pixels reach to byte "
-                f"{int(offset) + int(length)}; copy or download it again"
-            )
 
 
 def _check_one_grid(datasets: Sequence[Any], uris: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,11 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import Compression
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.errors import PipelineError, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
 from pipeline.pixels.validity import may_be_invalid, nodata_values, speaking, valid_pixels
 from pipeline.raster.addresses import is_remote, vsi_path
@@ -31,19 +31,30 @@ from pipeline.raster.admission import (
     check_references,
     check_sidecars,
     odd_headers,
-    read_rpc_texts,
+    settle,
 )
 from pipeline.raster.colours import colour_table
+from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
+from pipeline.raster.headers import from_headers
 from pipeline.raster.masks import has_mask, masked_alone, read_mask
-from pipeline.raster.remote import remote_failure, steadily
+from pipeline.raster.pages import page_name
+from pipeline.raster.refused import check_local, not_a_raster
+from pipeline.raster.remote import remote_failure
+from pipeline.raster.tiff import threads
 from pipeline.retrying import PATIENCE, Patience, retried
 from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
+UNCHECKED = (None, Compression.none, Compression.packbits)
+"""Of these a remote TIFF is decoded in one thread: GDAL's others get bits in reverse order wrong, and say nothing. (Of
+what is compressed otherwise they make an error, and one thread has the next try.)"""
 
-def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
+
+def open_dataset(
+    uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None, threaded: bool = True
+) -> Any:
     """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
 
     Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
@@ -53,95 +64,45 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
     path = vsi_path(uri)
     remote = path.startswith("/vsi")
     if not remote:
-        _check_local(path, uri)
+        check_local(path, uri)
     try:
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
-        dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        name = page_name(path, uri, config)
+        dataset, how = _opened(name, path, drivers, threaded)
         if not remote:
-            read_rpc_texts(dataset, path)
-        if not config.allow_vrt:
+            settle(dataset, path, uri, config)
+        elif not config.allow_vrt:
             check_references(dataset, uri)
         if overview is not None:
             full = (dataset.width, dataset.height)
             dataset.close()
-            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=overview, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
+        if not remote:
+            check_promise(dataset, Path(path), uri)
     except PipelineError:
         raise
     except (*GDAL_ERRORS, ValueError) as error:
         if remote:
             EAR.forget()  # the verdict is the server's
             raise remote_failure(uri, error, DRIVERS) from error
-        raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
+        raise SceneUnreadable(not_a_raster(path, uri, drivers)) from error
     return dataset
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4096)
-
-
-def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience) -> _T:
-    """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
-
-    A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
-    scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
-    """
-    remote, earlier, left = any(map(is_remote, uris)), [""], patience.attempts
-
-    def attempt() -> _T:
-        nonlocal earlier, left
-        verdict: _T | SceneError
-        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said:
-            try:
-                verdict = action()
-            except SceneError as error:
-                verdict = error
-        left -= 1
-        if remote and said and said != earlier and left:
-            earlier = list(said)
-            raise StorageError(f"{public_uri(uris[0])}: its header does not arrive as a whole; try again later")
-        if isinstance(verdict, SceneError):
-            raise verdict
-        return verdict
-
-    return steadily(uris, attempt, patience)
-
-
-def _check_local(path: str, uri: str) -> None:
-    try:
-        kind = Path(path).stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
-        if not stat.S_ISREG(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
-        with Path(path).open("rb"):
-            pass
-    except PipelineError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
-    except OSError as error:
-        raise SceneUnreadable(
-            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
-        ) from error
-
-
-def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    head, uri = _head(Path(path)), shown(uri)
-    if b"<VRTDataset" in head and "VRT" not in drivers:
-        return (
-            f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
-            f"--raster.allow_vrt true if you trust it, or convert it with gdal_translate"
-        )
-    if not head:
-        return f"{uri} is empty (0 bytes); copy or download it again"
-    return (
-        f"{uri} ({Path(path).stat().st_size} bytes) is damaged or no raster of an allowed format "
-        f"({', '.join(drivers)}); download it again or convert it with gdal_translate"
-    )
+def _opened(name: str, path: str, drivers: Sequence[str], threaded: bool) -> tuple[Any, dict[str, int]]:
+    """The dataset of that name in the file at ``path``, and the options it was opened with."""
+    remote = path.startswith("/vsi")
+    plain = tuple(drivers) != ("GTiff",) if remote else threads(Path(path)) == 1
+    how = {} if plain or not threaded else {"NUM_THREADS": 2}
+    dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
+    if remote and how and dataset.compression in UNCHECKED:
+        dataset.close()
+        how = {}
+        dataset = DatasetReader(name, driver=list(drivers), sharing=False)
+    return dataset, how
 
 
 class Pixels:
@@ -155,7 +116,9 @@ class Pixels:
     ) -> None:
         self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
+        self._failed = False
         self.files: list[Any] = []
+        self.remarks: set[str] = set()  # of GDAL's while reading, that mean no damage
         self._open()
         with self.environment(), odd_headers(", ".join(scene.uris)):
             self.width, self.height = self.files[0].width, self.files[0].height
@@ -178,14 +141,16 @@ class Pixels:
 
         def opened() -> list[Any]:
             with odd_headers(", ".join(scene.uris)):
-                return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
+                return [open_dataset(uri, driver, self.config, self._overview, not self._failed) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened, self._patience)
+            self.files = from_headers(scene.uris, self.config, opened, self._patience, self.remarks)
 
     def close(self) -> None:
-        for file in self.files:
-            file.close()
+        if self.files:
+            with self.environment():  # GDAL may say things even then
+                for file in self.files:
+                    file.close()
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
@@ -203,6 +168,13 @@ class Pixels:
         name = f"BLOCK_SIZE_{column}_{row}"
         with self.environment():
             return any(self.files[0].get_tag_item(name, "TIFF", bidx=band) for band in set(self.scene.bands))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What GDAL remarked so far of local files and went on, in order; of remote ones nothing may be repeated."""
+        if any(map(is_remote, self.scene.uris)):
+            return ()
+        return tuple(f"GDAL remarks on {self.scene.scene_id}: {shown(one)}" for one in sorted(self.remarks))
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -276,10 +248,11 @@ class Pixels:
     def _failing(self, window: Window) -> Iterator[None]:
         """GDAL's errors, raised or only signalled, as ours; and the files closed, with all that GDAL kept of them."""
         try:
-            with self.environment(), EAR.listening() as signalled:
+            with self.environment(), EAR.listening(notes=self.remarks) as signalled:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
+            self._failed = True
             self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"

@@ -33,7 +33,16 @@ FINGERPRINT_PX = 512
 ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
 """Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
 
-READING = ("bands", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata", "mask")
+READING = (
+    "bands",
+    "page",
+    "stretch",
+    "stretch_low_percent",
+    "stretch_high_percent",
+    "stretch_range",
+    "nodata",
+    "mask",
+)
 """Keys of ``raster`` that say which pixels a detector sees."""
 
 PLACING = ("crs", "rpc_height_m")
@@ -58,6 +67,7 @@ TOLD = ("warnings", "palette")
 """Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
 
 LATER: dict[str, Any] = {
+    "page": None,
     "rpc": None,
     "band_nodata": (),
     "negative": False,
