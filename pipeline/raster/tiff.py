@@ -91,5 +91,9 @@ def threads(path: Path) -> int:
 def _plain(page: Directory) -> bool:
     usual = page.get(FILL_ORDER, (1,)) == (1,) and len(page.get(SAMPLES, ())) == 1
     whole = bool(page.get(BITS)) and all(bits in (8, 16, 32, 64) for bits in page[BITS])
-    mask = page.get(BITS) == (1,) and page.get(COMPRESSION, (1,))[0] in (1, 8, 32946)  # of validity, as GDAL writes it
-    return usual and (whole or mask) and page.get(COMPRESSION, (0,))[0] in THREADED
+    mask = page.get(BITS) == (1,) and (page.get(COMPRESSION) or (0,))[0] in (
+        1,
+        8,
+        32946,
+    )  # of validity, as GDAL writes it
+    return usual and (whole or mask) and (page.get(COMPRESSION) or (0,))[0] in THREADED

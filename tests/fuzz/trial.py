@@ -154,7 +154,7 @@ def _try_area(folder: Path, stage: _Stage) -> None:
     try:
         geometry, crs = read_aoi(str(path))
     except ConfigError as error:
-        stage.decoded = _came_through(error, "_read", "_union")
+        stage.decoded = _came_through(error, "_read", "_polygons", "_union")
         raise
     stage.decoded = True
     assert geometry.is_valid

@@ -76,13 +76,14 @@ def parts_in(out: Path) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(
-    "executor", ["local", pytest.param("ray", marks=pytest.mark.ray)],
+    ("executor", "number"),
+    [
+        ("local", signal.SIGTERM), ("local", signal.SIGHUP), ("local", signal.SIGINT),
+        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.ray),
+    ],
 )  # fmt: skip
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_a_run_in_order(scene: Path, tmp_path: Path, executor: str, number: signal.Signals) -> None:
     """As Ctrl-C does: it says so, gives the lease back, keeps what is done, and its exit code names the signal."""
-    if executor == "ray" and number != signal.SIGTERM:
-        pytest.skip("one signal is enough for what Ray does about it")
     out, log = tmp_path / "out", tmp_path / "log"
     argv = many_blocks(scene, out, "--executor", executor, "--cluster.workers", 1, "--cluster.start_s", 240)
     with started("detect_scene.py", *argv, log=log) as process:

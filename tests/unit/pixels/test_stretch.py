@@ -112,11 +112,12 @@ def test_a_stretch_of_other_bands_is_refused() -> None:
         to_bytes(np.zeros((2, 2, 2), np.uint16), identity_stretch(3, "test"))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1.0, 1e36, 3e38, 1e300])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(dtype, scale) for dtype in ("float32", "float64") for scale in (1e-40, 1e-30, 1.0, 1e36, 3e38)]
+    + [("float64", 1e300)],
+)
 def test_a_stretch_of_any_magnitude_spreads_its_values_over_all_bytes(dtype: str, scale: float) -> None:
-    if dtype == "float32" and scale == 1e300:
-        pytest.skip("no float32")
     pixels = (np.linspace(0, 1, 256)[None, :, None] * scale).astype(dtype)
     stretch = stretch_from_sample(pixels, np.ones((1, 256), np.bool_), RasterConfig(stretch="minmax"), "test")
     assert np.abs(to_bytes(pixels, stretch)[0, :, 0].astype(int) - np.arange(256)).max() <= 1

@@ -36,7 +36,6 @@ def refusal(path: Path) -> str:
         ("BMP", "BMP"),
         ("GIF", "GIF"),
         ("netCDF", "netCDF"),
-        ("GPKG", "SQLite"),
     ],
 )
 def test_a_format_that_gdal_knows_is_named_with_the_line_to_convert_it(driver: str, name: str, tmp_path: Path) -> None:
@@ -44,10 +43,7 @@ def test_a_format_that_gdal_knows_is_named_with_the_line_to_convert_it(driver: s
     with warnings.catch_warnings(), rasterio.Env():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         write_geotiff(tmp_path / "a.tif", picture(64, 64, 1), crs=None, transform=None)
-        try:
-            rasterio.shutil.copy(tmp_path / "a.tif", path, driver=driver)
-        except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError):
-            pytest.skip("this build writes none")
+        rasterio.shutil.copy(tmp_path / "a.tif", path, driver=driver)
     said = refusal(path)
     assert name in said
     assert "gdal_translate -co COMPRESS=DEFLATE 'strange scene.dat' 'strange scene-new.tif'" in said

@@ -152,16 +152,18 @@ def test_bits_in_reverse_order_are_put_right(tmp_path: Path, compress: str) -> N
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("mode", ["L", "1", "I;16", "F", "RGB", "P"])
-@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate", "tiff_lzw", "packbits", "jpeg", "group4"])
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        *itertools.product(["L", "1", "I;16", "F", "RGB", "P"], ["raw", "tiff_adobe_deflate", "tiff_lzw", "packbits"]),
+        ("L", "jpeg"), ("RGB", "jpeg"), ("1", "group4"),
+    ],
+)  # fmt: skip
 def test_what_pillow_writes_is_read(tmp_path: Path, mode: str, compression: str) -> None:
     """Its greyscale TIFFs lack the tag SamplesPerPixel."""
     path, grey = tmp_path / "pillow.tif", picture(SIDE, SIDE, 1)[..., 0]
     image = Image.fromarray(grey.astype(np.uint16)) if mode == "I;16" else Image.fromarray(grey).convert(mode)
-    try:
-        image.save(path, compression=compression)
-    except (OSError, KeyError):
-        pytest.skip("Pillow writes no such TIFF")
+    image.save(path, compression=compression)
     scene = open_scene(str(path), CONFIG)
     with_pixels = Pixels(scene, CONFIG)
     read = with_pixels.read(Window(x=0, y=0, width=scene.width, height=scene.height))
