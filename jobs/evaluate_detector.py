@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
     if arguments.strategies:
-        compare_strategies(arguments, others, shlex.join([prog, *given]))
+        compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
         raise ConfigError(_unknown(others[0]))
     else:
@@ -53,11 +53,17 @@ def _unknown(flag: str) -> str:
     """What to say of a flag that is none of ours, or a setting of a run where there is none."""
     name = flag.removeprefix("--").partition("=")[0]
     ours = (option for action in _parser("")._actions for option in action.option_strings)
-    near = near_names(name, [one.removeprefix("--") for one in ours if one.startswith("--")])
+    # Flags of a comparison have no dots: what has one is a setting of a run, however near its last part comes.
+    near = [] if "." in name else near_names(name, [one.removeprefix("--") for one in ours if one.startswith("--")])
     hint = (
         f"did you mean --{' or --'.join(near)}?" if near else "settings of a run are for --strategies only; see --help"
     )
     return f"unknown {quoted(flag)}; {hint}"
+
+
+def as_typed(prog: str, given: Sequence[str]) -> str:
+    """The command line, as it can be pasted into a shell: from anywhere, or in the checkout for a job's own file."""
+    return " ".join([*([f"python jobs/{prog}"] if prog.endswith(".py") else [prog]), shlex.join(given)])
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -19,8 +19,10 @@ a whole training, step by step (GSD 6 m; two scenes held out choose the score th
   {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --hold-out athens,gdynia --out runs/held
   {prog} validate --run runs/held --scenes prep/real --only athens,gdynia --gsd 6
   {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --out runs/all
-  {prog} export --run runs/all --card card.json --out weights/ships
-A run that was interrupted goes on from its last checkpoint when the same 'fit' is given again.
+  {prog} export --run runs/all --name ships --out weights/ships
+A run that was interrupted goes on from its last checkpoint when the same 'fit' is given again; another 'fit' says what
+it changes. run.json in its folder keeps arguments, data and commit; 'validate' adds figures, and 'export' writes a card
+of both.
 exit codes: 0 done, 2 configuration, 3 scene, 4 model"""
 
 
@@ -69,48 +71,47 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
     validate.add_argument("--scenes", type=Path, required=True, help="folder of prepared scenes")
     validate.add_argument("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
-    validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes")
+    validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes (default: as they say)")
     validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
     validate.add_argument("--score-threshold", type=float, help="operating point (default: the one of best F1 here)")
     validate.add_argument("--threads", type=int, default=1)
     export = commands.add_parser("export", help="averaged weights and card → a folder for --weights")
     export.add_argument("--run", type=Path, required=True)
-    export.add_argument("--card", type=Path, required=True, help="json with the card's fields; its sha256 is filled in")
+    export.add_argument("--name", help="of the model (default: that of the run's folder)")
+    export.add_argument(
+        "--score-threshold", type=float, help="default: what 'validate' chose on held-out scenes, or 0.3"
+    )
+    export.add_argument(
+        "--card",
+        type=Path,
+        help="json with keys of a card. Name, classes, data and figures come from the run, whatever it says. Taken\n"
+        "from it: licence, longest_object_m and input_px; gsd_m, bands, mean and std where the run does not know them\n"
+        "and refused where it says otherwise; classes for runs without names, as many as the network has",
+    )
     export.add_argument("--out", type=Path, required=True)
     return parser
 
 
 def _fit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--scenes",
-        nargs="+",
-        required=True,
-        metavar="FOLDER[:SHARE]",
-        help="folders of prepared scenes and their shares of the tiles",
-    )
-    parser.add_argument("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl")
-    parser.add_argument("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
-    parser.add_argument("--classes", type=int, help="number of classes (default: that of --init, else 1)")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--tiles", type=int, default=6, help="tiles per step")
-    parser.add_argument(
-        "--sizes", type=_integers, default=(192, 224, 256), help="sides of tiles, pixels, multiples of 32"
-    )
-    parser.add_argument("--learning-rate", type=float, default=6e-4)
-    parser.add_argument("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
-    parser.add_argument(
-        "--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles"
-    )
-    parser.add_argument(
-        "--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes"
-    )
-    parser.add_argument("--light", type=float, default=1.0, help="strength of the photometric jitter")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (bfloat16)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--checkpoint-steps", type=int, default=100)  # fmt: skip
+    add = parser.add_argument
+    add("--scenes", nargs="+", required=True, metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
+    add("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
+    add("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl, run.json")
+    add("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
+    add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
+    add("--steps", type=int, default=2000)
+    add("--tiles", type=int, default=6, help="tiles per step")
+    add("--sizes", type=_integers, default=(192, 224, 256), help="sides of tiles, pixels, multiples of 32")
+    add("--learning-rate", type=float, default=6e-4)
+    add("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
+    add("--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles")
+    add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
+    add("--light", type=float, default=1.0, help="strength of the photometric jitter")
+    add("--seed", type=int, default=0)
+    add("--device", default="cpu", help="cpu or cuda (bfloat16)")
+    add("--threads", type=int, default=2, help="CPU threads")
+    add("--checkpoint-steps", type=int, default=100)
 
 
 def _gsd_and_out(parser: argparse.ArgumentParser) -> None:

@@ -119,7 +119,25 @@ class DeadlineExceeded(ClusterError):
     retryable = True
 
 
+LONGEST_SENTENCE = 500
+"""Characters of the longest sentence that is taken over from somebody else."""
+
+
 def one_sentence(error: BaseException) -> str:
-    """The first line of what an error says; its class name when it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
+    """What an error says, on one line and never half of it; its class name when it says nothing.
+
+    Libraries break lines inside their sentences: a line that ends in a colon, comma or bracket goes on in the next.
+    What is longer than LONGEST_SENTENCE ends at a word, with an ellipsis.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    said, *others = lines
+    for line in others:
+        if not said.endswith((":", ",", ";", "(", "[", "{")):
+            break
+        said = f"{said} {line}"
+    if len(said) <= LONGEST_SENTENCE:
+        return said
+    words, _, cut = said[:LONGEST_SENTENCE].rpartition(" ")
+    return f"{words or cut} …"

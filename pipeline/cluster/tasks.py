@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from pipeline.errors import ClusterError
+from pipeline.errors import ClusterError, one_sentence
 from pipeline.retrying import PATIENCE
 
 
@@ -45,5 +45,5 @@ def _answer(reference: Any) -> Any:
         raise error.cause if isinstance(error.cause, Exception) else error from error
     except RayError as error:
         raise ClusterError(
-            f"a task of the cluster came to nothing ({str(error).splitlines()[0]}); look at the memory of the nodes"
+            f"a task of the cluster came to nothing ({one_sentence(error)}); look at the memory of the nodes"
         ) from error

@@ -31,7 +31,9 @@ class ClusterConfig:
     blame. Holds for ``executor=local`` too."""
     deadline_s: float = 600.0
     """Kill a worker that shows no sign of life (one batch looked at, one block read) for this many seconds; it counts
-    as a death. More than your slowest batch takes. With ``executor=local`` a hang cannot be interrupted."""
+    as a death. More than your slowest batch takes. With ``executor=local`` a hang of those cannot be interrupted.
+    With either, the planning of a scene, the first look at all of it, and each picture of it may take as long; a scene
+    that takes longer is INVALID."""
     stuck_s: float = 300.0
     """Name the blocks in flight, and where they are, whenever none has finished for this many seconds."""
 

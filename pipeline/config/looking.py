@@ -29,6 +29,13 @@ class DetectorConfig:
 Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours"]
 
 
+def one_look_factor(global_factor: float, budget: float) -> float:
+    """What a single look is to be shrunk by, to show the network as many pixels as a look shrunk by ``global_factor``
+    and crops of ``budget`` (a share of its pixels) together; 1 where that would be more than every pixel."""
+    factor: float = global_factor / (1 + budget) ** 0.5
+    return max(1.0, factor)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
     """The second look: closer crops where the first look, shrunk by tiling.global_factor, was unsure.

@@ -14,7 +14,10 @@ class RasterConfig:
     """How pixels are read and brought to 8 bit."""
 
     bands: tuple[int, ...] | None = None
-    """Bands to read, counted from 1, in the model's channel order. Default: the first three, or the only one thrice."""
+    """Bands to read, counted from 1, in the model's channel order. Default: those that the file declares red, green and
+    blue, else the first three, or the only one thrice."""
+    page: int | None = None
+    """Page of a TIFF that has several, counted from 1. Default: the first, with a warning."""
     stretch: Literal["percentile", "none", "minmax", "fixed"] = "percentile"
     """How 16-bit and float pixels become 8-bit, once per scene; 8-bit scenes are left alone unless ``fixed``."""
     stretch_low_percent: float = 1.0
@@ -24,7 +27,9 @@ class RasterConfig:
     stretch_range: tuple[float, float] | None = None
     """With ``stretch=fixed``: the pixel values that become 0 and 255."""
     nodata: float | None = None
-    """Pixel value that means "no data", in place of the file's own."""
+    """Pixel value that means "no data", in place of the file's own, in every band."""
+    mask: Literal["auto", "none"] = "auto"
+    """``none`` ignores masks and alpha bands, as for near infrared that a writer flagged as alpha."""
     crs: str | None = None
     """CRS of the scene, in place of its own: EPSG:32633, WKT, a PROJ string; ``none`` detects in pixels alone."""
     rpc_height_m: float | None = None
@@ -46,6 +51,7 @@ class RasterConfig:
         require(
             self.bands is None or (len(self.bands) > 0 and min(self.bands) >= 1), "raster.bands: bands count from 1"
         )
+        require(self.page is None or 1 <= self.page <= 65_535, "raster.page: pages count from 1")
         require(
             0 <= self.stretch_low_percent < self.stretch_high_percent <= 100,
             "raster.stretch_low_percent must be below raster.stretch_high_percent, both in [0, 100]",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from pipeline.errors import ModelError
+from pipeline.detectors.foreign_files import strangers_in, told
+from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, complaint
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ CONFIG = "config.json"
 _INDEX = "model.safetensors.index.json"
 MOST_UNITS, MOST_LAYERS = 100_000, 1_000
 """Largest number in a config, and the largest that counts layers."""
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HASH_CHUNK_BYTES = 1 << 22
 
 
@@ -52,15 +52,14 @@ def check_sizes(value: Any, path: Path, key: str = "") -> None:
         raise ModelError(f"{path}: {brief(key)} is {str(value)[:40]}, and no detector is so large")
 
 
-def first_line(error: Exception) -> str:
-    """What a library says, on one line; its class name when it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def model_type(folder: Path) -> str:
     """``model_type`` of ``folder/config.json``. Raises ModelError when there is none."""
+    if folder.is_file():
+        raise ModelError(f"{folder} is {told(folder)}")
     if not folder.is_dir():
         raise ModelError(f"{folder} is not a folder: give a checkpoint folder with {CONFIG} and {WEIGHTS}")
+    if not any((folder / name).exists() for name in (CONFIG, WEIGHTS, _INDEX)) and (other := strangers_in(folder)):
+        raise ModelError(f"{folder} holds no {CONFIG}, but {other}")
     kind = read_json(folder / CONFIG).get("model_type")
     if not isinstance(kind, str):
         raise ModelError(f"{folder / CONFIG} has no model_type: it is not a checkpoint of a detector")
@@ -73,17 +72,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         return (folder / WEIGHTS,)
     if (folder / _INDEX).is_file():
         return _shards(folder)
-    pickled = sorted(
-        path.name
-        for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-        for path in folder.glob(pattern)
-    )
-    if pickled:
-        raise ModelError(
-            f"{folder} holds {brief(pickled[0])}, a pickle that could run code when it is opened: convert it to "
-            f"{WEIGHTS} where you trust it (transformers: from_pretrained(...).save_pretrained(...))"
-        )
-    raise ModelError(f"{folder} holds no weights: {WEIGHTS} is missing")
+    other = strangers_in(folder)
+    raise ModelError(f"{folder} holds no weights: {WEIGHTS} is missing" + (f"; it holds {other}" if other else ""))
 
 
 def _shards(folder: Path) -> tuple[Path, ...]:
@@ -128,7 +118,9 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt", device="cpu") as stored:
                 tensors.update({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, AttributeError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{path} is no readable safetensors file ({error}): copy the checkpoint again") from error
+            raise ModelError(
+                f"{path} is no readable safetensors file ({one_sentence(error)}): copy the checkpoint again"
+            ) from error
     check_numbers(folder, tensors)
     return tensors
 

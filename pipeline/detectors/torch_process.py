@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, one_sentence
 from pipeline.types import Chip
 
 
@@ -46,5 +46,5 @@ def memory_errors(chips: Sequence[Chip]) -> Iterator[None]:
         if torch is None or not isinstance(error, torch.OutOfMemoryError):
             raise
         side = max(max(chip.pixels.shape[:2]) for chip in chips)
-        said = (str(error).strip().splitlines() or ["torch gives no reason"])[0]
+        said = one_sentence(error) if str(error).strip() else "torch gives no reason"
         raise MemoryError(f"no room for {len(chips)} chips of up to {side} px ({said})") from error

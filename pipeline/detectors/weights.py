@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from pipeline.detectors.foreign_files import is_weight_name, told, told_by_name
 from pipeline.detectors.loading import load_detector, read_model_card
 from pipeline.detectors.protocol import Detector
-from pipeline.errors import ConfigError, ModelError
-from pipeline.names import complaint, shown
+from pipeline.errors import ConfigError, ModelError, one_sentence
+from pipeline.names import complaint, path_part, shown
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import ModelCard
 
@@ -22,28 +25,33 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
     """The local folder of ``--weights``: ``builtin:NAME``, a local folder, a URI, or the hub's ``owner/name``.
 
     ``fetch_folder`` turns a URI with a scheme into a local folder (``storage.fetch_folder``). A local folder wins
-    over a hub name. Raises ConfigError for an unknown builtin, ModelError when there is nothing under that name.
+    over a hub name, and what is there but no folder is never looked for on the hub. Raises ConfigError for an unknown
+    builtin, ModelError when there is nothing under that name or a file that is no folder of weights.
     """
     if uri.startswith(_BUILTIN):
         return builtin_folder(uri.removeprefix(_BUILTIN))
     reason = complaint(uri)
     if reason is not None:
         raise ModelError(f"--weights {shown(uri)} is refused: {reason}")
+    local = _local(path_part(uri))
+    if local is not None and not local.is_dir():
+        raise ModelError(f"--weights {shown(uri)} is {told(local)}")
     if "://" in uri:
+        if is_weight_name(urlsplit(uri).path):
+            raise ModelError(f"--weights {shown(uri)} names a file, {told_by_name(urlsplit(uri).path)}")
         return fetch_folder(uri)
-    folder = _folder(uri)
-    if folder is not None:
-        return folder
-    if _HUB_NAME.fullmatch(uri) and not uri.startswith("."):
+    if local is not None:
+        return local
+    if _HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
         return hub_folder(uri)
     raise ModelError(f"--weights: there is no folder {shown(uri)}")
 
 
-def _folder(name: str) -> Path | None:
-    """The folder of that name on this machine, if there is one."""
+def _local(name: str) -> Path | None:
+    """What is there on this machine under that name, a folder or not; None when nothing is."""
     try:
-        folder = Path(name).expanduser()
-        return folder if folder.is_dir() else None
+        path = Path(name).expanduser()
+        return path if name and os.path.lexists(path) else None
     except (OSError, RuntimeError):  # a name no file can have, or the home of nobody
         return None
 
@@ -83,7 +91,9 @@ def hub_folder(name: str) -> Path:
             "copy the checkpoint here and give its folder"
         ) from error
     except Exception as error:
-        raise ModelError(f"--weights: fetching {name} from the model hub broke off ({error}): try again") from error
+        raise ModelError(
+            f"--weights: fetching {name} from the model hub broke off ({one_sentence(error)}): try again"
+        ) from error
 
 
 def model_card(uri: str) -> ModelCard:

@@ -26,6 +26,8 @@ class BlockPixels:
     read_s: float
     bytes_read: int = 0
     """Of pixels that the file was decoded to, judged by its layout."""
+    notes: tuple[str, ...] = ()
+    """What the run record must mention of the reading."""
 
     def chip(self, window: Window) -> tuple[ByteArray, BoolArray]:
         """Views of the pixels and validity of a lattice window inside the block."""
@@ -54,7 +56,8 @@ def read_block(order: WorkOrder, block: Block) -> BlockPixels:
     started = time.perf_counter()
     with SceneReader(order.scene, order.lattice, order.stretch, order.raster) as reader:
         pixels, valid = reader.read(block.window)
-    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(order, block))
+        notes = reader.notes
+    return BlockPixels(block.window, pixels, valid, time.perf_counter() - started, decoded_bytes(order, block), notes)
 
 
 def decoded_bytes(order: WorkOrder, block: Block) -> int:

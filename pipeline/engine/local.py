@@ -8,13 +8,16 @@ from typing import Any
 
 from pipeline.config import ClusterConfig
 from pipeline.engine.bisection import GiveUp, Retry, Tried, failed_block, next_step
-from pipeline.engine.block import read_block
+from pipeline.engine.block import BlockPixels, read_block
 from pipeline.engine.executor import Answer, Part
 from pipeline.engine.worker import LoadDetector, TileWorker
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.metrics import Metrics
 from pipeline.second_look.windows import Gain
 from pipeline.types import Block, BlockOutcome
+
+ReadBlock = Callable[[WorkOrder, Block], BlockPixels]
+"""How the pixels of a block are had: :func:`pipeline.engine.block.read_block`, or what stands in for it."""
 
 
 class LocalExecutor:
@@ -27,13 +30,15 @@ class LocalExecutor:
     """
 
     def __init__(
-        self, load: LoadDetector, gain: Gain | None = None, max_attempts: int = ClusterConfig().max_attempts
-    ) -> None:
-        """``gain`` stands in for the configured selector of the second look (the evaluation's oracle).
+        self, load: LoadDetector, gain: Gain | None = None, max_attempts: int = ClusterConfig().max_attempts,
+        read: ReadBlock = read_block,
+    ) -> None:  # fmt: skip
+        """``gain`` stands in for the configured selector of the second look (the evaluation's oracle), ``read`` for
+        the reading of blocks (whose time the evaluation takes).
 
         ``max_attempts`` is how often a block may go wrong before it is halved.
         """
-        self._load, self._gain, self._max_attempts = load, gain, max_attempts
+        self._load, self._gain, self._max_attempts, self._read = load, gain, max_attempts, read
         self._worker: TileWorker | None = None
         self.metrics = Metrics()
 
@@ -51,7 +56,7 @@ class LocalExecutor:
         while todo:
             tried = todo.pop()
             try:
-                outcome = self._worker(order, tried.block, read_block(order, tried.block))
+                outcome = self._worker(order, tried.block, self._read(order, tried.block))
             except Exception as error:  # noqa: BLE001 - as in a cluster, whatever goes wrong must cost its tiles only
                 step = next_step(tried, error)
                 if isinstance(step, GiveUp):

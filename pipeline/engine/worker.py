@@ -106,7 +106,7 @@ class TileWorker:
                 network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
                 bytes_read=pixels.bytes_read,
             ),
-            notes=tuple(self.notes),
+            notes=(*pixels.notes, *self.notes),
             crops=tuple(crops),
             attention=_maps(views) if order.export_attention else (),
         )

@@ -9,8 +9,8 @@ The evaluator, so that a figure can be repeated:
   kits look only at the annotation of largest overlap, free or not: with annotations that hardly overlap one another
   the answers are the same.)
 * AP50 is the area under the precision-recall curve at IoU 0.5, precision made monotone, all points (VOC 2010 and
-  later, DOTA's "VOC 12"). DOTA's "VOC 07" is the mean precision at the eleven recalls 0, 0.1 … 1. AP50:95 is COCO's:
-  precision at 101 recalls, mean over IoU 0.50, 0.55 … 0.95.
+  later, DOTA's "VOC 12"); AP75 the same at IoU 0.75. DOTA's "VOC 07" is the mean precision at the eleven recalls
+  0, 0.1 … 1. AP50:95 is COCO's: precision at 101 recalls, mean over IoU 0.50, 0.55 … 0.95.
 * A figure for several classes is the mean over the classes that have annotations; NaN when none has.
 """
 
@@ -26,16 +26,18 @@ from pipeline.evaluation.matching import RIGHT, WRONG, Matches, match_classes
 from pipeline.types import Detections, FloatArray
 
 COCO_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+STRICT = COCO_IOU_THRESHOLDS.index(0.75)
+"""The row of IoU 0.75 in matches at these thresholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """What a score threshold gives. Counts are whole numbers, except under the weights of a bootstrap."""
+    """What a score threshold gives."""
 
     score_threshold: float
-    right: float
-    wrong: float
-    missed: float
+    right: int
+    wrong: int
+    missed: int
 
     @property
     def precision(self) -> float:
@@ -73,32 +75,30 @@ def mean_over_classes(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def curve(matches: Matches, row: int = 0, weights: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+def curve(matches: Matches, row: int = 0) -> tuple[FloatArray, FloatArray]:
     """Recall and monotone precision (N,) after each detection, at the IoU threshold of that row.
 
-    ``weights`` counts every annotation of all scenes that many times (for the bootstrap); default: once. Needs an
-    annotation with weight.
+    Needs an annotation.
     """
     verdict = matches.verdict[row]
-    weights = np.ones(matches.annotation_count) if weights is None else weights
-    right = np.cumsum(np.where(verdict == RIGHT, weights[matches.annotation[row]], 0.0))
-    wrong = np.cumsum(verdict == WRONG)
-    precision = np.divide(right, right + wrong, out=np.zeros_like(right), where=right + wrong > 0)
-    return right / weights[matches.targets].sum(), np.maximum.accumulate(precision[::-1])[::-1]
+    right = np.cumsum(verdict == RIGHT).astype(np.float64)
+    judged = right + np.cumsum(verdict == WRONG)
+    precision = np.divide(right, judged, out=np.zeros_like(right), where=judged > 0)
+    return right / len(matches.targets), np.maximum.accumulate(precision[::-1])[::-1]
 
 
-def area_under_curve(matches: Matches, row: int = 0, weights: FloatArray | None = None) -> float:
+def area_under_curve(matches: Matches, row: int = 0) -> float:
     """Average precision of one class as the area under the curve, all points; NaN without annotations."""
-    if not _annotated(matches, weights):
+    if not len(matches.targets):
         return float("nan")
-    recall, precision = curve(matches, row, weights)
+    recall, precision = curve(matches, row)
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
 def sampled_average(matches: Matches, row: int = 0, points: int = 101) -> float:
     """Average precision of one class at one IoU threshold: mean precision at ``points`` equidistant recalls from 0
     to 1, 0 beyond the largest recall; 101 is COCO's, 11 VOC 2007's. NaN without annotations."""
-    if not _annotated(matches, None):
+    if not len(matches.targets):
         return float("nan")
     recall, precision = curve(matches, row)
     reached = np.searchsorted(recall, np.linspace(0.0, 1.0, points), side="left")
@@ -110,21 +110,14 @@ def coco_average(matches: Matches) -> float:
     return float(np.mean([sampled_average(matches, row) for row in range(len(matches.verdict))]))
 
 
-def operating_point(
-    found: Sequence[Matches], score_threshold: float, *, row: int = 0, weights: FloatArray | None = None
-) -> OperatingPoint:
-    """Precision, recall and F1 of the detections with at least that score, all classes counted together.
-
-    With ``weights`` (per annotation of all scenes) right and missed annotations count that many times.
-    """
-    right = wrong = total = 0.0
+def operating_point(found: Sequence[Matches], score_threshold: float, *, row: int = 0) -> OperatingPoint:
+    """Precision, recall and F1 of the detections with at least that score, all classes counted together."""
+    right = wrong = total = 0
     for matches in found:
-        counts = np.ones(matches.annotation_count) if weights is None else weights
-        chosen = matches.scores >= score_threshold
-        hits = matches.annotation[row, chosen & (matches.verdict[row] == RIGHT)]
-        right += counts[hits].sum()
-        wrong += np.count_nonzero(chosen & (matches.verdict[row] == WRONG))
-        total += counts[matches.targets].sum()
+        chosen = matches.verdict[row, matches.scores >= score_threshold]
+        right += int(np.count_nonzero(chosen == RIGHT))
+        wrong += int(np.count_nonzero(chosen == WRONG))
+        total += len(matches.targets)
     return OperatingPoint(score_threshold=score_threshold, right=right, wrong=wrong, missed=total - right)
 
 
@@ -144,34 +137,5 @@ def best_f1_score_threshold(found: Sequence[Matches], *, row: int = 0) -> float:
     return float(scores[order][np.argmax(np.where(last_of_score, f1, -1.0))])
 
 
-def bootstrap_intervals(
-    found: Sequence[Matches], score_threshold: float, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of AP, precision, recall and F1 at the first IoU threshold of ``found``.
-
-    What is resampled, with replacement: the annotated boxes of all scenes and classes; a right detection counts as
-    often as the annotation it found was drawn. Wrong detections stay as they are, and so do the scenes: the interval
-    says how much the figures depend on which objects happened to be there, not on which places were visited.
-    """
-    if not any(len(matches.targets) for matches in found):
-        return dict.fromkeys(("ap", "precision", "recall", "f1"), (float("nan"), float("nan")))
-    targets = np.concatenate([matches.targets for matches in found])
-    generator = np.random.default_rng(seed)
-    rows = []
-    for _ in range(resamples):
-        drawn = generator.choice(targets, len(targets))
-        weights = np.bincount(drawn, minlength=found[0].annotation_count).astype(np.float64)
-        point = operating_point(found, score_threshold, weights=weights)
-        ap = mean_over_classes([area_under_curve(matches, weights=weights) for matches in found])
-        rows.append((ap, point.precision, point.recall, point.f1))
-    tail = 100 * (1 - level) / 2
-    low, high = np.nanpercentile(np.array(rows), (tail, 100 - tail), axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("ap", "precision", "recall", "f1"))}
-
-
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else float("nan")
-
-
-def _annotated(matches: Matches, weights: FloatArray | None) -> bool:
-    return len(matches.targets) > 0 and (weights is None or weights[matches.targets].sum() > 0)

@@ -7,6 +7,7 @@ Both are why this module exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.config import RasterConfig
 from pipeline.geometry.compiled import compiled
-from pipeline.types import BoolArray, ByteArray, Stretch
+from pipeline.types import BoolArray, ByteArray, Scene, Stretch
 
 LOOKUP_TYPES = ("uint8", "int8", "uint16", "int16")
 """Types with few enough values that a table of all of them is cheaper than arithmetic per pixel."""
+
+WIDEST = 1e30
+"""Ends of a stretch up to which float32 holds 255 times their distance."""
 
 
 def fixed_stretch(dtype: str, channels: int, config: RasterConfig) -> Stretch | None:
@@ -43,20 +47,38 @@ def identity_stretch(channels: int, source: str) -> Stretch:
 def stretch_from_sample(pixels: NDArray[Any], valid: BoolArray, config: RasterConfig, source: str) -> Stretch:
     """Measure the stretch on a sample of a scene.
 
-    ``pixels`` is (H, W, C) of any real type, ``valid`` (H, W). A band of one value becomes 0; a sample without a
-    valid pixel yields the identity, because there is nothing to show and no reason to fail.
+    ``pixels`` is (H, W, C) of any real type, ``valid`` (H, W, C): which values tell something of their band, or (H, W)
+    for all bands alike. A band of one value becomes 0; a sample without a valid value yields the identity, because
+    there is nothing to show and no reason to fail, and so does a band without one.
     """
-    sample = pixels[valid]
-    channels = pixels.shape[-1]
-    if not len(sample):
-        return identity_stretch(channels, f"{source}, which has no valid pixel")
+    samples = channel_samples(pixels, valid)
+    if not any(map(len, samples)):
+        return identity_stretch(len(samples), f"{source}, which has no valid pixel")
+    ends = [stretch_ends(sample, config) if len(sample) else (0.0, 255.0) for sample in samples]
+    return Stretch(kind=config.stretch, low=tuple(a for a, _ in ends), high=tuple(b for _, b in ends), source=source)
+
+
+def turned_over(stretch: Stretch, scene: Scene, config: RasterConfig) -> Stretch:
+    """The stretch of a negative, whose white is stored as 0: its ends change places, where the user named none."""
+    if not scene.negative or config.stretch in ("fixed", "none"):
+        return stretch
+    return replace(stretch, low=stretch.high, high=stretch.low, source=f"{stretch.source}, white is 0")
+
+
+def channel_samples(pixels: NDArray[Any], valid: BoolArray) -> list[NDArray[Any]]:
+    """The valid values of every channel; arguments as of :func:`stretch_from_sample`."""
+    told = valid if valid.ndim == pixels.ndim else np.broadcast_to(valid[..., None], pixels.shape)
+    return [pixels[..., channel][told[..., channel]] for channel in range(pixels.shape[-1])]
+
+
+def stretch_ends(sample: NDArray[Any], config: RasterConfig) -> tuple[float, float]:
+    """The values of one band that become 0 and 255, by its valid values: (N,), at least one."""
     if config.stretch == "minmax":
-        low, high = sample.min(axis=0), sample.max(axis=0)
+        low, high = float(sample.min()), float(sample.max())
     else:
         limits = (config.stretch_low_percent, config.stretch_high_percent)
-        low, high = np.percentile(sample.astype(np.float64), limits, axis=0)
-    ends = [(float(a), float(b) if b > a else float(a) + 1.0) for a, b in zip(low, high, strict=True)]
-    return Stretch(kind=config.stretch, low=tuple(a for a, _ in ends), high=tuple(b for _, b in ends), source=source)
+        low, high = map(float, np.percentile(sample.astype(np.float64), limits))
+    return low, high if high > low else max(low + 1.0, float(np.nextafter(low, np.inf)))
 
 
 def is_identity_stretch(stretch: Stretch) -> bool:
@@ -81,6 +103,22 @@ def to_bytes(pixels: NDArray[Any], stretch: Stretch, valid: BoolArray | None = N
     if valid is not None and not valid.all():
         out[~valid] = 0
     return out
+
+
+def darken(pixels: NDArray[Any], nodata: Sequence[np.generic | None], stretch: Stretch) -> None:
+    """Make (H, W, C) ``pixels`` as dark as the stretch goes where a channel is silent, in place.
+
+    ``nodata``: one value per channel, or none at all. Only for values above the stretch, which would be white, or so
+    far below it that resampling would smear them over their neighbours.
+    """
+    for channel, value in enumerate(nodata):
+        low, high = stretch.low[channel], stretch.high[channel]
+        reach = min(low, high) - abs(high - low)
+        if value is None or reach <= float(value) <= max(low, high):
+            continue
+        dark = pixels.dtype.type(np.floor(low) if pixels.dtype.kind in "iu" else low)
+        band = pixels[..., channel]
+        band[band == value] = dark
 
 
 def _by_table(pixels: NDArray[Any], stretch: Stretch) -> ByteArray:
@@ -110,9 +148,15 @@ def stretch_tables(dtype: np.dtype[Any], low: Sequence[float], high: Sequence[fl
 
 
 def _linear(values: NDArray[Any], low: float, high: float) -> ByteArray:
-    """float32 arithmetic is exact enough for 8 bits once the offset is gone; float64 input keeps its precision."""
-    wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
+    """float32 arithmetic is exact enough for 8 bits once the offset is gone; float64 input keeps its precision.
+
+    Ends that float32 cannot be reckoned with, 255 times as large or as little apart, are reckoned with in float64.
+    """
+    far = max(abs(low), abs(high)) > WIDEST or abs(high - low) < 1 / WIDEST
+    wide = far or values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize == 4)
     work: NDArray[Any] = values.astype(np.float64 if wide else np.float32)
+    if max(abs(low), abs(high)) > WIDEST:  # a power of two changes no digit, and 255 times the largest is finite
+        low, high, work = low * 2.0**-64, high * 2.0**-64, work * 2.0**-64
     with np.errstate(invalid="ignore", over="ignore"):
         np.subtract(work, low, out=work)
         np.multiply(work, 255.0, out=work)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig
+from pipeline.config.looking import one_look_factor
 from pipeline.errors import redacted
 from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
@@ -62,6 +63,9 @@ class Inspection:
     native_gsd_m: tuple[float, float] | None
     """Metres on the ground per column and per row at the scene's centre."""
     nodata: float | None
+    """Of all bands that are read."""
+    band_nodata: tuple[float | None, ...]
+    """Of each band, where they differ; else empty."""
     has_mask: bool
     decoding_unit_px: tuple[int, int]
     """Width and height of the unit the file is decoded in."""
@@ -118,6 +122,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         bands=scene.bands,
         crs=georeference.crs_name if georeference else None,
         nodata=config.raster.nodata if config.raster.nodata is not None else scene.nodata,
+        band_nodata=scene.band_nodata,
         has_mask=scene.has_mask,
         decoding_unit_px=(scene.block_width, scene.block_height),
         tiled=scene.tiled,
@@ -183,7 +188,7 @@ def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterato
             f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({listed(card.bands)}): "
             "bands are repeated, and scores will suffer; choose others with raster.bands"
         )
-    elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1:
+    elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1 and not scene.palette:
         yield f"bands {scene.bands} repeat one another: a grey scene is shown to a model trained on colour"
     if scene.dtype != "uint8" and config.raster.stretch == "none":
         yield f"{scene.dtype} pixels without a stretch are clipped to 0 to 255; use raster.stretch=percentile"
@@ -250,7 +255,7 @@ def _same_cost(config: RunConfig) -> str | None:
     factor = config.tiling.global_factor
     if not config.looks_twice:
         return None
-    larger = max(1.0, factor / (1 + config.refine.budget) ** 0.5)
+    larger = one_look_factor(factor, config.refine.budget)
     return (
         f"one look {larger:.3g} times shrunk (tiling.global_factor={larger:.3g}, refine.selector=none); it found "
         "more on small images full of objects, two looks on large scenes that are mostly empty"

@@ -23,7 +23,8 @@ def _scene_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
     yield "CRS", seen.crs or "none"
     gsd = seen.native_gsd_m
     yield "GSD on the ground", "unknown" if gsd is None else f"{gsd[0]:.4g} x {gsd[1]:.4g} m"
-    nodata = "none" if seen.nodata is None else f"{seen.nodata:g}"
+    values = seen.band_nodata or (seen.nodata,)
+    nodata = ", ".join("none" if value is None else f"{value:.10g}" for value in values)
     yield "nodata", f"{nodata}{', and a mask' if seen.has_mask else ''}"
     layout = "tiles" if seen.tiled else "strips"
     yield "layout", f"{layout} of {seen.decoding_unit_px[0]:,} x {seen.decoding_unit_px[1]:,} px"

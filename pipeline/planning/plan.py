@@ -14,6 +14,7 @@ from pipeline.georeference.shift import DatumShift
 from pipeline.names import public_uri
 from pipeline.planning.area import AreaOfInterest, area_in_lattice, outside
 from pipeline.planning.blocks import plan_blocks
+from pipeline.planning.emptiness import without_empty
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.places import place_warnings
 from pipeline.planning.tiles import (
@@ -22,11 +23,11 @@ from pipeline.planning.tiles import (
     resolve_halo_px,
     resolve_tile_px,
     touching,
-    with_valid_pixels,
 )
 from pipeline.raster.addresses import scene_id_of
 from pipeline.raster.admission import check_pixels
-from pipeline.raster.overview import measure_stretch, read_coverage
+from pipeline.raster.alpha import examined_alpha
+from pipeline.raster.overview import examined_stretch
 from pipeline.raster.scene import open_scene
 from pipeline.types import Block, Detections, Lattice, ModelCard, Scene, Stretch, Tile
 
@@ -127,10 +128,13 @@ def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePl
     Raises SceneError when the scene is damaged in most places, StorageError when it is out of reach.
     """
     scene, lattice = plan.scene, plan.lattice
-    stretch = measure_stretch(scene, config.raster)
+    stretch, doubts = examined_stretch(scene, config.raster)
+    doubts = (*doubts, *examined_alpha(scene, config.raster))
     if config.tiling.skip_empty:
-        kept, empty = with_valid_pixels(plan.tiles, read_coverage(scene, lattice, config.raster), lattice)
-        plan = replace(plan, tiles=kept, tiles_empty=len(empty))
+        kept, warnings = without_empty(plan.tiles, scene, lattice, config.raster)
+        doubts = (*doubts, *warnings)
+        plan = replace(plan, tiles=kept, tiles_empty=len(plan.tiles) - len(kept))
+    plan = replace(plan, warnings=(*plan.warnings, *doubts))
     threshold = config.detector.score_threshold
     order = WorkOrder(
         scene=scene,

@@ -71,16 +71,28 @@ def rpc_texts(path: str) -> list[Path]:
     return [beside for beside in map(scene.with_name, names) if beside.is_file()]
 
 
-def read_rpc_texts(dataset: Any, path: str) -> None:
-    """Have GDAL read the RPC texts beside a scene now.
+def settle(dataset: Any, path: str, uri: str, config: RasterConfig) -> None:
+    """Have GDAL say now what it found while it opened ``dataset``, and read the RPC texts beside it.
 
-    What it says of odd ones would surface in the next call, whatever that is about, and the scene be refused for it.
+    An error of a single tag or side-car file would surface in the next call, whatever that is about, and the scene be
+    refused for it. Who listens hears it all the same. Raises SceneUnreadable as :func:`check_references` does.
     """
     if rpc_texts(path):
         with contextlib.suppress(*GDAL_ERRORS, ValueError):
             dataset.tags(ns="RPC")
-        with contextlib.suppress(*GDAL_ERRORS):
-            _ = dataset.colorinterp
+    forget_signalled(dataset)
+    if not config.allow_vrt:
+        check_references(dataset, uri)
+    with contextlib.suppress(*GDAL_ERRORS, ValueError):
+        dataset.overviews(1)  # these are opened when they are first asked for, and masks
+        _ = dataset.mask_flag_enums
+    forget_signalled(dataset)
+
+
+def forget_signalled(dataset: Any) -> None:
+    """Have rasterio raise now what it would raise for the next question, and leave it at that."""
+    with contextlib.suppress(*GDAL_ERRORS):
+        _ = dataset.colorinterp
 
 
 SIDECARS = (".ovr", ".OVR", ".msk", ".MSK")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import rasterio
@@ -26,14 +28,67 @@ def gdal_options(config: RasterConfig, remote: bool, patience: Patience = PATIEN
     """Options of GDAL for one open or read. Credentials are left to the environment, which GDAL reads itself."""
     options: dict[str, Any] = {
         "GDAL_CACHEMAX": config.gdal_cache_mb * 1_000_000,
-        # With a second thread GDAL decodes a window's blocks straight into our array, past its cache: a quarter less
-        # processor time even where both threads share a core.
-        "GDAL_NUM_THREADS": 2,
+        # What goes wrong in a thread of OpenJPEG's is told there, and to nobody who asked. For files whose threads
+        # tell, see :func:`pipeline.raster.tiff.threads`.
+        "GDAL_NUM_THREADS": 1,
+        # The short cut for whole PNGs takes one that was cut off for whole.
+        "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     }
     if not remote:
         # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
         return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
     return options | remote_options(patience)
+
+
+DAMAGE = (
+    "Corrupt JPEG data",
+    "Premature end of JPEG",
+    "Inconsistent progression sequence",
+    "Invalid SOS parameters",
+    "buffer overrun",  # PackBits: a run that is longer than its line
+    "Stream does not end with EOC",
+    "EOC is also missing",
+    "Stream too short",
+    "possible loss of data",
+    "inconsistent with stream length",
+    "segment too long",
+    "Expected SOP marker",
+    "Expected EPH marker",
+    "Not enough space for expected",
+    "Did not get expected SOT marker",
+    "Corrupted PPM",
+)
+"""Words of those warnings of GDAL's after which its pixels are not those of the file: libjpeg, libtiff and OpenJPEG go
+on with what they have. Every other warning is a note."""
+HARMLESS = ("Too large strip byte count", "Too large tile byte count")
+"""Words of errors that libtiff signals and then gets by without: it reads as many bytes as can be of use."""
+MOST_NOTES = 20
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Who listens: in which thread, to warnings of every kind or to damage alone; and what was heard."""
+
+    thread: int
+    warnings: bool
+    heard: list[str] = field(default_factory=list)
+    notes: set[str] | None = None
+
+    def hear(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        warning = record.levelno == logging.WARNING or any(words in text for words in HARMLESS)
+        if record.levelno < logging.WARNING and not text.startswith(SIGNALLED):
+            return
+        if self.warnings or not warning or (record.name == ERRORS_LOG and any(words in text for words in DAMAGE)):
+            self.heard.append(text)
+        elif self.notes is not None and len(self.notes) < MOST_NOTES:
+            self.notes.add(remark(text))
+
+
+def remark(text: str) -> str:
+    """What GDAL says, without rasterio's words around it, and without numbers: a thousand lines make one note."""
+    words = text.partition("msg=")[2].strip("'") or text.partition(":")[2] or text
+    return re.sub(r"\b\d+\b", "N", words.replace("\\n", "")).strip()
 
 
 class _Ear(logging.Filter):
@@ -45,36 +100,36 @@ class _Ear(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._listeners: dict[int, tuple[int, list[str], set[str]]] = {}  # thread, words heard, the loggers it hears
+        self._listeners: dict[int, _Listener] = {}
         self._lock, self._levels = threading.Lock(), dict.fromkeys(KEEN, logging.NOTSET)
 
     def filter(self, record: logging.LogRecord) -> bool:
         here = self._here()
-        for _, heard, loggers in here:
-            if record.name in loggers and record.levelno >= KEEN[record.name]:
-                heard.append(record.getMessage())
+        for listener in here if record.levelno >= KEEN[record.name] else ():
+            listener.hear(record)
         theirs = self._levels[record.name] or logging.getLogger("rasterio").getEffectiveLevel()
         return not here and record.levelno >= theirs
 
     def forget(self) -> None:
         """What was heard so far has been dealt with."""
-        for _, heard, _ in self._here():
-            heard.clear()
+        for listener in self._here():
+            listener.heard.clear()
 
     @contextlib.contextmanager
-    def listening(self, *, warnings: bool = False) -> Iterator[list[str]]:
-        """What GDAL signals in this thread in the block, blocks within it too: errors, and ``warnings`` when asked."""
-        mine = (threading.get_ident(), list[str](), set(KEEN) if warnings else {ERRORS_LOG})
+    def listening(self, *, warnings: bool = False, notes: set[str] | None = None) -> Iterator[list[str]]:
+        """What GDAL signals in this thread in the block, blocks within it too: errors, warnings that mean DAMAGE, and
+        all ``warnings`` when asked. The others go to ``notes``, numbers left out, at most MOST_NOTES."""
+        mine = _Listener(threading.get_ident(), warnings, notes=notes)
         self._listeners[id(mine)] = mine
         self._tune()
         try:
-            yield mine[1]
+            yield mine.heard
         finally:
             del self._listeners[id(mine)]
             self._tune()
 
-    def _here(self) -> list[tuple[int, list[str], set[str]]]:
-        return [one for one in list(self._listeners.values()) if one[0] == threading.get_ident()]
+    def _here(self) -> list[_Listener]:
+        return [one for one in list(self._listeners.values()) if one.thread == threading.get_ident()]
 
     def _tune(self) -> None:
         """Have rasterio hand on what matters while anybody listens, and put its loggers back afterwards."""
@@ -90,8 +145,10 @@ class _Ear(logging.Filter):
 
 
 ERRORS_LOG, WARNINGS_LOG = "rasterio._err", "rasterio._env"
-KEEN = {ERRORS_LOG: logging.INFO, WARNINGS_LOG: logging.WARNING}
+KEEN = {ERRORS_LOG: logging.INFO, WARNINGS_LOG: logging.INFO}
 """rasterio's loggers that hand on what GDAL says, and the lowest level that matters."""
+SIGNALLED = "GDAL signalled an error"
+"""How an error begins that they log as information; warnings are logged as such."""
 EAR = _Ear()
 
 

@@ -6,7 +6,7 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +16,12 @@ from rasterio.enums import Resampling
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.pixels.stretch import fixed_stretch, stretch_from_sample, to_bytes
+from pipeline.pixels.doubts import stretch_doubts
+from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
+from pipeline.raster.freshness import OLDER, overview_is_older
+from pipeline.raster.limits import LIMITS, Limits, overview_for
+from pipeline.raster.parts import quarters, scaled
 from pipeline.raster.reader import STRIP_PX, row_parts
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
@@ -27,30 +31,10 @@ DAMAGE_PX = 32
 """Around a damaged place a picture stays blank to within as many of its pixels."""
 READABLE = 0.75
 """Share of a scene that must be readable; the tiles of the rest are failures."""
+HOPELESS = 200
+"""Places of which a scene must yield one; each that fails costs an opening."""
 MOSAIC_CELL_PX = 25
 """Side, in pixels of the picture, of the cells that the picture of a scene too large to be decoded is made of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of a scene is looked at for a look at all of it. No settings: results must not depend on them."""
-
-    sample_px: int = 4_000_000
-    """Most pixels looked at to measure a stretch."""
-    row_bytes: int = 32_000_000
-    """Of a row of file blocks held at once for a picture: half of GDAL's cache as it is unless one is asked for."""
-    cover_px: int = 16_000_000
-    """Pixels of a row of blocks looked at together for the coverage: a header may promise any width."""
-    full_pass_px: int = 1_000_000_000
-    """A scene without overviews that has more pixels is never decoded as a whole by the driver: not before the run
-    starts, and not for a picture of it."""
-
-    def exceeded_by(self, scene: Scene) -> bool:
-        """Whether the scene is too large to be decoded as a whole at full resolution."""
-        return scene.width * scene.height > self.full_pass_px
-
-
-LIMITS = Limits()
 
 
 def measure_stretch(
@@ -60,29 +44,44 @@ def measure_stretch(
 
     Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
     """
-    known = fixed_stretch(scene.dtype, len(scene.bands), config)
-    if known is not None:
-        return known
+    return examined_stretch(scene, config, patience, limits)[0]
+
+
+def examined_stretch(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> tuple[Stretch, tuple[str, ...]]:
+    """:func:`measure_stretch`, and what makes it doubtful, one sentence each, with the remedy.
+
+    An overview that is not of these pixels is passed over.
+    """
+    stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
+    if stretch is not None:
+        return turned_over(stretch, scene, config), ()
+    level = overview_for(scene, limits)
+    older = level is not None and overview_is_older(scene, level, config, patience)
+    if older:
+        scene = replace(scene, overviews=())
     pixels, valid, source = decimated(scene, config, patience, limits)
-    return stretch_from_sample(pixels, valid, config, source)
+    stretch = turned_over(stretch_from_sample(pixels, valid, config, source), scene, config)
+    doubts = stretch_doubts(channel_samples(pixels, valid), scene.bands, config, source) if valid.any() else ()
+    return stretch, (*((OLDER,) if older else ()), *doubts)
 
 
 def decimated(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> tuple[NDArray[Any], BoolArray, str]:
-    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w) validity, and where
-    they come from."""
-    sizes = [(-(-scene.width // factor), -(-scene.height // factor)) for factor in scene.overviews]
-    level, (width, height), max_px = None, (scene.width, scene.height), limits.sample_px
-    if sizes and width * height > max_px:  # a scene that is small enough is looked at as it is
-        level = next((level for level, (w, h) in enumerate(sizes) if w * h <= max_px), len(sizes) - 1)
-        width, height = sizes[level]
+    """The whole scene in at most ``limits.sample_px`` pixels: (h, w, C) of its own type, (h, w, C) which of them are
+    valid and tell something of their channel, and where they come from."""
+    level, factor = overview_for(scene, limits), 1
+    if level is not None:
+        factor = scene.overviews[level]
+    width, height = -(-scene.width // factor), -(-scene.height // factor)
     if level is None and limits.exceeded_by(scene):
         return _sampled(scene, config, patience)
-    step = int(np.ceil(np.sqrt(width * height / max_px)))
+    step = int(np.ceil(np.sqrt(width * height / limits.sample_px)))
     pieces = _pieces_across(scene, width, limits.row_bytes)
     shape = (-(-height // step), -(-width // step))
-    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces)
+    pixels, valid = _shrunk_whole(scene, config, patience, level, shape, pieces, by_channel=True)
     origin = [] if level is None else [f"overview {scene.overviews[level]}"]
     return pixels, valid, ", ".join([*origin, *([f"decimated read 1/{step}"] if step > 1 else [])]) or "all pixels"
 
@@ -103,30 +102,44 @@ def _shrunk_whole(
 ) -> tuple[NDArray[Any], BoolArray]:  # fmt: skip
     """A whole file, or an overview of it, in ``shape`` pixels, and their validity; damaged parts are blank and invalid.
 
-    ``within``: a window of the scene in place of the whole.
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
     One bad block must not cost a scene its stretch or its picture: its tiles are told of as failures anyway. Raises
     SceneUnreadable when less than READABLE of it can be read: then it was cut off, not scratched.
     """
 
-    def fill(part: Window) -> int:
-        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; how many pixels could be read.
+    read = lost = failed = 0
+    total = shape[0] * shape[1]
+
+    def fill(part: Window) -> None:
+        """Read a window of the arrays, or else its quarters down to DAMAGE_PX; raise once it is known to be too little.
 
         Every attempt opens the file anew: of a handle that has failed GDAL may answer with a blank block it kept.
         """
+        nonlocal read, lost, failed
         place = (slice(part.y, part.y1), slice(part.x, part.x1))
         opened = contextlib.closing(Pixels(scene, config, overview, patience))
         with opened as source, contextlib.suppress(SceneUnreadable):
             area = _within(within, scene, source, part, shape)
             pixels[place] = source.read(area, shape=(part.height, part.width), **how)
-            valid[place] = source.valid(area, pixels[place], **how)
-            return part.pixels
+            valid[place] = source.valid(area, pixels[place], by_channel=by_channel, **how)
+            read += part.pixels
+            return
         valid[place] = False
-        return sum(map(fill, _quarters(part))) if min(part.width, part.height) >= DAMAGE_PX else 0
+        failed += 1
+        smallest = min(part.width, part.height) < DAMAGE_PX
+        lost += part.pixels if smallest else 0
+        _check_readable(scene, 0 if failed >= HOPELESS and not read else total - lost, total)
+        for quarter in () if smallest else quarters(part):
+            fill(quarter)
 
-    pixels, valid = np.zeros((*shape, len(scene.bands)), scene.dtype), np.zeros(shape, np.bool_)
+    pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
+    by_channel = bool(how.pop("by_channel", False))
+    valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)
     edges = [shape[1] * piece // pieces for piece in range(pieces + 1)]
     parts = [Window(x=x, y=0, width=x1 - x, height=shape[0]) for x, x1 in pairwise(edges)]
-    _check_readable(scene, sum(map(fill, parts)), valid.size)
+    for part in parts:
+        fill(part)
     return pixels, valid
 
 
@@ -139,25 +152,12 @@ def _check_readable(scene: Scene, read: int, tried: int) -> None:
 def _within(within: Window | None, scene: Scene, source: Pixels, part: Window, shape: tuple[int, int]) -> Window:
     """A window of a picture in the pixels of ``source``; the picture shows all of it, or a window of the scene."""
     if within is None:
-        return _scaled(part, source.width / shape[1], source.height / shape[0])
+        return scaled(part, source.width / shape[1], source.height / shape[0])
     across, down = source.width / scene.width, source.height / scene.height
-    area = _scaled(part, within.width * across / shape[1], within.height * down / shape[0])
+    area = scaled(part, within.width * across / shape[1], within.height * down / shape[0])
     x, y = int(within.x * across) + area.x, int(within.y * down) + area.y
     width, height = min(area.width, source.width - x), min(area.height, source.height - y)
     return Window(x=x, y=y, width=max(1, width), height=max(1, height))
-
-
-def _scaled(window: Window, across: float, down: float) -> Window:
-    """A window of a picture in the pixels of what it was shrunk from."""
-    x, y = int(window.x * across), int(window.y * down)
-    return Window(x=x, y=y, width=max(1, int(window.x1 * across) - x), height=max(1, int(window.y1 * down) - y))
-
-
-def _quarters(window: Window) -> list[Window]:
-    width, height = window.width // 2, window.height // 2
-    columns = ((window.x, width), (window.x + width, window.width - width))
-    rows = ((window.y, height), (window.y + height, window.height - height))
-    return [Window(x=x, y=y, width=across, height=down) for y, down in rows for x, across in columns]
 
 
 def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[NDArray[Any], BoolArray, str]:
@@ -171,16 +171,16 @@ def _sampled(scene: Scene, config: RasterConfig, patience: Patience) -> tuple[ND
     width, height = min(side, scene.width), min(side, scene.height)
     windows = [Window(x=x, y=y, width=width, height=height) for y in tops for x in lefts]
     pixels = np.zeros((len(windows), height, width, len(scene.bands)), scene.dtype)
-    valid = np.zeros((len(windows), height, width), np.bool_)
+    valid = np.zeros(pixels.shape, np.bool_)
     read = 0
     with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for place, window in enumerate(windows):
             with contextlib.suppress(SceneUnreadable):  # its tiles are told of as failures
                 source.read(window, out=pixels[place])
-                valid[place] = source.valid(window, pixels[place])
+                valid[place] = source.valid(window, pixels[place], by_channel=True)
                 read += 1
-    _check_readable(scene, read, len(windows))
-    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, width), f"{read} windows of {width} px"
+            _check_readable(scene, read + len(windows) - place - 1, len(windows))
+    return pixels.reshape(-1, *pixels.shape[2:]), valid.reshape(-1, *valid.shape[2:]), f"{read} windows of {width} px"
 
 
 def read_thumbnail(
@@ -189,7 +189,8 @@ def read_thumbnail(
 ) -> tuple[ByteArray, BoolArray]:  # fmt: skip
     """The scene as an (h, w, 3) uint8 picture whose longer side is at most ``max_side_px``; and validity.
 
-    ``within``: a window of the scene in place of the whole.
+    ``within``: a window of the scene in place of the whole. ``by_channel=True``: validity as (h, w, C), see
+    :meth:`Pixels.valid`; the rest of ``how`` is rasterio's.
     """
     width, height = (scene.width, scene.height) if within is None else (within.width, within.height)
     factor = max(1.0, max(width, height) / max_side_px)
@@ -215,15 +216,18 @@ def _mosaic(
     tops, lefts = ([(2 * i + 1) * size // (2 * n) for i in range(n)] for n, size in
                    zip(cells, (scene.height, scene.width), strict=True))  # fmt: skip
     seen = np.zeros((*cells, len(scene.bands)), scene.dtype)
-    valid = np.zeros(cells, np.bool_)
+    valid, lost = np.zeros(cells, np.bool_), 0
     with contextlib.closing(Pixels(scene, config, patience=patience)) as source:
         for row, y in enumerate(tops):
             for column, x in enumerate(lefts):
                 window = Window(x=x, y=y, width=min(16, scene.width - x), height=min(16, scene.height - y))
-                with contextlib.suppress(SceneUnreadable):
+                try:
                     pixels = source.read(window)
                     for place in np.argwhere(source.valid(window, pixels))[:1]:
                         seen[row, column], valid[row, column] = pixels[tuple(place)], True
+                except SceneUnreadable:
+                    lost += 1
+                    _check_readable(scene, valid.size - lost, valid.size)
     rows, columns = (np.arange(size) * n // size for n, size in zip(cells, shape, strict=True))
     return seen[np.ix_(rows, columns)], valid[np.ix_(rows, columns)]
 
@@ -263,9 +267,12 @@ def _cell_spans(cells: int, extent: float, size: int, margin: int) -> IntArray:
 
 
 def _cover(source: Pixels, columns: IntArray, rows: IntArray, cover_px: int) -> BoolArray:
-    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows."""
+    """Which cells hold a valid pixel, from rows of file blocks at a time, or parts of such rows.
+
+    Raises SceneUnreadable once less than READABLE of it can be read.
+    """
     cover = np.zeros((len(rows), len(columns)), np.bool_)
-    whole = Window(x=0, y=0, width=source.width, height=source.height)
+    whole, lost = Window(x=0, y=0, width=source.width, height=source.height), 0
     step = max(1, STRIP_PX // source.width // source.block_height) * source.block_height
     span = max(1, cover_px // source.block_height // source.block_width) * source.block_width
     for row, x in ((row, x) for row in row_parts(whole, step) for x in range(0, whole.width, span)):
@@ -274,6 +281,8 @@ def _cover(source: Pixels, columns: IntArray, rows: IntArray, cover_px: int) -> 
             valid = source.valid(part, source.read(part))
         except SceneUnreadable:  # the tiles there will say so
             valid = np.ones((part.height, part.width), np.bool_)
+            lost += part.pixels
+            _check_readable(source.scene, whole.pixels - lost, whole.pixels)
         count = np.zeros((part.height, part.width + 1), np.int32)
         np.cumsum(valid, axis=1, out=count[:, 1:])
         inside = np.clip(columns - x, 0, part.width)

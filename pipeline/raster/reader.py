@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.config import RasterConfig
 from pipeline.pixels.decoding import decoded_spans
 from pipeline.pixels.resampling import is_identity, resample, source_window
-from pipeline.pixels.stretch import is_identity_stretch, to_bytes
+from pipeline.pixels.stretch import darken, is_identity_stretch, to_bytes
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import BoolArray, ByteArray, Lattice, Scene, Stretch, Window
@@ -46,6 +46,11 @@ class SceneReader:
         if self._pixels is not None:
             self._pixels.close()
             self._pixels = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What GDAL remarked so far of local files without calling them damaged, for the record."""
+        return () if self._pixels is None else self._pixels.notes
 
     def read(self, window: Window) -> tuple[ByteArray, BoolArray]:
         """Lattice pixels of ``window``: (H, W, C) uint8 and (H, W) validity; 0 and False outside the lattice.
@@ -81,6 +86,7 @@ class SceneReader:
             rows = slice(part.y - window.y, part.y1 - window.y)
             raw = source.read(part)
             valid[rows] = source.valid(part, raw) if source.may_be_invalid else True
+            darken(raw, source.nodata if source.palette is None else (), self.stretch)
             pixels[rows] = to_bytes(raw, self.stretch, valid[rows])
 
     def _read_resampled(self, window: Window, pixels: ByteArray, valid: BoolArray) -> None:
@@ -88,7 +94,7 @@ class SceneReader:
         assert source is not None
         size = (self.scene.width, self.scene.height)
         everything = source_window(window, self.lattice, *size)
-        held = _HeldRows(source, everything)
+        held = _HeldRows(source, everything, self.stretch)
         for part in row_parts(window, self._rows_per_part(max(window.width, everything.width))):
             need = source_window(part, self.lattice, *size)
             raw, raw_valid = held.rows(need.y, need.y1)
@@ -105,8 +111,8 @@ class SceneReader:
 class _HeldRows:
     """Source rows read once, in whole rows of file blocks, and kept while the next strip still needs them."""
 
-    def __init__(self, source: Pixels, window: Window) -> None:
-        self.source, self.window = source, window
+    def __init__(self, source: Pixels, window: Window, stretch: Stretch) -> None:
+        self.source, self.window, self.stretch = source, window, stretch
         self.first = self.end = window.y
         self.pixels = np.empty((0, window.width, len(source.scene.bands)), source.scene.dtype)
         self.valid = np.empty((0, window.width), np.bool_)
@@ -122,6 +128,7 @@ class _HeldRows:
             valid = np.ones(pixels.shape[:2], np.bool_)
             if self.source.may_be_invalid:
                 valid = self.source.valid(window, pixels)
+            darken(pixels, self.source.nodata if self.source.palette is None else (), self.stretch)
             self.pixels = np.concatenate([self.pixels, pixels])
             self.valid = np.concatenate([self.valid, valid])
             self.end = until

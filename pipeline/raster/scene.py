@@ -9,16 +9,19 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from rasterio.enums import ColorInterp
-
 from pipeline.config import RasterConfig
-from pipeline.errors import ConfigError, SceneUnreadable
+from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
-from pipeline.raster.admission import odd_headers
+from pipeline.raster.admission import forget_signalled, odd_headers
+from pipeline.raster.colours import choose_bands
+from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
+from pipeline.raster.headers import from_headers
+from pipeline.raster.masks import has_mask, masked_alone
+from pipeline.raster.pages import page_warnings
 from pipeline.raster.placing import placing
-from pipeline.raster.source import from_headers, has_mask, open_dataset
+from pipeline.raster.source import open_dataset
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
 
@@ -58,23 +61,49 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
         for dataset, one in zip(datasets, uris, strict=True):
             if not is_remote(one):
-                _check_complete(dataset, one)
+                check_complete(dataset, Path(vsi_path(one)), one)
+                forget_signalled(dataset)
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
-        bands = _choose_bands(first, uris, count, config.bands)
+        chosen = choose_bands(datasets, uris, config)
+        bands = chosen.bands
         place = placing(first, public_uri(uris[0]), config)
         block_height, block_width = first.block_shapes[0]
-        facts = scene_facts(_all_tags(first))
+        facts: dict[str, Any] = {**scene_facts(_all_tags(first)), **_nodata(datasets, bands, config)}
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
-            band_count=count, dtype=first.dtypes[0], driver=first.driver, crs_wkt=place.crs_wkt,
-            transform=place.transform, gcps=place.gcps, rpc=place.rpc, warnings=place.warnings,
-            nodata=first.nodata if config.nodata is None else config.nodata,
-            has_mask=any(has_mask(dataset) for dataset in datasets),
+            band_count=count, dtype="uint8" if chosen.palette else first.dtypes[0], palette=chosen.palette,
+            negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
+            transform=place.transform, gcps=place.gcps, rpc=place.rpc,
+            warnings=(*place.warnings, *page_warnings(first, uris[0], config), *chosen.warnings),
+            has_mask=config.mask == "auto" and _has_mask(datasets, bands),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
+
+
+def _nodata(datasets: Sequence[Any], bands: Sequence[int], config: RasterConfig) -> dict[str, Any]:
+    """``nodata`` and ``band_nodata`` of the scene: the configuration's, or what the bands that are read declare.
+
+    One that declares none shares the value of the others, where they have one; so every file of a scene is heard.
+    """
+    if config.nodata is not None:
+        return {"nodata": config.nodata}
+    everything = [value for dataset in datasets for value in dataset.nodatavals]
+    declared = [everything[band - 1] for band in bands]
+    known = {repr(value): value for value in declared if value is not None}  # NaN differs from itself
+    if len(known) > 1:
+        return {"nodata": None, "band_nodata": tuple(declared)}
+    return {"nodata": next(iter(known.values()), None)}
+
+
+def _has_mask(datasets: Sequence[Any], bands: Sequence[int]) -> bool:
+    """Whether a mask of a file, or of a band that is read, or an alpha band says which pixels are valid."""
+    alone = (masked_alone(datasets[0], band) for band in bands) if len(datasets) == 1 else (
+        masked_alone(datasets[band - 1], 1) for band in bands
+    )  # fmt: skip
+    return any(map(has_mask, datasets)) or any(alone)
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
@@ -86,22 +115,6 @@ def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:
             f"(gdaladdo -clean, then gdaladdo)"
         )
     return factors
-
-
-def _check_complete(dataset: Any, uri: str) -> None:
-    """Find a truncated TIFF before the run: its first and last block must end inside the file."""
-    height, width = dataset.block_shapes[0]
-    last = f"{(dataset.width - 1) // width}_{(dataset.height - 1) // height}"
-    size = Path(vsi_path(uri)).stat().st_size
-    for block in ("0_0", last) if dataset.driver == "GTiff" else ():
-        offset, length = (
-            dataset.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=dataset.count) for what in ("OFFSET", "SIZE")
-        )
-        if offset and length and int(offset) + int(length) > size:
-            raise SceneUnreadable(
-                f"{uri} is truncated: it has {size} bytes and its pixels reach to byte "
-                f"{int(offset) + int(length)}; copy or download it again"
-            )
 
 
 def _check_one_grid(datasets: Sequence[Any], uris: Sequence[str]) -> None:
@@ -122,25 +135,6 @@ def _check_one_grid(datasets: Sequence[Any], uris: Sequence[str]) -> None:
                 f"{public_uri(uri)} and {public_uri(uris[0])} differ in CRS, transform or pixel type; "
                 f"resample them to one grid first"
             )
-
-
-def _choose_bands(dataset: Any, uris: Sequence[str], count: int, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The bands of the configuration, or the first three that are no alpha (a single one thrice)."""
-    if wanted is not None:
-        missing = [band for band in wanted if band > count]
-        if missing:
-            raise ConfigError(
-                f"raster.bands asks for band {missing[0]}, but {public_uri(uris[0])} has {count} "
-                f"band{'s' if count > 1 else ''}, counted from 1"
-            )
-        return wanted
-    if len(uris) > 1:
-        colours = list(range(1, count + 1))
-    else:
-        colours = [band for band, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-    if not colours:
-        raise SceneUnreadable(f"{public_uri(uris[0])} has only an alpha band; name a file with an image band")
-    return tuple(colours[:3]) if len(colours) >= 3 else (colours[0],) * 3
 
 
 def _all_tags(dataset: Any) -> dict[str, str]:

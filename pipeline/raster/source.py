@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,14 +15,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import Compression
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from pipeline.config import RasterConfig
-from pipeline.errors import PipelineError, SceneError, SceneNotFound, SceneUnreadable, StorageError
+from pipeline.errors import PipelineError, SceneUnreadable, StorageError
 from pipeline.names import public_uri, shown
-from pipeline.pixels.validity import may_be_invalid, nodata_value, valid_pixels
+from pipeline.pixels.validity import may_be_invalid, nodata_values, speaking, valid_pixels
 from pipeline.raster.addresses import is_remote, vsi_path
 from pipeline.raster.admission import (
     GDAL_ERRORS,
@@ -32,17 +31,30 @@ from pipeline.raster.admission import (
     check_references,
     check_sidecars,
     odd_headers,
-    read_rpc_texts,
+    settle,
 )
+from pipeline.raster.colours import colour_table
+from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
-from pipeline.raster.remote import remote_failure, steadily
+from pipeline.raster.headers import from_headers
+from pipeline.raster.masks import has_mask, masked_alone, read_mask
+from pipeline.raster.pages import page_name
+from pipeline.raster.refused import check_local, not_a_raster
+from pipeline.raster.remote import remote_failure
+from pipeline.raster.tiff import threads
 from pipeline.retrying import PATIENCE, Patience, retried
-from pipeline.types import BoolArray, ByteArray, Scene, Window
+from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
+UNCHECKED = (None, Compression.none, Compression.packbits)
+"""Of these a remote TIFF is decoded in one thread: GDAL's others get bits in reverse order wrong, and say nothing. (Of
+what is compressed otherwise they make an error, and one thread has the next try.)"""
 
-def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None) -> Any:
+
+def open_dataset(
+    uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None, threaded: bool = True
+) -> Any:
     """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
 
     Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
@@ -52,109 +64,45 @@ def open_dataset(uri: str, drivers: Sequence[str], config: RasterConfig, overvie
     path = vsi_path(uri)
     remote = path.startswith("/vsi")
     if not remote:
-        _check_local(path, uri)
+        check_local(path, uri)
     try:
         if not remote and not config.allow_vrt:
             check_sidecars(path, uri)
-        dataset = DatasetReader(path, driver=list(drivers), sharing=False)
+        name = page_name(path, uri, config)
+        dataset, how = _opened(name, path, drivers, threaded)
         if not remote:
-            read_rpc_texts(dataset, path)
-        if not config.allow_vrt:
+            settle(dataset, path, uri, config)
+        elif not config.allow_vrt:
             check_references(dataset, uri)
         if overview is not None:
             full = (dataset.width, dataset.height)
             dataset.close()
-            dataset = DatasetReader(path, driver=list(drivers), sharing=False, overview_level=overview)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=overview, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
+        if not remote:
+            check_promise(dataset, Path(path), uri)
     except PipelineError:
         raise
     except (*GDAL_ERRORS, ValueError) as error:
         if remote:
             EAR.forget()  # the verdict is the server's
             raise remote_failure(uri, error, DRIVERS) from error
-        raise SceneUnreadable(_not_a_raster(path, uri, drivers)) from error
+        raise SceneUnreadable(not_a_raster(path, uri, drivers)) from error
     return dataset
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(4096)
-
-
-def from_headers(uris: Sequence[str], config: RasterConfig, action: Callable[[], _T], patience: Patience) -> _T:
-    """What ``action`` opens and learns of the files at ``uris``; remote ones as often as :func:`steadily` says.
-
-    A tag or an overview that did not come over the network is only a warning of GDAL's, and a scene without it another
-    scene. So a remote header is believed when GDAL says nothing, or the same twice running: then it is the file.
-    """
-    remote, earlier, left = any(map(is_remote, uris)), [""], patience.attempts
-
-    def attempt() -> _T:
-        nonlocal earlier, left
-        verdict: _T | SceneError
-        with gdal_environment(config, uris, patience), EAR.listening(warnings=True) as said:
-            try:
-                verdict = action()
-            except SceneError as error:
-                verdict = error
-        left -= 1
-        if remote and said and said != earlier and left:
-            earlier = list(said)
-            raise StorageError(f"{public_uri(uris[0])}: its header does not arrive as a whole; try again later")
-        if isinstance(verdict, SceneError):
-            raise verdict
-        return verdict
-
-    return steadily(uris, attempt, patience)
-
-
-def _check_local(path: str, uri: str) -> None:
-    try:
-        kind = Path(path).stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a folder; name a raster file in it")
-        if not stat.S_ISREG(kind):
-            raise SceneUnreadable(f"{shown(uri)} is a device or a pipe; name a raster file")
-        with Path(path).open("rb"):
-            pass
-    except PipelineError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise SceneNotFound(f"{shown(uri)}: there is no such file on this machine; check the path") from error
-    except OSError as error:
-        raise SceneUnreadable(
-            f"{shown(uri)} cannot be opened ({error.strerror}); check its name and permissions"
-        ) from error
-
-
-def _not_a_raster(path: str, uri: str, drivers: Sequence[str]) -> str:
-    head, uri = _head(Path(path)), shown(uri)
-    if b"<VRTDataset" in head and "VRT" not in drivers:
-        return (
-            f"{uri} is a VRT, which can make this machine read any file or address; allow it with "
-            f"--raster.allow_vrt true if you trust it, or convert it with gdal_translate"
-        )
-    if not head:
-        return f"{uri} is empty (0 bytes); copy or download it again"
-    return (
-        f"{uri} ({Path(path).stat().st_size} bytes) is damaged or no raster of an allowed format "
-        f"({', '.join(drivers)}); download it again or convert it with gdal_translate"
-    )
-
-
-def has_mask(dataset: Any) -> bool:
-    """True when an internal mask or an alpha band says which pixels are valid."""
-    return MaskFlags.per_dataset in dataset.mask_flag_enums[0] or ColorInterp.alpha in dataset.colorinterp
-
-
-def read_mask(dataset: Any, **options: Any) -> NDArray[Any]:
-    """(H, W) internal mask or alpha band, as stored. GDAL takes alpha for a mask only among two or four bands."""
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0]:
-        mask: NDArray[Any] = dataset.read_masks(1, **options)
-    else:
-        mask = dataset.read(dataset.colorinterp.index(ColorInterp.alpha) + 1, **options)
-    return mask
+def _opened(name: str, path: str, drivers: Sequence[str], threaded: bool) -> tuple[Any, dict[str, int]]:
+    """The dataset of that name in the file at ``path``, and the options it was opened with."""
+    remote = path.startswith("/vsi")
+    plain = tuple(drivers) != ("GTiff",) if remote else threads(Path(path)) == 1
+    how = {} if plain or not threaded else {"NUM_THREADS": 2}
+    dataset = DatasetReader(name, driver=list(drivers), sharing=False, **how)
+    if remote and how and dataset.compression in UNCHECKED:
+        dataset.close()
+        how = {}
+        dataset = DatasetReader(name, driver=list(drivers), sharing=False)
+    return dataset, how
 
 
 class Pixels:
@@ -168,34 +116,65 @@ class Pixels:
     ) -> None:
         self.scene, self.config, self._overview, self._patience = scene, config, overview, patience
         self._owner = (os.getpid(), threading.get_ident())
+        self._failed = False
         self.files: list[Any] = []
+        self.remarks: set[str] = set()  # of GDAL's while reading, that mean no damage
         self._open()
         with self.environment(), odd_headers(", ".join(scene.uris)):
             self.width, self.height = self.files[0].width, self.files[0].height
             self.block_width = min(self.files[0].block_shapes[0][1], self.width)
             self.block_height = min(self.files[0].block_shapes[0][0], self.height)
-            self.masked = any(has_mask(file) for file in self.files)
+            self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
-            self.nodata = nodata_value(scene)
-            self.palette = colour_table(self.files[0]) if config.bands is None and len(self.files) == 1 else None
+            self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
+            self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
+            self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
+
+    def _channels(self) -> list[tuple[Any, int]]:
+        """The file of every channel, and its band there."""
+        if len(self.files) > 1:
+            return [(self.files[band - 1], 1) for band in self.scene.bands]
+        return [(self.files[0], band) for band in self.scene.bands]
 
     def _open(self) -> None:
         scene, driver = self.scene, (self.scene.driver,)
 
         def opened() -> list[Any]:
             with odd_headers(", ".join(scene.uris)):
-                return [open_dataset(uri, driver, self.config, self._overview) for uri in scene.uris]
+                return [open_dataset(uri, driver, self.config, self._overview, not self._failed) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened, self._patience)
+            self.files = from_headers(scene.uris, self.config, opened, self._patience, self.remarks)
 
     def close(self) -> None:
-        for file in self.files:
-            file.close()
+        if self.files:
+            with self.environment():  # GDAL may say things even then
+                for file in self.files:
+                    file.close()
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
         return gdal_environment(self.config, self.scene.uris, self._patience)
+
+    @property
+    def left_out_is_a_hole(self) -> bool:
+        """Whether what stands for blocks that a sparse GeoTIFF leaves out is nodata in every channel."""
+        fill = self.files[0].nodata or 0
+        sparse = self.scene.driver == "GTiff" and len(self.files) == 1 and not self.masked and self.palette is None
+        return sparse and bool(self.nodata) and all(value is not None and value == fill for value in self.nodata)
+
+    def holds_block(self, column: int, row: int) -> bool:
+        """Whether a GeoTIFF holds pixels of that block of its grid, in any band that is read."""
+        name = f"BLOCK_SIZE_{column}_{row}"
+        with self.environment():
+            return any(self.files[0].get_tag_item(name, "TIFF", bidx=band) for band in set(self.scene.bands))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What GDAL remarked so far of local files and went on, in order; of remote ones nothing may be repeated."""
+        if any(map(is_remote, self.scene.uris)):
+            return ()
+        return tuple(f"GDAL remarks on {self.scene.scene_id}: {shown(one)}" for one in sorted(self.remarks))
 
     def read(self, window: Window, out: NDArray[Any] | None = None, **decimate: Any) -> NDArray[Any]:
         """(H, W, C) pixels of ``window``, decoded straight into ``out`` when it is given.
@@ -223,17 +202,29 @@ class Pixels:
         else:
             self.files[0].read(list(bands), window=area, out=planes, **decimate)
 
-    def valid(self, window: Window, pixels: NDArray[Any], **decimate: Any) -> BoolArray:
-        """(H, W) by the rule of :mod:`pipeline.pixels.validity`; ``pixels`` as from :meth:`read`."""
-        return self._read(window, partial(self._valid, window, pixels, decimate))
+    def valid(self, window: Window, pixels: NDArray[Any], *, by_channel: bool = False, **decimate: Any) -> BoolArray:
+        """(H, W) by the rule of :mod:`pipeline.pixels.validity`; ``pixels`` as from :meth:`read`.
 
-    def _valid(self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any]) -> BoolArray:
+        ``by_channel``: (H, W, C), False too where a channel is silent that others speak for.
+        """
+        return self._read(window, partial(self._valid, window, pixels, decimate, by_channel))
+
+    def _valid(
+        self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any], by_channel: bool
+    ) -> BoolArray:  # fmt: skip
         area, shape, numbers = RasterioWindow(window.x, window.y, window.width, window.height), pixels.shape[:2], None
-        if self.nodata is not None and self.palette is not None:
+        if self.nodata and self.palette is not None:
             numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
-        masked = filter(has_mask, self.files if self.masked else ())
-        masks = (read_mask(file, window=area, out_shape=shape, **decimate) for file in masked)
-        return valid_pixels(pixels, self.nodata, numbers, masks)
+        how = {"window": area, "out_shape": shape, **decimate}
+        masks = (read_mask(file, **how) for file in self.files if self.masked and has_mask(file))
+        alone: tuple[NDArray[Any] | None, ...] = ()
+        if self.masked and any(self.band_masks):
+            pairs = zip(self._channels(), self.band_masks, strict=True)
+            alone = tuple(None if band is None else file.read_masks(band, **how) for (file, _), band in pairs)
+        valid = valid_pixels(pixels, self.nodata, numbers, masks, alone)
+        if not by_channel:
+            return valid
+        return np.stack([valid & says for says in speaking(pixels, self.nodata, numbers, alone)], axis=-1)
 
     def _read(self, window: Window, action: Callable[[], _T]) -> _T:
         """What ``action`` reads of ``window``; where it fails remotely, once more from files opened anew."""
@@ -257,10 +248,11 @@ class Pixels:
     def _failing(self, window: Window) -> Iterator[None]:
         """GDAL's errors, raised or only signalled, as ours; and the files closed, with all that GDAL kept of them."""
         try:
-            with self.environment(), EAR.listening() as signalled:
+            with self.environment(), EAR.listening(notes=self.remarks) as signalled:
                 yield
             _check_silent(signalled)
         except GDAL_ERRORS as error:
+            self._failed = True
             self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
             names = ", ".join(map(public_uri, self.scene.uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
@@ -275,13 +267,3 @@ def _check_silent(signalled: Sequence[str]) -> None:
     """Raise OSError for errors that GDAL signalled and did not raise."""
     if signalled:
         raise OSError(signalled[0])
-
-
-def colour_table(file: Any) -> ByteArray | None:
-    """(256, 3) colours of a palette image, whose pixels are only numbers of colours; None for any other."""
-    if file.colorinterp[0] != ColorInterp.palette or file.dtypes[0] != "uint8":
-        return None
-    table = np.zeros((256, 3), np.uint8)
-    for index, colour in file.colormap(1).items():
-        table[index] = colour[:3]
-    return table

@@ -33,7 +33,16 @@ FINGERPRINT_PX = 512
 ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
 """Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
 
-READING = ("bands", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata")
+READING = (
+    "bands",
+    "page",
+    "stretch",
+    "stretch_low_percent",
+    "stretch_high_percent",
+    "stretch_range",
+    "nodata",
+    "mask",
+)
 """Keys of ``raster`` that say which pixels a detector sees."""
 
 PLACING = ("crs", "rpc_height_m")
@@ -50,14 +59,22 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 """Settings that can change the bytes of a result, by section; and ``cluster.threads``."""
 
 PLACE = ("crs_wkt", "transform", "gcps", "rpc")
-PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver")
-VALIDITY = ("nodata", "has_mask")
+PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver", "negative")
+VALIDITY = ("nodata", "band_nodata", "has_mask")
 LAYOUT = ("block_width", "block_height", "overviews")
 FACTS = ("acquired", "sensor", "attribution")
-TOLD = ("warnings",)
+TOLD = ("warnings", "palette")
 """Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
 
-LATER: dict[str, Any] = {"rpc": None, "crs": None, "rpc_height_m": None}
+LATER: dict[str, Any] = {
+    "page": None,
+    "rpc": None,
+    "band_nodata": (),
+    "negative": False,
+    "mask": "auto",
+    "crs": None,
+    "rpc_height_m": None,
+}
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
 

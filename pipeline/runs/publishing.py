@@ -14,6 +14,7 @@ from pipeline.planning.plan import ScenePlan, WorkOrder, meta_entries
 from pipeline.raster.overview import read_thumbnail
 from pipeline.runs.context import Run
 from pipeline.runs.identity import FINGERPRINT_PX, Identity, run_identity
+from pipeline.runs.in_time import in_time
 from pipeline.runs.record import run_record
 from pipeline.runs.report import Clock, SceneReport, ending
 from pipeline.runs.result_files import (
@@ -26,7 +27,7 @@ from pipeline.runs.result_files import (
     write_preview,
 )
 from pipeline.storage.folders import publish_folder, staging_folder
-from pipeline.types import Detections
+from pipeline.types import BoolArray, ByteArray, Detections, Window
 
 SMALL_PREVIEW_PX = 800
 """Longer side that the picture of a small area of interest is enlarged to, at most."""
@@ -95,7 +96,7 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
     if config.output.preview_px:
         window = preview_window(plan)
         within = None if window.pixels == plan.scene.width * plan.scene.height else window
-        seen = read_thumbnail(plan.scene, order.stretch, config.raster, config.output.preview_px, within=within)
+        seen = _thumbnail(plan, order, config, config.output.preview_px, within)
         ground = visible(*seen)
         if within is not None:
             ground = enlarged(ground, min(SMALL_PREVIEW_PX, config.output.preview_px))
@@ -107,8 +108,20 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
 
 def identity_of(plan: ScenePlan, order: WorkOrder, run: Run) -> Identity:
     """Who makes this result, from what; reads a small picture of the scene."""
-    picture, _ = read_thumbnail(plan.scene, order.stretch, run.config.raster, FINGERPRINT_PX)
+    picture, _ = _thumbnail(plan, order, run.config, FINGERPRINT_PX)
     return run_identity(plan.scene, order.stretch, picture, run.config, run.card)
+
+
+def _thumbnail(
+    plan: ScenePlan, order: WorkOrder, config: RunConfig, side_px: int, within: Window | None = None
+) -> tuple[ByteArray, BoolArray]:
+    """See :func:`read_thumbnail`; in time."""
+    return in_time(
+        lambda: read_thumbnail(plan.scene, order.stretch, config.raster, side_px, within=within),
+        ",".join(plan.scene.uris),
+        "a picture of it",
+        config.cluster.deadline_s,
+    )
 
 
 def _file_metadata(plan: ScenePlan, identity: Identity, config: RunConfig) -> dict[str, str]:

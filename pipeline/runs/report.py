@@ -74,14 +74,15 @@ class Clock:
 
 def unchanged(uri: str, record: Mapping[str, Any], folder: str) -> SceneReport:
     """The report of a scene whose result was there."""
-    tiles = record["tiles"]
+    tiles, warnings = record["tiles"], len(record.get("warnings", ()))
+    warned = f" (it came with {warnings} warnings: see run.json)" if warnings else ""
     return SceneReport(
         uri=uri,
         scene_id=record["scene_id"],
         status=record["status"],
         exit_code=EXIT_OK,
         message=f"nothing to do: the same run has published {record['detections']} detections ({record['finished']}) "
-        f"to {folder}; --force does it again",
+        f"to {folder}{warned}; --force does it again",
         folder=folder,
         run_id=record["run_id"],
         detections=record["detections"],
@@ -102,4 +103,17 @@ def ending(status: str, results: Account, plan: ScenePlan, found: int, where: st
         )
     holes = f", {len(results.failures)} tiles failed (see failures.parquet)" if results.failures else ""
     looks = f"{results.tiles_done} tiles" + (f" and {len(results.crops)} crops" if results.crops else "")
-    return f"{found} detections from {looks} in {seconds:.1f} s ({rate:.3g} Mpx/s){holes}: {where}"
+    skipped = _skipped(plan)
+    if not plan.tiles:
+        return f"NOTHING WAS LOOKED AT: {skipped}, so 0 detections say nothing of the scene: {where}"
+    return (
+        f"{found} detections from {looks}{f' ({skipped})' if skipped else ''} in {seconds:.1f} s ({rate:.3g} Mpx/s)"
+        f"{holes}: {where}"
+    )
+
+
+def _skipped(plan: ScenePlan) -> str:
+    """How many tiles were not looked at, and why."""
+    reasons = {"without a valid pixel": plan.tiles_empty, "outside the area of interest": plan.tiles_outside_aoi}
+    counts = [f"{count} {reason}" for reason, count in reasons.items() if count]
+    return f"skipped {' and '.join(counts)}" if counts else ""

@@ -28,6 +28,7 @@ from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import SILENT, Run
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
+from pipeline.runs.in_time import in_time
 from pipeline.runs.published import check_owner, last_record, published
 from pipeline.runs.publishing import Finding, identity_of, publish_scene
 from pipeline.runs.report import Clock, SceneReport, unchanged
@@ -44,7 +45,8 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     metrics = run.executor.metrics
     metrics.begin_scene()
     clock = Clock(metrics)
-    plan = plan_scene(uri, run.config, run.card, run.aoi)
+    limit_s = run.config.cluster.deadline_s
+    plan = in_time(lambda: plan_scene(uri, run.config, run.card, run.aoi), uri, "planning", limit_s)
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
@@ -58,7 +60,8 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         if record is not None and not run.config.clean:
             shrink(run, scene.scene_id, WorkFolder(folder=work_folder(run, scene), recipe_sha256=""), (), whole=True)
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
-        plan, order = screen(plan, run.config, run.card)
+        headers = plan
+        plan, order = in_time(lambda: screen(headers, run.config, run.card), uri, "a first look at all of it", limit_s)
         clock.lap("plan")
         ours = SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)
         if record is not None:

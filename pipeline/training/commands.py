@@ -5,20 +5,31 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 
 from pipeline.config import RasterConfig
-from pipeline.detectors.card import card_from_mapping
 from pipeline.errors import ConfigError
+from pipeline.names import listed
+from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
-from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.export import averaged_network, training_card
+from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
+from pipeline.training.data.scenes import load_scenes
+from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
 from pipeline.training.export import export as export_run
+from pipeline.training.fitting import groups_of, new_record
 from pipeline.training.loop import LoopConfig, Trainer
 from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.run_record import (
+    RunRecord,
+    add_validation,
+    read_record,
+    read_validations,
+    state_sha256,
+    write_record,
+)
 from pipeline.training.start import first_network
 
 Report = Callable[[str], None]
@@ -26,12 +37,15 @@ Report = Callable[[str], None]
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.data.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota
+    from pipeline.training.data.prepare import classes_of, prepare_scene, save_all, scenes_of_coco, scenes_of_dota
 
     if arguments.annotations.is_dir():
-        annotated = scenes_of_dota(arguments.annotations, arguments.images, arguments.classes or ("ship",))
+        classes = arguments.classes or ("ship",)
+        annotated = scenes_of_dota(arguments.annotations, arguments.images, classes)
     else:
-        annotated = scenes_of_coco(arguments.annotations, arguments.images, arguments.classes)
+        classes = classes_of(arguments.annotations, arguments.classes)
+        annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
+    start_folder(arguments.out, Prepared(classes=tuple(classes), gsd_m=arguments.gsd, shrink=arguments.shrink))
     for image, truth in annotated:
         scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
         report(save_all([scene], arguments.out)[0])
@@ -39,70 +53,141 @@ def prepare(arguments: Namespace, report: Report) -> None:
 
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
-    from pipeline.training.data.harbours import prepare_harbour
+    from pipeline.training.data.harbours import CLASSES, prepare_harbour
     from pipeline.training.data.prepare import save_all
 
+    gsd_m = arguments.gsd or 10.0
+    start_folder(arguments.out, Prepared(classes=CLASSES, gsd_m=gsd_m))
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.count):
-        scene = prepare_harbour(seed, arguments.size, arguments.gsd or 10.0, RasterConfig())
+        scene = prepare_harbour(seed, arguments.size, gsd_m, RasterConfig())
         report(save_all([scene], arguments.out)[0])
 
 
 def fit(arguments: Namespace, report: Report) -> None:
-    """Train to the last step, from the run's own checkpoint when it has one."""
+    """Train to the last step, from the run's own checkpoint when it has one.
+
+    Raises ConfigError when the scenes do not agree with each other, with ``--classes``, or with what the run learns.
+    """
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    groups = [_group(text, arguments.hold_out) for text in arguments.scenes]
+    groups = groups_of(arguments.scenes, arguments.hold_out)
+    record = new_record(arguments, groups)
+    before = read_record(arguments.out)
     augment = AugmentConfig(
         paste_mean=arguments.paste, light=arguments.light, scale_range=arguments.scale_range,
         quarter_turns=arguments.quarter_turns,
     )  # fmt: skip
-    sampler = TileSampler(groups, augment)
     config = LoopConfig(
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    learner = OrientedLearner(first_network(arguments.init, arguments.classes))
-    trainer = Trainer(learner, sampler, config, arguments.out)
-    if trainer.resume():
-        report(f"going on from step {trainer.step} of {arguments.out}")
-    names = [scene.name for scenes, _ in groups for scene in scenes]
+    learner = OrientedLearner(first_network(arguments.init, record.class_count), record.mean, record.std)
+    trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
+                      arguments.out)  # fmt: skip
+    if state_file(arguments.out).exists():
+        _check_same_task(arguments.out, before, record)
+        trainer.resume()
+        if not _goes_on(trainer.step, arguments, before, record, report):
+            return
+        record = record.went_on(before, trainer.step) if before else record
+    write_record(arguments.out, record)
+    names = [scene.name for group in groups for scene in group.scenes]
     report(f"training on {len(names)} scenes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
     trainer.run(report)
 
 
-def _group(text: str, hold_out: tuple[str, ...]) -> tuple[list[TrainingScene], float]:
-    """``FOLDER[:SHARE]`` → its scenes but those held out, and its share of the tiles."""
-    folder, _, share = text.rpartition(":") if ":" in text else (text, "", "1")
-    try:
-        value = float(share)
-    except ValueError as error:
-        raise ConfigError(f"--scenes {text}: the share after the colon is not a number") from error
-    scenes = [scene for scene in load_scenes(Path(folder)) if scene.name not in hold_out]
-    if not scenes:
-        raise ConfigError(f"--hold-out leaves no scene of {folder} to train on")
-    return scenes, value
+def _check_same_task(run: object, before: RunRecord | None, record: RunRecord) -> None:
+    """Raise ConfigError when the run in that folder learns other classes, or sees pixels otherwise."""
+    if before is None:
+        return
+    for what, old, new in (
+        ("classes", before.classes, record.classes),
+        ("number of classes", before.class_count, record.class_count),
+        ("metres per pixel", before.gsd_m, record.gsd_m),
+        ("mean", before.mean, record.mean),
+        ("std", before.std, record.std),
+    ):
+        if old != new and not (what == "classes" and None in (old, new)):
+            shown = [listed(one) if isinstance(one, tuple) else one for one in (old, new)]
+            raise ConfigError(
+                f"{run} learns with the {what} {shown[0]}, these scenes have {shown[1]}: give another --out"
+            )
+
+
+def _goes_on(step: int, arguments: Namespace, before: RunRecord | None, record: RunRecord, report: Report) -> bool:
+    """Say from where the run goes on and what is other than before; False when there is nothing left to do."""
+    run, steps = arguments.out, arguments.steps
+    changes = record.changes(before) if before else []
+    if step >= steps:
+        asked = f"; --steps {steps} asks for fewer" if step > steps else ""
+        report(f"{run} is finished: it stands at step {step}{asked}, nothing was done; more --steps train it further")
+        if changes:
+            report(f"  not applied: {'; '.join(changes)}")
+        return False
+    report(f"going on from step {step} of {run}")
+    if before is None:
+        report(f"  {run} holds no run.json: what it was trained with before is not known")
+    if changes:
+        report(f"  other than before, from this step on: {'; '.join(changes)}")
+    if any(change.startswith("--steps") for change in changes):
+        report("  the learning rate falls with the length of the run: it is not that of a run of one go")
+    return True
 
 
 def validate(arguments: Namespace, report: Report) -> None:
-    """Figures of a run's averaged weights, as json."""
+    """Figures of a run's averaged weights, as json; they are kept beside the run, for its card."""
     from pipeline.training.validation import validate as measure
 
     torch.set_num_threads(arguments.threads)
     scenes = [s for s in load_scenes(arguments.scenes) if not arguments.only or s.name in arguments.only]
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
-    learner = OrientedLearner(averaged_network(arguments.run))
-    classes = tuple(str(number) for number in range(learner.network.config.classes))
-    card = training_card(arguments.run.name, classes, arguments.gsd, arguments.tile)
+    network, record = averaged_network(arguments.run), read_record(arguments.run)
+    learner = OrientedLearner(network)
+    prepared = read_prepared(arguments.scenes)
+    named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
+    if prepared and record and record.classes and prepared.classes != record.classes:
+        raise ConfigError(
+            f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
+            f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
+        )
+    stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)
     detector = learner.detector(learner.network, card)
-    report(json.dumps(measure(detector, scenes, arguments.halo, arguments.score_threshold), indent=2))
+    figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
+    names = [scene.name for scene in scenes]
+    trained = {name for one in (record.data if record else ()) for name in one.scenes}
+    add_validation(
+        arguments.run,
+        {
+            "scenes": str(arguments.scenes), "names": names, "data_sha256": scenes_sha256(arguments.scenes, names),
+            "trained_on": sorted(trained & set(names)) if record else None, "step": checkpoint_step(arguments.run),
+            "state_sha256": state_sha256(state_file(arguments.run)), "tile_px": arguments.tile,
+            "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None,
+            **figures,
+        },
+    )  # fmt: skip
+    report(json.dumps(figures, indent=2))
 
 
 def export(arguments: Namespace, report: Report) -> None:
-    """Write the folder that ``--weights`` takes."""
-    try:
-        fields = {"sha256": "0" * 64, **json.loads(arguments.card.read_text())}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the card {arguments.card}: {error}") from error
-    card = export_run(arguments.run, arguments.out, card_from_mapping(fields, source=str(arguments.card)))
+    """Write the folder that ``--weights`` takes; its card says what the run says. Raises ConfigError, ModelError."""
+    stated = stated_card(arguments.card) if arguments.card else {}
+    network = averaged_network(arguments.run)
+    state = state_sha256(state_file(arguments.run))
+    validations = read_validations(arguments.run)
+    own = [one for one in validations if one.get("state_sha256") == state]
+    card, notes = run_card(
+        name=arguments.name or arguments.run.resolve().name, class_count=network.config.classes,
+        record=read_record(arguments.run), validations=own, stated=stated, source=str(arguments.card),
+    )  # fmt: skip
+    if arguments.score_threshold is not None:
+        card = replace(card, score_threshold=arguments.score_threshold)
+    card = export_run(arguments.run, arguments.out, card)
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
+    if len(own) < len(validations):
+        notes.append("what 'validate' found was of other steps, and is not in the card")
+    if not own:
+        notes.append("the card holds no figures: 'validate' it, and export again")
+    for note in notes:
+        report(f"  {note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipeline.detectors.card import write_card
@@ -17,9 +18,20 @@ from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
 from pipeline.types import ModelCard
 
 
+def state_file(run: Path) -> Path:
+    """Where a run keeps its last step."""
+    return run / CHECKPOINT / STATE_FILE
+
+
+def checkpoint_step(run: Path) -> int:
+    """The step of the run's last checkpoint, which must be there."""
+    with safe_open(state_file(run), framework="pt") as stored:
+        return int(stored.metadata()["step"])
+
+
 def averaged_network(run: Path) -> OrientedRTDetr:
     """The moving average of the run's last checkpoint. Raises ModelError when there is none."""
-    path = run / CHECKPOINT / STATE_FILE
+    path = state_file(run)
     if not path.exists():
         raise ModelError(f"{run} holds no checkpoint yet; train first, or wait for its first one")
     network = OrientedRTDetr(read_config(run / CHECKPOINT))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.learner import Learner
 
@@ -154,8 +154,14 @@ class Trainer:
         tensors = load_file(path, device=str(self._device))
         with safe_open(path, framework="pt") as stored:
             self.step = int(stored.metadata()["step"])  # the optimiser's are of single parameters, and may be behind
-        self.network.load_state_dict(_strip(tensors, "network."))
-        self.average.load_state_dict(_strip(tensors, "average."))
+        try:
+            self.network.load_state_dict(_strip(tensors, "network."))
+            self.average.load_state_dict(_strip(tensors, "average."))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{path} is of another network than these arguments ask for (--classes, --init): give another --out "
+                f"({one_sentence(error)})"
+            ) from error
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip(tensors, "optimizer.").items():
             number, key = name.split(".", 1)

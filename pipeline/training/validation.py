@@ -11,10 +11,10 @@ from pipeline.evaluation.average_precision import (
     area_under_curve,
     average_precision_coco,
     best_f1_score_threshold,
-    bootstrap_intervals,
     mean_over_classes,
     operating_point,
 )
+from pipeline.evaluation.bootstrap import bootstrap_intervals, make_units
 from pipeline.evaluation.matching import match_classes
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.nms import merge
@@ -29,8 +29,7 @@ BATCH = 4
 
 def detect_whole(detector: Detector, scene: TrainingScene, halo_px: int) -> Detections:
     """All detections of a scene with a score of at least LOWEST_SCORE, merged, in its own pixels (frame LATTICE)."""
-    height, width = scene.pixels.shape[:2]
-    lattice = Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=detector.card.gsd_m)
+    lattice = _lattice(scene, detector.card.gsd_m)
     tiles = plan_tiles(lattice, detector.card.input_px, halo_px)
     parts = []
     for start in range(0, len(tiles), BATCH):
@@ -44,16 +43,23 @@ def detect_whole(detector: Detector, scene: TrainingScene, halo_px: int) -> Dete
     return merge(Detections.concat(parts, Frame.LATTICE), iou_threshold=MERGE_IOU)
 
 
+def _lattice(scene: TrainingScene, gsd_m: float | None) -> Lattice:
+    """The scene's own pixels."""
+    height, width = scene.pixels.shape[:2]
+    return Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=gsd_m)
+
+
 def validate(
     detector: Detector, scenes: Sequence[TrainingScene], halo_px: int, score_threshold: float | None = None
 ) -> dict[str, Any]:
-    """Figures over ``scenes`` together, intervals (95 %, bootstrap over boxes) and AP50 per scene.
+    """Figures over ``scenes`` together, intervals (95 %, bootstrap over images or blocks) and AP50 per scene.
 
     Without ``score_threshold`` the operating point is the one of best F1: only for scenes that are not reported on.
     """
     detections = [detect_whole(detector, scene, halo_px) for scene in scenes]
     truth = [scene.truth for scene in scenes]
-    found = list(match_classes(detections, truth, (0.5,)).values())
+    found = list(match_classes(detections, truth, (0.5, 0.75)).values())
+    units = make_units(truth, [_lattice(scene, None) for scene in scenes])
     threshold = best_f1_score_threshold(found) if score_threshold is None else score_threshold
     point = operating_point(found, threshold)
     per_scene = {
@@ -62,14 +68,15 @@ def validate(
     }
     return {
         "ap50": mean_over_classes([area_under_curve(matches) for matches in found]),
+        "ap75": mean_over_classes([area_under_curve(matches, 1) for matches in found]),
         "ap50_95": average_precision_coco(detections, truth),
         "score_threshold": threshold,
         "precision": point.precision,
         "recall": point.recall,
         "f1": point.f1,
-        "intervals_95": bootstrap_intervals(found, threshold),
-        "right": int(point.right),
-        "wrong": int(point.wrong),
-        "missed": int(point.missed),
+        "intervals_95": bootstrap_intervals(found, threshold, units, units.of_detections(detections)),
+        "right": point.right,
+        "wrong": point.wrong,
+        "missed": point.missed,
         "ap50_per_scene": per_scene,
     }

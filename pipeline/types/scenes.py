@@ -55,7 +55,7 @@ class Scene:
     band_count: int
     """Bands in the file (or the number of files)."""
     dtype: str
-    """numpy name of the pixels' type, e.g. ``uint16``."""
+    """numpy name of the pixels' type, e.g. ``uint16``; of a palette image, of its colours: ``uint8``."""
     driver: str
     """GDAL driver name, e.g. ``GTiff``."""
     crs_wkt: str | None
@@ -65,9 +65,16 @@ class Scene:
     gcps: tuple[GroundControlPoint, ...] = ()
     rpc: RationalPolynomials | None = None
     """Only where there is neither a transform nor control points; the CRS is then that of longitude and latitude."""
+    palette: bool = False
+    """Pixels are numbers of colours, and the colours are shown."""
+    negative: bool = False
+    """White is stored as 0: the stretch turns it over."""
     nodata: float | None = None
+    """Of all bands that are read; None, too, where they differ."""
+    band_nodata: tuple[float | None, ...] = ()
+    """Of each of ``bands``, where they differ; else empty."""
     has_mask: bool = False
-    """An internal mask or an alpha band says which pixels are valid."""
+    """A mask, of the file or of single bands, or an alpha band says which pixels are valid."""
     block_width: int = 1
     """Width in pixels of the unit the file is decoded in (the scene's width for strips)."""
     block_height: int = 1

@@ -147,8 +147,11 @@ def test_scene_without_a_valid_pixel_is_published_empty(
     path = write(tmp_path / "blank.tif", pixels, **({"nodata": 0} if kind == "nodata" else {}))
     code, said = outcome(capsys, "--scene", str(path), "--out", str(tmp_path / "out"))
     assert code == 0, said
+    assert "blank: PUBLISHED: NOTHING WAS LOOKED AT: skipped 1 without a valid pixel" in said
+    assert "warning: blank: not one valid pixel" in said
     record = json.loads((tmp_path / "out" / "blank" / "run.json").read_text())
     assert record["detections"] == 0
+    assert any("not one valid pixel" in sentence for sentence in record["warnings"])
     assert record["tiles"]["skipped_empty"] == record["tiles"]["planned"] > 0
 
 

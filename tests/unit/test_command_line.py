@@ -30,6 +30,7 @@ FROZEN_KEYS = [
     "raster.stretch_high_percent",
     "raster.stretch_range",
     "raster.nodata",
+    "raster.mask",
     "raster.crs",
     "raster.rpc_height_m",
     "raster.allow_vrt",

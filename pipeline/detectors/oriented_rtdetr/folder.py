@@ -15,10 +15,10 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, first_line, read_json
+from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, read_json
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, listed
 
 
@@ -48,7 +48,7 @@ def load_network(folder: Path) -> OrientedRTDetr:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read the weights {folder / WEIGHTS}: {error}") from error
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / CONFIG} describes no network that can be built: {first_line(error)}") from error
+        raise ModelError(f"{folder / CONFIG} describes no network that can be built: {one_sentence(error)}") from error
     wanted = {name: t.shape for name, t in shapes.items() if not name.endswith("num_batches_tracked")}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if wanted != found:

@@ -10,6 +10,8 @@ from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES as _TYPES
 from pipeline.types import ModelCard
 
+__all__ = ["MODEL_TYPES", "load", "load_transformers_detr", "read_card"]
+
 MODEL_TYPES = tuple(_TYPES)
 """``model_type`` of the checkpoints that this family loads."""
 
@@ -19,6 +21,11 @@ def load(folder: Path, *, device: str, precision: str) -> Detector:
     from pipeline.detectors.transformers_detr import detector  # late: torch takes seconds
 
     return detector.load(folder, device=device, precision=precision)
+
+
+def load_transformers_detr(folder: Path, *, device: str = "cpu", precision: str = "float32") -> Detector:
+    """:func:`load` by the name that others import it by: on the CPU unless something else is said."""
+    return load(folder, device=device, precision=precision)
 
 
 def read_card(folder: Path) -> ModelCard:

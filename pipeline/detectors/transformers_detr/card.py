@@ -59,7 +59,8 @@ def _classes(config: Mapping[str, Any]) -> list[str]:
     """Class names in the order of the network's answers; the library's own placeholders where none are given."""
     labels = config.get("id2label")
     if not isinstance(labels, dict) or not labels:
-        count = config.get("num_labels", 2)
+        count = config.get("num_labels")
+        count = 2 if count is None else count
         if not isinstance(count, int) or not 1 <= count <= MOST_CLASSES:
             raise ModelError(f"{CONFIG}: num_labels must be a whole number from 1 to {MOST_CLASSES}")
         return [f"LABEL_{number}" for number in range(count)]

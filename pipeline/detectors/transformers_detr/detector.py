@@ -25,7 +25,6 @@ from pipeline.detectors.checkpoint import (
     CONFIG,
     check_keys,
     check_sizes,
-    first_line,
     model_type,
     read_json,
     read_state_dict,
@@ -35,9 +34,10 @@ from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.transformers_detr.attention import decoder_of
 from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
+from pipeline.detectors.transformers_detr.nulls import without_nulls
 from pipeline.detectors.transformers_detr.preprocessing import Preprocessing, pad_batch, read_preprocessing
 from pipeline.detectors.transformers_detr.timm_resnet import replace_timm_backbone
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, one_sentence
 from pipeline.geometry.obb import canonical_obb
 from pipeline.names import listed, quoted
 from pipeline.types import AttentionMap, BoolArray, Chip, Detections, FloatArray, Frame, Look, ModelCard
@@ -81,7 +81,8 @@ def _load_network(folder: Path, kind: str) -> Any:
     config_json, tensors = replace_timm_backbone(folder, stated, read_state_dict(folder))
     with _quiet():
         try:
-            config = getattr(transformers, MODEL_TYPES[kind].config_class).from_dict(config_json)
+            config_class = getattr(transformers, MODEL_TYPES[kind].config_class)
+            config = config_class.from_dict(without_nulls(config_json, config_class))
             network, found = getattr(transformers, MODEL_TYPES[kind].network_class).from_pretrained(
                 None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True,
                 ignore_mismatched_sizes=True,
@@ -90,7 +91,7 @@ def _load_network(folder: Path, kind: str) -> Any:
                 TypeError, ValueError) as error:  # fmt: skip
             # A config is free-form: what a wrong value breaks inside the library may be any of these.
             raise ModelError(
-                f"{folder / CONFIG} describes no {kind} network that can be built: {first_line(error)}"
+                f"{folder / CONFIG} describes no {kind} network that can be built: {one_sentence(error)}"
             ) from error
     mismatched = {name if isinstance(name, str) else str(name[0]) for name in found["mismatched_keys"]}
     missing, unexpected = set(found["missing_keys"]) - mismatched, set(found["unexpected_keys"])
@@ -185,7 +186,7 @@ class TransformersDetr:
             raise
         except RuntimeError as error:
             raise ModelError(
-                f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({first_line(error)}): "
+                f"{self.card.name} cannot look at {len(pixels)} chips of {pixels.shape[2:]} ({one_sentence(error)}): "
                 f"check its {CONFIG}"
             ) from error
         logits, boxes = (part.float().cpu().numpy().astype(np.float64) for part in (answer.logits, answer.pred_boxes))

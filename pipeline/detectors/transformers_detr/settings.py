@@ -22,7 +22,8 @@ def stated_settings(folder: Path, kind: str) -> dict[str, Any]:
     if (folder / PREPROCESSOR).is_file() or not {"input_px", "mean", "std"} <= set(overlay):
         stated = read_json(folder / PREPROCESSOR)
     settings = {**MODEL_TYPES[kind].defaults, **{key: value for key, value in stated.items() if value is not None}}
-    settings["do_pad"] = stated.get("do_pad", stated.get("pad_and_return_pixel_mask", settings["do_pad"]))
+    padding = (stated.get(key) for key in ("do_pad", "pad_and_return_pixel_mask"))
+    settings["do_pad"] = next((value for value in padding if value is not None), MODEL_TYPES[kind].defaults["do_pad"])
     if "input_px" in overlay:
         settings |= {"do_resize": True, "size": {"height": overlay["input_px"], "width": overlay["input_px"]}}
     for key, name in (("mean", "image_mean"), ("std", "image_std")):
@@ -32,15 +33,17 @@ def stated_settings(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def card_overlay(folder: Path) -> dict[str, Any]:
-    """The keys of a ``card.json`` beside a foreign checkpoint; none where there is no card."""
-    return read_json(folder / CARD) if (folder / CARD).is_file() else {}
+    """The keys of a ``card.json`` beside a foreign checkpoint that say something; none where there is no card."""
+    card = read_json(folder / CARD) if (folder / CARD).is_file() else {}
+    return {key: value for key, value in card.items() if value is not None}
 
 
 def band_names(folder: Path) -> list[str]:
     """Names of the network's channels; the backbone's count is the one that matters."""
     config = read_json(folder / CONFIG)
     backbone = config.get("backbone_config")
-    count = {**config, **(backbone if isinstance(backbone, dict) else {})}.get("num_channels", 3)
+    stated = [part.get("num_channels") for part in (backbone, config) if isinstance(part, dict)]
+    count = next((number for number in stated if number is not None), 3)
     if not isinstance(count, int) or not 1 <= count <= MOST_BANDS:
         raise ModelError(
             f"{folder / CONFIG}: num_channels must be a whole number from 1 to {MOST_BANDS}, got {quoted(count)}"

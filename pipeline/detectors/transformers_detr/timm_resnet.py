@@ -81,7 +81,8 @@ def _out_indices(config: Mapping[str, Any], timm: Mapping[str, Any]) -> list[int
     if timm.get("out_indices"):
         return [int(index) for index in timm["out_indices"]]
     if config["model_type"] == "deformable_detr":
-        return [2, 3, 4] if config.get("num_feature_levels", 4) > 1 else [4]
+        levels = config.get("num_feature_levels")
+        return [2, 3, 4] if levels is None or levels > 1 else [4]
     return [1, 2, 3, 4]
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from pipeline.annotations.annotations import Annotations
 from pipeline.evaluation.average_precision import (
     COCO_IOU_THRESHOLDS,
+    STRICT,
     area_under_curve,
     coco_average,
     mean_over_classes,
     operating_point,
     sampled_average,
 )
+from pipeline.evaluation.bootstrap import Units, draw, interval, make_units, resampled_ap
 from pipeline.evaluation.coco_metrics import SIZES, metrics_by_size
-from pipeline.evaluation.comparison.bootstrap import Units, draw, interval, make_units, resampled_ap
 from pipeline.evaluation.comparison.measuring import Measurement
 from pipeline.evaluation.comparison.strategies import Strategy
 from pipeline.evaluation.matching import Matches, match_classes
@@ -29,7 +30,8 @@ from pipeline.types import Detections, FloatArray
 
 EVALUATOR = (
     "AP50 is oriented: exact rotated IoU of at least 0.5, COCO's matching, area under the curve, all points (VOC 12, "
-    "DOTA), mean over annotated classes, no limit on detections; AP50 VOC 07 takes 11 points; AP50:95 is COCO's "
+    "DOTA), mean over annotated classes, no limit on detections; AP75 is the same from an IoU of 0.75 on; AP50 VOC 07 "
+    "takes 11 points; AP50:95 is COCO's "
     "average with the same IoU. COCO AP, AP50, AP75 and AP by size are pycocotools' of the boxes' bounds, 500 "
     "detections per image and class. Seconds are of detection per image: resizing, network, crops, fusion and merging, "
     "without reading."
@@ -143,6 +145,7 @@ def _accuracy(
     sizes = oriented_ap50_by_size(matches, root_areas(truth), root_areas(found), SIZES)
     return {
         "ap50": mean_over_classes([area_under_curve(one) for one in every]),
+        "ap75": mean_over_classes([area_under_curve(one, STRICT) for one in every]),
         "ap50_voc07": mean_over_classes([sampled_average(one, points=11) for one in every]),
         "ap50_95": mean_over_classes([coco_average(one) for one in every]),
         **{f"ap50_{name}": value for name, value in sizes.items()},

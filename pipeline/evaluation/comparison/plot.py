@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 COLOURS = {
@@ -40,7 +41,12 @@ def check_matplotlib() -> None:
 
 def plot_comparison(report: Mapping[str, Any], path: Path) -> None:
     """Write a PNG: AP50 against pixels through the network, and against seconds; one curve a kind of strategy, its
-    budgets along it; bars are the 95 % interval of the single strategies. Raises ConfigError without matplotlib."""
+    budgets along it; bars are the 95 % intervals. Raises ConfigError without matplotlib."""
+    figure_of(report).savefig(path, dpi=110)
+
+
+def figure_of(report: Mapping[str, Any]) -> Figure:
+    """What :func:`plot_comparison` writes. Raises ConfigError without matplotlib."""
     check_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, no global state
     from matplotlib.figure import Figure
@@ -56,7 +62,7 @@ def plot_comparison(report: Mapping[str, Any], path: Path) -> None:
     figure.suptitle(f"{report['images']} images, {report['objects']} objects: {', '.join(report['classes'])}")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def _curves(axes: Axes, report: Mapping[str, Any], cost: str) -> None:
@@ -81,8 +87,8 @@ def _curves(axes: Axes, report: Mapping[str, Any], cost: str) -> None:
             markevery=slice(len(joined) - len(points), None),  # the first point is the global look's own
             label=kind,
         )
-        if len(points) == 1 and points[0]["budget"] is None:
-            _interval(axes, points[0], cost, COLOURS.get(kind, "#444444"))
+        for point in points:
+            _interval(axes, point, cost, COLOURS.get(kind, "#444444"))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -94,4 +100,4 @@ def _curves(axes: Axes, report: Mapping[str, Any], cost: str) -> None:
 
 def _interval(axes: Axes, row: Mapping[str, Any], cost: str, colour: str) -> None:
     low, high = row["ap50_interval"]
-    axes.vlines(row[cost], 100 * low, 100 * high, color=colour, alpha=0.35, linewidth=3, zorder=1)
+    axes.vlines(row[cost], 100 * low, 100 * high, color=colour, alpha=0.3, linewidth=3, zorder=1)

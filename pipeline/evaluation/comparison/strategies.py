@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from pipeline.config import RunConfig, Selector
+from pipeline.config.looking import one_look_factor
 from pipeline.errors import ConfigError
 from pipeline.planning.tiles import plan_tiles
 from pipeline.types import Lattice, ModelCard
@@ -148,7 +149,7 @@ def _cover_px(lattice: Lattice, side: int) -> int:
 
 def _with_budget(kind: str, budget: float, shared: RunConfig, seeds: int) -> list[Strategy]:
     if kind == "larger":
-        factor = shared.tiling.global_factor / (1 + budget) ** 0.5
+        factor = one_look_factor(shared.tiling.global_factor, budget)
         if factor <= 1:
             return []
         return [Strategy(kind=kind, budget=budget, config=_one_look(shared, factor))]

@@ -46,6 +46,7 @@ def _accuracy(rows: Mapping[str, Row], baselines: Sequence[str]) -> str:
         "AP50": lambda _, row: percent(row["ap50"]),
         "95 %": lambda _, row: between(row["ap50_interval"]),
         **({f"Δ {first}": lambda _, row: _delta(row, first, rows)} if against else {}),
+        "AP75": lambda _, row: percent(row["ap75"]),
         "VOC 07": lambda _, row: percent(row["ap50_voc07"]),
         "AP50:95": lambda _, row: percent(row["ap50_95"]),
         "COCO AP": lambda _, row: percent(row["coco"]["ap"]),

@@ -13,6 +13,7 @@ from pipeline.training.data.prepare import to_lattice
 from pipeline.training.data.scenes import TrainingScene
 from pipeline.types import Lattice, Window
 
+CLASSES = ("ship",)
 TRAINING_SEEDS = range(1_000_000)
 """Seeds of harbours that may be trained on; the demo and the tests use others."""
 

@@ -38,11 +38,23 @@ def scenes_of_coco(
     ignore regions. Raises ConfigError for a class that the file does not name.
     """
     annotated = read_annotations(json_path)
-    wanted = annotated.classes if classes is None else tuple(classes)
-    if unknown := sorted(set(wanted) - set(annotated.classes)):
-        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(annotated.classes)}")
+    wanted = _wanted(json_path, annotated.classes, classes)
     for name, truth in annotated.scenes.items():
         yield images / name, for_classes(truth, annotated.classes, wanted)
+
+
+def classes_of(json_path: Path, classes: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The classes to learn from a COCO json file, in the network's order: see :func:`scenes_of_coco`."""
+    return _wanted(json_path, read_annotations(json_path).classes, classes)
+
+
+def _wanted(json_path: Path, known: tuple[str, ...], classes: Sequence[str] | None) -> tuple[str, ...]:
+    wanted = known if classes is None else tuple(classes)
+    if unknown := sorted(set(wanted) - set(known)):
+        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(known)}")
+    if not wanted:
+        raise ConfigError(f"{json_path} names no class: there is nothing to learn")
+    return wanted
 
 
 def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterable[tuple[Path, Annotations]]:

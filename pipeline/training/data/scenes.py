@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import numpy as np
 from pipeline.annotations.annotations import Annotations
 from pipeline.errors import ConfigError
 from pipeline.types import ByteArray
+
+COMPRESSION = 1
+"""Level of zlib. Preparing small images is mostly that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,12 +28,20 @@ class TrainingScene:
 
 
 def save_scene(path: Path, scene: TrainingScene) -> None:
-    """Write one scene as compressed npz (arrays only; nothing is pickled)."""
+    """Write one scene as compressed npz (arrays only; nothing is pickled), by rename.
+
+    The same scene is the same bytes: a run's hashes of its data say whether they changed.
+    """
     truth = scene.truth
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path, pixels=scene.pixels, boxes=truth.boxes, class_ids=truth.class_ids, ignore=truth.ignore
-    )  # fmt: skip
+    arrays = {"pixels": scene.pixels, "boxes": truth.boxes, "class_ids": truth.class_ids, "ignore": truth.ignore}
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # By hand, as numpy knows one level of compression only: 6, which takes three times as long for 2 % less.
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    partial.replace(path)
 
 
 def load_scenes(folder: Path) -> list[TrainingScene]:

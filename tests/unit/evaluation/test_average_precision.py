@@ -12,7 +12,6 @@ from pipeline.evaluation.average_precision import (
     average_precision,
     average_precision_coco,
     best_f1_score_threshold,
-    bootstrap_intervals,
     operating_point,
 )
 from pipeline.evaluation.coco_metrics import horizontal_metrics
@@ -141,21 +140,3 @@ def test_row_order_and_scene_order_change_nothing() -> None:
     expected = average_precision([d for d, _ in scenes], [a for _, a in scenes])
     shuffled = [(d[generator.permutation(len(d))], a) for d, a in reversed(scenes)]
     assert average_precision([d for d, _ in shuffled], [a for _, a in shuffled]) == pytest.approx(expected, abs=1e-12)
-
-
-def test_bootstrap_is_seeded_and_holds_the_estimate() -> None:
-    """Recall of 30 of 50 objects: the interval agrees with the binomial one, 0.6 ± 1.96 · sqrt(0.24 / 50)."""
-    boxes = [ship(40.0 * i) for i in range(50)]
-    detections = found(boxes[:30] + [ship(-100.0 - 40 * i) for i in range(10)], list(np.linspace(0.9, 0.5, 40)))
-    matches = list(match_classes([detections], [truth(boxes)], (0.5,)).values())
-    intervals = bootstrap_intervals(matches, 0.5, resamples=800, seed=1)
-    low, high = intervals["recall"]
-    half = 1.96 * math.sqrt(0.24 / 50)
-    assert (low, high) == pytest.approx((0.6 - half, 0.6 + half), abs=0.03)
-    assert intervals["ap"][0] < average_precision([detections], [truth(boxes)]) < intervals["ap"][1]
-    assert intervals == bootstrap_intervals(matches, 0.5, resamples=800, seed=1)
-    assert intervals != bootstrap_intervals(matches, 0.5, resamples=800, seed=2)
-
-
-def test_bootstrap_of_nothing_is_nan() -> None:
-    assert all(math.isnan(low) for low, _ in bootstrap_intervals([], 0.5).values())

@@ -43,6 +43,9 @@ class TestReport:
         assert report["precision"] == pytest.approx(5 / 7, abs=1e-4)
         assert report["recall"] == 0.5
         assert report["ap50"] == pytest.approx(0.5 + 0.2 * 7 / 9, abs=1e-4)
+        assert report["ap75"] == report["ap50"], "what is right is exactly in its place"
+        assert report["per_class"]["ship"]["ap75"] == report["ap75"]
+        assert report["bootstrap"] == "50 draws of 2 blocks of 512 px"
         assert report["per_class"]["ship"]["missed"] == 5
         assert report["per_scene"] == {
             "a.tif": {"right": 5, "wrong": 1, "missed": 5},

@@ -110,3 +110,24 @@ def test_only_what_needs_pixels_is_measured(dtype: str, options: dict, kind: str
 def test_a_stretch_of_other_bands_is_refused() -> None:
     with pytest.raises(ValueError, match="3 bands cannot map pixels of 2"):
         to_bytes(np.zeros((2, 2, 2), np.uint16), identity_stretch(3, "test"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1.0, 1e36, 3e38, 1e300])
+def test_a_stretch_of_any_magnitude_spreads_its_values_over_all_bytes(dtype: str, scale: float) -> None:
+    if dtype == "float32" and scale == 1e300:
+        pytest.skip("no float32")
+    pixels = (np.linspace(0, 1, 256)[None, :, None] * scale).astype(dtype)
+    stretch = stretch_from_sample(pixels, np.ones((1, 256), np.bool_), RasterConfig(stretch="minmax"), "test")
+    assert np.abs(to_bytes(pixels, stretch)[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+    constant = np.full((1, 2, 1), scale, dtype)
+    assert not to_bytes(
+        constant, stretch_from_sample(constant, np.ones((1, 2), np.bool_), RasterConfig(), "test")
+    ).any()
+
+
+def test_each_band_is_measured_on_its_own_valid_values() -> None:
+    pixels = np.array([[[5.0, 1.0], [9.0, 2.0], [-9999.0, 7.0]]])
+    told = np.array([[[True, False], [True, False], [False, False]]])
+    stretch = stretch_from_sample(pixels, told, RasterConfig(stretch="minmax"), "test")
+    assert (stretch.low, stretch.high) == ((5.0, 0.0), (9.0, 255.0))

@@ -109,7 +109,7 @@ def test_a_tag_that_names_overviews_elsewhere_is_refused(
 def test_a_crs_that_is_an_address_is_not_fetched(black: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with witness(monkeypatch) as listener:
         Path(f"{black}.aux.xml").write_text(f"<PAMDataset><SRS>{listener.url}/srs</SRS></PAMDataset>")
-        with pytest.raises(SceneUnreadable) as caught:
+        with pytest.raises(SceneError) as caught:
             look(black)
         assert "\n" not in str(caught.value)
         assert not listener.called()

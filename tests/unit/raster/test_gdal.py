@@ -161,3 +161,29 @@ def test_what_gdal_says_to_us_reaches_no_log(damaged: Path, tmp_path: Path, capl
     assert not [record for record in caplog.records if record.name in KEEN]
     assert DAMAGE not in caplog.text
     assert ODDITY not in caplog.text
+
+
+def test_few_warnings_mean_damage_and_the_others_are_notes() -> None:
+    """Said to rasterio's own loggers, as it says them; the numbers of lines make no new notes."""
+    notes = set[str]()
+    said = logging.getLogger("rasterio._err")
+    with EAR.listening(notes=notes) as heard:
+        said.warning("CPLE_AppDefined:Non conformant codestream TPsot==TNsot.")
+        said.warning("CPLE_AppDefined:TIFFReadDirectory:Old-style JPEG: convert and notify the vendor")
+        said.warning("CPLE_AppDefined:LZWPreDecode:Old-style LZW codes, convert file")
+        for line in range(100):
+            said.warning("CPLE_AppDefined:Fax3DecodeRLE:Premature EOL at line %d of strip 0 (got 3, expected 9)", line)
+        said.info("GDAL signalled an error: err_no=1, msg='TIFFFillStrip:Too large strip byte count 9, strip 0'")
+        assert heard == []
+        for words in ("JPEGLib:Premature end of JPEG file", "JPEGLib:Corrupt JPEG data: 9 extraneous bytes",
+                      "Stream does not end with EOC"):  # fmt: skip
+            said.warning("CPLE_AppDefined:%s", words)
+        said.info("GDAL signalled an error: err_no=1, msg='ZIPDecode:Decoding error at scanline 64'")
+    assert len(heard) == 4
+    assert notes == {
+        "Non conformant codestream TPsot==TNsot.",
+        "TIFFReadDirectory:Old-style JPEG: convert and notify the vendor",
+        "LZWPreDecode:Old-style LZW codes, convert file",
+        "Fax3DecodeRLE:Premature EOL at line N of strip N (got N, expected N)",
+        "TIFFFillStrip:Too large strip byte count N, strip N",
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import rasterio
 
 from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
-from pipeline.raster.overview import LIMITS, decimated, measure_stretch, read_coverage, read_thumbnail
+from pipeline.raster.limits import LIMITS
+from pipeline.raster.overview import HOPELESS, decimated, measure_stretch, read_coverage, read_thumbnail
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.writer import write_scene
@@ -228,3 +231,23 @@ def test_a_real_palette_is_shown_in_its_colours(kestrel_data: Path) -> None:
         colours = {colour[:3] for colour in file.colormap(1).values()}
     assert {tuple(map(int, colour)) for colour in np.unique(pixels[valid], axis=0)} <= colours
     assert 0.3 < valid.mean() < 0.9
+
+
+def test_a_scene_that_fails_everywhere_is_given_up_soon(tmp_path: Path) -> None:
+    """Not quartered to the end: every failure costs an opening."""
+    path = write_geotiff(tmp_path / "a.tif", picture(1024, 1024, dtype="uint16"), block_px=64)
+    scene = open_scene(str(path), CONFIG)
+    for column, row in itertools.product(range(16), range(16)):
+        damage_block(path, column, row)
+    openings, counting = 0, True
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal openings
+        if counting and event == "open" and str(arguments[0]) == str(path):
+            openings += 1
+
+    sys.addaudithook(count)
+    with pytest.raises(SceneUnreadable, match="damaged in most places"):
+        measure_stretch(scene, CONFIG)
+    counting = False
+    assert openings <= 3 * HOPELESS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from jobs import evaluate_detector
+from jobs.evaluate_detector import as_typed
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
@@ -151,3 +153,15 @@ class TestTheJob:
         (weights / "config.json").write_text("{}")
         with pytest.raises(ConfigError, match="does not say how many queries"):
             with_queries(weights, 600, tmp_path / "other")
+
+
+@pytest.mark.parametrize("prog", ["kestrel evaluate", "evaluate_detector.py"])
+def test_the_command_of_a_report_can_be_pasted(prog: str, tmp_path: Path) -> None:
+    """A shell takes it apart into the program and every argument that was given, spaces and all."""
+    given = ["--data", str(tmp_path / "my images" / "a.json"), "--strategies", "global", "--refine.scales", "[0.5, 1]"]
+    typed = as_typed(prog, given)
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {typed}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    program = ["kestrel", "evaluate"] if prog.startswith("kestrel") else ["python", "jobs/evaluate_detector.py"]
+    assert words == [*program, *given]

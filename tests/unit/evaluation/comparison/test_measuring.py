@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +12,17 @@ import pytest
 from PIL import Image
 
 from pipeline.config import RefineConfig
+from pipeline.engine.block import BlockPixels, read_block
 from pipeline.evaluation.average_precision import (
     average_precision,
 )
 from pipeline.evaluation.comparison.figures import Judging, compare
-from pipeline.evaluation.comparison.measuring import Measurement, measure
+from pipeline.evaluation.comparison.measuring import Measurement, View, look, measure
 from pipeline.evaluation.comparison.strategies import Strategy, make_strategies
 from pipeline.evaluation.data import EvaluationData
+from pipeline.planning.plan import WorkOrder
 from pipeline.synth.oracle import OracleDetector, oracle_card
-from pipeline.types import Chip, Frame, Look, ModelCard, Window
+from pipeline.types import Block, Chip, Frame, Look, ModelCard, Window
 from tests.support.judging import base, truth
 
 
@@ -99,3 +102,32 @@ class TestMeasuring:
         boxes = np.concatenate([self.big, self.small])
         expected = [min(np.abs(x - seams_x).min(), np.abs(y - seams_y).min()) for x, y in boxes[:, :2]]
         np.testing.assert_allclose(one["exhaustive"].seam_px, expected)
+
+    def test_a_wait_for_the_file_is_taken_off_no_processor_time(self, tmp_path: Path) -> None:
+        """The file lets itself be waited for: 0.4 s that no processor works. The detector works for 0.2 s."""
+        boxes = self.big
+        Image.fromarray(np.full((384, 512), 90, np.uint8)).save(tmp_path / "grey.jpg")
+        card = replace(oracle_card(boxes, ("plane",)), input_px=256)
+
+        class Busy:
+            def __init__(self) -> None:
+                self.card = card
+
+            def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+                begun = time.process_time()
+                while time.process_time() - begun < 0.2:
+                    pass
+                return eye.detect(chips, score_threshold=score_threshold)
+
+        def far_away(order: WorkOrder, block: Block) -> BlockPixels:
+            time.sleep(0.4)
+            return read_block(order, block)
+
+        eye = OracleDetector(boxes, card=card, bounds=Window(x=0, y=0, width=512, height=384))
+        (strategy,) = make_strategies(("global",), (), base(tile_px=512), card)
+        view = View(uri=str(tmp_path / "grey.jpg"), truth=truth(boxes), classes=("plane",))
+        measured = look(strategy, view, Busy(), far_away)
+        assert measured.cpu_seconds >= 0.2
+        assert measured.seconds >= 0.2
+        quick = look(strategy, view, Busy())
+        assert quick.cpu_seconds == pytest.approx(measured.cpu_seconds, abs=0.15)

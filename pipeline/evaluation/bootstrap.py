@@ -1,9 +1,9 @@
-"""Paired bootstrap: how sure a difference of AP50 between two strategies is.
+"""Bootstrap: how sure a figure is, and how sure a difference of AP50 between two strategies is.
 
 What is resampled, with replacement, are the places that were looked at: images when there are at least 50, else blocks
-of 512 lattice pixels of all images. A unit brings its annotations and its detections with it (a right detection goes
-with the annotation it found, any other with its centre). All strategies are judged on the same draws, so what is easy
-or hard about a place cancels in the difference.
+of 512 lattice pixels of all images. A unit brings its annotations and its detections with it, false alarms too (a right
+detection goes with the annotation it found, any other with its centre). All strategies are judged on the same draws, so
+what is easy or hard about a place cancels in the difference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.annotations.annotations import Annotations
-from pipeline.evaluation.matching import NEITHER, RIGHT, Matches
+from pipeline.evaluation.matching import NEITHER, RIGHT, WRONG, Matches
 from pipeline.types import Detections, FloatArray, IntArray, Lattice
 
 ENOUGH_IMAGES = 50
@@ -111,3 +111,50 @@ def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
     tail = 50 * (1 - level)
     low, high = np.percentile(known, (tail, 100 - tail))
     return float(low), float(high)
+
+
+def bootstrap_intervals(
+    found: Sequence[Matches],
+    score_threshold: float,
+    units: Units,
+    unit_of_detection: IntArray,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of AP, precision, recall and F1 at the first IoU threshold of ``found``; NaN where a figure does
+    not exist, and everywhere when there are fewer than two units: one place says nothing of others."""  # fmt: skip
+    names = ("ap", "precision", "recall", "f1")
+    if units.count < 2 or not any(len(matches.targets) for matches in found):
+        return dict.fromkeys(names, (float("nan"), float("nan")))
+    draws = draw(units, resamples, seed)
+    right, wrong, total = np.zeros((3, units.count))
+    for matches in found:
+        chosen = matches.scores >= score_threshold
+        hit, miss = chosen & (matches.verdict[0] == RIGHT), chosen & (matches.verdict[0] == WRONG)
+        right += np.bincount(units.of_annotation[matches.annotation[0][hit]], minlength=units.count)
+        wrong += np.bincount(unit_of_detection[matches.detection[miss]], minlength=units.count)
+        total += np.bincount(units.of_annotation[matches.targets], minlength=units.count)
+    hits, alarms, wanted = draws @ right, draws @ wrong, draws @ total
+    values = (
+        resampled_ap(found, units, unit_of_detection, draws),
+        _ratio(hits, hits + alarms),
+        _ratio(hits, wanted),
+        _ratio(2 * hits, hits + alarms + wanted),
+    )
+    return {name: interval(one) for name, one in zip(names, values, strict=True)}
+
+
+def extents(detections: Sequence[Detections], annotations: Sequence[Annotations]) -> list[Lattice]:
+    """Of each image as much as holds the centres of its boxes: where nothing else says how large it is."""
+    made = []
+    for found, truth in zip(detections, annotations, strict=True):
+        corner = np.concatenate([found.boxes[:, :2], truth.boxes[:, :2], np.ones((1, 2))]).max(axis=0)
+        width, height = (int(np.ceil(side)) for side in corner)
+        made.append(Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=None))
+    return made
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    ratio: FloatArray = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return ratio

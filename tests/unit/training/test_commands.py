@@ -1,0 +1,249 @@
+"""The commands of a training: classes by name, a run that knows what it is, and a card that says nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.train_detector import main
+from pipeline.annotations.annotations import Annotations
+from pipeline.detectors import load_detector, read_model_card
+from pipeline.detectors.oriented_rtdetr.folder import save_network
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.training.data.prepared import Prepared, start_folder
+from pipeline.training.data.scenes import save_scene
+from tests.conftest import ROOT
+from tests.support.oriented import SMALL
+from tests.support.prepared import scene_with
+
+SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
+SHIPS_S2 = ROOT / "pipeline" / "detectors" / "weights" / "ships-s2" / "card.json"
+Said = pytest.CaptureFixture[str]
+
+
+def folder_of(path: Path, classes: tuple[str, ...] | None, names: Sequence[str] = ("a",), **made: Any) -> Path:
+    """A folder of prepared scenes whose three objects have the classes 0, 1, 2 as far as there are so many."""
+    if classes is not None:
+        start_folder(path, Prepared(classes=classes, **made))
+    for name in names:
+        truth = Annotations(SHIPS, np.arange(3) % len(classes or "abc"), np.zeros(3, np.bool_))
+        save_scene(path / f"{name}.npz", replace(scene_with(SHIPS), name=name, truth=truth))
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    save_network(folder, OrientedRTDetr(SMALL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Path:
+    """A run of one step on cars and vans at 6 m."""
+    root = tmp_path_factory.mktemp("two")
+    assert fit(small, root / "run", folder_of(root / "prep", ("car", "van"), gsd_m=6.0)) == 0
+    return root / "run"
+
+
+def fit(small: Path, run: Path, *folders: Path, steps: int = 1, **flags: object) -> int:
+    shared = {"tiles": 1, "sizes": 64, "threads": 1, "init": small, "out": run, "steps": steps, **flags}
+    given = [text for key, value in shared.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    return main(["fit", "--scenes", *map(str, folders), *given])
+
+
+def export(run: Path, out: Path, *more: object) -> int:
+    return main(["export", "--run", str(run), "--out", str(out), *map(str, more)])
+
+
+class TestClasses:
+    def test_three_classes_are_learnt_without_being_counted_and_the_card_names_them(
+        self, tmp_path: Path, small: Path
+    ) -> None:
+        prep = folder_of(tmp_path / "prep", ("car", "van", "bus"))
+        assert fit(small, tmp_path / "run", prep) == 0
+        assert export(tmp_path / "run", tmp_path / "weights") == 0
+        assert load_detector(tmp_path / "weights").card.classes == ("car", "van", "bus")
+
+    def test_scenes_without_names_and_too_few_classes_are_one_sentence(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        """An older version's folder: class numbers up to 2, and the one class of --init, or the two of --classes."""
+        prep = folder_of(tmp_path / "prep", None)
+        assert fit(small, tmp_path / "run", prep) == 2
+        assert "hold class number 2, but 1 class is learnt" in capsys.readouterr().err
+        assert fit(small, tmp_path / "run", prep, classes=2) == 2
+        assert "give --classes 3" in capsys.readouterr().err
+        assert fit(small, tmp_path / "run", prep, classes=3) == 0
+        assert export(tmp_path / "run", tmp_path / "weights") == 2
+        assert 'give --card FILE with its "classes"' in capsys.readouterr().err
+
+    def test_a_count_that_contradicts_the_names_is_refused(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        assert fit(small, tmp_path / "run", folder_of(tmp_path / "prep", ("car", "van")), classes=3) == 2
+        assert "--classes 3, but the prepared scenes have 2 (car, van)" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("classes", "gsd_m"), [(("van", "car"), 6.0), (("car",), 6.0), (("car", "van"), 10.0)])
+    def test_folders_that_do_not_agree_are_refused(
+        self, classes: tuple[str, ...], gsd_m: float, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        first = folder_of(tmp_path / "a", ("car", "van"), gsd_m=6.0)
+        other = folder_of(tmp_path / "b", classes, gsd_m=gsd_m)
+        assert fit(small, tmp_path / "run", first, other) == 2
+        assert "cannot be trained on together" in capsys.readouterr().err
+
+    def test_prepare_stores_them_and_will_not_mix_them(self, tmp_path: Path, capsys: Said) -> None:
+        from PIL import Image
+
+        Image.fromarray(scene_with(SHIPS).pixels).save(tmp_path / "a.png")
+        document = {
+            "categories": [{"id": 2, "name": "van"}, {"id": 1, "name": "car"}],
+            "images": [{"id": 1, "file_name": "a.png"}],
+            "annotations": [{"image_id": 1, "category_id": 2, "bbox": [5, 5, 9, 9], "segmentation": []}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        prepare = ["prepare", "--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path), "--out"]
+        assert main([*prepare, str(tmp_path / "prep")]) == 0
+        assert json.loads((tmp_path / "prep" / "prepared.json").read_text())["classes"] == ["car", "van"]
+        assert main([*prepare, str(tmp_path / "prep")]) == 0, "the same again is no conflict"
+        assert main([*prepare, str(tmp_path / "prep"), "--classes", "van"]) == 2
+        assert "prepared otherwise (classes car, van, " in capsys.readouterr().err
+
+    def test_a_name_to_hold_out_that_is_nowhere_is_refused(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        prep = folder_of(tmp_path / "prep", ("car",), ("a", "b"))
+        assert fit(small, tmp_path / "run", prep, hold_out="b,athens") == 2
+        assert "no folder of --scenes holds: athens" in capsys.readouterr().err
+
+
+class TestRuns:
+    def test_a_run_keeps_what_it_was_made_of(self, tmp_path: Path, small: Path) -> None:
+        prep = folder_of(tmp_path / "prep", ("car",), ("a", "b"), gsd_m=6.0)
+        assert fit(small, tmp_path / "run", prep, hold_out="b", seed=7) == 0
+        record = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert (record["arguments"]["seed"], record["arguments"]["steps"]) == (7, 1)
+        assert record["data"][0]["scenes"] == ["a"]
+        assert record["data"][0]["objects"] == 3
+        assert len(record["data"][0]["sha256"]) == 64
+        assert record["versions"]["git_commit"]
+        assert (record["mean"], record["std"], record["gsd_m"]) == ([0.25] * 3, [0.25] * 3, 6.0)
+        assert len(record["init"]["sha256"]) == 64
+
+    def test_going_on_says_what_is_other_than_before_and_a_finished_run_says_so(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        prep, run = folder_of(tmp_path / "prep", ("car",)), tmp_path / "run"
+        assert fit(small, run, prep, steps=2) == 0
+        capsys.readouterr()
+        assert fit(small, run, prep, steps=2) == 0
+        said = capsys.readouterr().out
+        assert "is finished: it stands at step 2" in said
+        assert "step 2/2" not in said
+        save_scene(prep / "z.npz", scene_with(SHIPS[:1]))
+        assert fit(small, run, prep, steps=3, learning_rate=0.001) == 0
+        said = capsys.readouterr().out
+        assert "going on from step 2" in said
+        assert "--steps 2 → 3; --learning-rate 0.0006 → 0.001" in said
+        assert f"the scenes of {prep} (1 → 2, other bytes)" in said
+        assert "not that of a run of one go" in said
+        record = json.loads((run / "run.json").read_text())
+        assert (record["from_step"], record["arguments"]["steps"]) == (2, 3)
+        assert (record["earlier"][0]["from_step"], record["earlier"][0]["arguments"]["steps"]) == (0, 2)
+        assert fit(small, run, prep, steps=1, learning_rate=0.001) == 0
+        assert "--steps 1 asks for fewer" in capsys.readouterr().out
+
+    def test_another_task_does_not_go_on_in_the_same_folder(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        run = tmp_path / "run"
+        assert fit(small, run, folder_of(tmp_path / "a", ("car", "van"), gsd_m=6.0)) == 0
+        for number, (classes, gsd_m) in enumerate(((("van", "car"), 6.0), (("car",), 6.0), (("car", "van"), 3.0))):
+            other = folder_of(tmp_path / str(number), classes, gsd_m=gsd_m)
+            assert fit(small, run, other, steps=2) == 2
+            assert f"{run} learns with the " in capsys.readouterr().err
+        (run / "run.json").unlink()  # as an older version left it
+        assert fit(small, run, tmp_path / "1", steps=2) == 4
+        assert "is of another network" in capsys.readouterr().err
+
+
+class TestCards:
+    def test_a_card_of_another_detector_lends_the_run_no_name_and_no_figures(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        """The page's own line: an untrained network must not leave as ships-s2 with its AP50."""
+        prep = folder_of(tmp_path / "prep", ("ship",), gsd_m=6.0)
+        assert fit(small, tmp_path / "ships", prep) == 0
+        assert export(tmp_path / "ships", tmp_path / "weights", "--card", SHIPS_S2) == 0
+        said = capsys.readouterr().out
+        card, given = read_model_card(tmp_path / "weights"), json.loads(SHIPS_S2.read_text())
+        assert card.name == "ships"
+        assert card.metrics == {}
+        assert "0.332" not in (tmp_path / "weights" / "card.json").read_text()
+        assert card.score_threshold == 0.3
+        assert card.training_data is not None
+        assert "sen2ships" not in card.training_data
+        assert "(1 scenes, 3 objects, share 1, sha256 " in card.training_data
+        assert (card.licence, card.longest_object_m, card.input_px) == (given["licence"], 450.0, 512)
+        for key in ("name", "score_threshold", "training_data", "metrics"):
+            assert f"{key} of {SHIPS_S2} is not taken over" in said
+
+    def test_figures_are_those_that_validate_found_of_these_weights(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        prep, run = folder_of(tmp_path / "prep", ("ship",), ("a", "b")), tmp_path / "run"
+        assert fit(small, run, prep, hold_out="b") == 0
+        validate = ["validate", "--run", str(run), "--scenes", str(prep), "--tile", "128", "--halo", "32"]
+        capsys.readouterr()
+        assert main([*validate, "--only", "b"]) == 0
+        figures = json.loads(capsys.readouterr().out)
+        assert export(run, tmp_path / "weights", "--name", "boats") == 0
+        card = read_model_card(tmp_path / "weights")
+        assert card.name == "boats"
+        assert card.input_px == 128
+        assert card.metrics["prep"]["ap50"] == pytest.approx(figures["ap50"], abs=1e-4)
+        assert "1 scenes (b), 0 of them trained on" in card.metrics["prep"]["data"]
+        chosen = json.loads((run / "validations.json").read_text())[0]["score_threshold"]
+        assert card.score_threshold == (0.3 if chosen is None else chosen)
+        assert main(validate) == 0
+        assert export(run, tmp_path / "weights") == 0
+        assert "2 scenes (a, b), 1 of them trained on" in json.dumps(read_model_card(tmp_path / "weights").metrics)
+        assert fit(small, run, prep, hold_out="b", steps=2) == 0
+        capsys.readouterr()
+        assert export(run, tmp_path / "later") == 0
+        assert read_model_card(tmp_path / "later").metrics == {}
+        assert "was of other steps" in capsys.readouterr().out
+
+    def test_a_threshold_chosen_on_other_scenes_is_said_not_inherited(self, tmp_path: Path, two_classes: Path) -> None:
+        """What training on all scenes needs; and no path of this machine stands in the card."""
+        assert export(two_classes, tmp_path / "weights", "--score-threshold", 0.42) == 0
+        assert read_model_card(tmp_path / "weights").score_threshold == 0.42
+        assert str(two_classes.parent) not in (tmp_path / "weights" / "card.json").read_text()
+
+    @pytest.mark.parametrize(
+        ("card", "said"),
+        [
+            ({"classes": ["ship"]}, "names 1 class (ship), but the run learnt 2: car, van"),
+            ({"classes": ["a", "b", "c"]}, "names 3 classes (a, b, c), but the run learnt 2"),
+            ({"mean": [0.5] * 3}, "mean is 0.5, 0.5, 0.5, but the run was trained with 0.25, 0.25, 0.25"),
+            ({"std": [0.2] * 3}, "std is 0.2"),
+            ({"gsd_m": 10.0}, "gsd_m is 10.0, but the run was trained with 6.0"),
+            ({"bands": ["nir"], "mean": [0.25], "std": [0.25]}, "bands is nir"),
+            ({"licence": 5}, "licence must be a text"),
+        ],
+    )
+    def test_a_card_that_contradicts_the_run_is_refused(
+        self, card: dict[str, Any], said: str, tmp_path: Path, two_classes: Path, capsys: Said
+    ) -> None:
+        (tmp_path / "card.json").write_text(json.dumps(card))
+        assert export(two_classes, tmp_path / "weights", "--card", tmp_path / "card.json") in (2, 4)
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "weights").exists()
+
+    def test_what_the_run_says_itself_need_not_be_given(self, tmp_path: Path, two_classes: Path) -> None:
+        (tmp_path / "card.json").write_text(json.dumps({"classes": ["car", "van"], "licence": "CC0-1.0"}))
+        assert export(two_classes, tmp_path / "weights", "--card", tmp_path / "card.json") == 0
+        card = read_model_card(tmp_path / "weights")
+        assert (card.classes, card.gsd_m, card.licence, card.oriented) == (("car", "van"), 6.0, "CC0-1.0", True)
+        assert card.longest_object_m == 300.0
