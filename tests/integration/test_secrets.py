@@ -110,7 +110,7 @@ def test_nothing_that_a_local_run_writes_holds_a_secret(place: Place, tmp_path: 
     done = run(place, tmp_path, "--executor=local", f"--out={out}", "--scene", *map(place.scene, names))
     assert "harbour: PUBLISHED" in done.stderr, done.stderr
     assert "cut: FAILED" in done.stderr, done.stderr
-    assert done.stderr.count("INVALID") == 4, done.stderr
+    assert done.stderr.count(": INVALID: ") == 4, done.stderr
     assert (out / "cut/failures.parquet").exists()
     assert_folder_clean(tmp_path, least=7)
 
