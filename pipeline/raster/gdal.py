@@ -33,6 +33,8 @@ def gdal_options(config: RasterConfig, remote: bool, patience: Patience = PATIEN
         "GDAL_NUM_THREADS": 1,
         # The short cut for whole PNGs takes one that was cut off for whole.
         "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+        # A thread of GDAL's own has no handler of ours: what it says would go to stderr, with addresses in it.
+        "CPL_LOG": os.devnull,
     }
     if not remote:
         # Side-car files are looked for by name, not by listing the folder, which may hold a million others.

@@ -109,6 +109,7 @@ def test_nothing_that_a_local_run_writes_holds_a_secret(place: Place, tmp_path: 
     out = tmp_path / "out"
     done = run(place, tmp_path, "--executor=local", f"--out={out}", "--scene", *map(place.scene, names))
     assert "harbour: PUBLISHED" in done.stderr, done.stderr
+    assert "ERROR 1" not in done.stderr, "GDAL spoke for itself"
     assert "cut: FAILED" in done.stderr, done.stderr
     assert done.stderr.count(": INVALID: ") == 4, done.stderr
     assert (out / "cut/failures.parquet").exists()

@@ -101,32 +101,33 @@ def test_a_signal_ends_a_run_in_order(scene: Path, tmp_path: Path, executor: str
 
 
 @pytest.fixture
-def silent_planning(scene: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A run that is inside a library's call: its server answers nothing any more once the scene is ours."""
+def silent_reading(scene: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A run that is inside a library's call: its server tells the header, and answers for no pixel."""
     log = tmp_path / "log"
     with http_server(scene.parent) as traffic:
-        argv = many_blocks(scene, tmp_path / "out", "--executor", "local")
+        traffic.silent_from = 40_000  # past what GDAL reads of a file when it opens it
+        fixed = ["--raster.stretch", "fixed", "--raster.stretch_range", "[0, 4000]"]  # the first pixels are a block's
+        argv = many_blocks(scene, tmp_path / "out", "--executor", "local", *fixed)
         argv[1] = f"{traffic.url}/harbour.tif"
         with started("detect_scene.py", *argv, log=log) as process:
             wait_for((tmp_path / "out" / ".harbour.lease").exists, process, log)
-            traffic.silent_from = 0
             time.sleep(2.0)
             yield process, log
 
 
 def test_a_run_inside_a_call_that_does_not_return_ends_within_the_grace_period(
-    silent_planning: tuple[subprocess.Popen[bytes], Path], tmp_path: Path
+    silent_reading: tuple[subprocess.Popen[bytes], Path], tmp_path: Path
 ) -> None:
     """Kubernetes kills after 30 s: before that it has said so, and given the lease back."""
-    process, log = silent_planning
+    process, log = silent_reading
     process.send_signal(signal.SIGTERM)
     assert process.wait(27) == 143
     assert [event["event"] for event in events(log)[-2:]] == ["interrupted", "run_ended"]
     assert not (tmp_path / "out" / ".harbour.lease").exists()
 
 
-def test_a_second_signal_ends_a_run_at_once(silent_planning: tuple[subprocess.Popen[bytes], Path]) -> None:
-    process, _ = silent_planning
+def test_a_second_signal_ends_a_run_at_once(silent_reading: tuple[subprocess.Popen[bytes], Path]) -> None:
+    process, _ = silent_reading
     process.send_signal(signal.SIGTERM)
     time.sleep(1.0)
     assert process.poll() is None

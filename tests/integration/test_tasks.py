@@ -37,7 +37,7 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
     cluster = ClusterConfig(workers=4, device="cpu")
     with RayExecutor(harbour.load_oracle, cluster, SILENT) as executor:
         detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
-        assert executor.record()["workers"] == 4
+        assert executor.record()["workers"] >= 2, "some hold a CPU each while tasks merge"
     for name in ("detections.parquet", "detections.gpkg", "detections.geojson"):
         (one,), (parts,) = (list(tmp_path.glob(f"{folder}/*/{name}")) for folder in ("one", "parts"))
         assert one.read_bytes() == parts.read_bytes()

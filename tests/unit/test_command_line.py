@@ -25,6 +25,7 @@ FROZEN_KEYS = [
     "clean",
     "log",
     "raster.bands",
+    "raster.page",
     "raster.stretch",
     "raster.stretch_low_percent",
     "raster.stretch_high_percent",
