@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ClusterError
 from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import merge_in_parts
+from pipeline.planning.plan import plan_scene, screen
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
 from pipeline.types import Detections, Frame
@@ -35,9 +37,13 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
     detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
     monkeypatch.setattr("pipeline.runs.scene.PARTITION_BOXES", 20)
     cluster = ClusterConfig(workers=4, device="cpu")
+    plan, order = screen(plan_scene(config.scene[0], config, harbour.card, None), config, harbour.card)
     with RayExecutor(harbour.load_oracle, cluster, SILENT) as executor:
+        until = time.monotonic() + 120
+        while executor.record()["workers"] < 4 and time.monotonic() < until:  # else the scene may end before all are up
+            list(executor.map(order, plan.blocks))
         detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
-        assert executor.record()["workers"] >= 2, "some hold a CPU each while tasks merge"
+        assert executor.record()["workers"] == 4
     for name in ("detections.parquet", "detections.gpkg", "detections.geojson"):
         (one,), (parts,) = (list(tmp_path.glob(f"{folder}/*/{name}")) for folder in ("one", "parts"))
         assert one.read_bytes() == parts.read_bytes()
