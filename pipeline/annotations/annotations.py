@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.types import BoolArray, FloatArray, IntArray
+from pipeline.geometry.frames import scene_to_lattice
+from pipeline.geometry.obb import corners_to_obb, obb_to_corners
+from pipeline.types import BoolArray, FloatArray, IntArray, Lattice
 
 EVERY_CLASS = -1
 """Class of an ignore region that concerns all classes."""
@@ -75,3 +77,8 @@ class AnnotatedScenes:
     """By file name, in the order of the file; boxes in scene pixels."""
     notes: tuple[str, ...] = ()
     """What was left out of the file, one sentence each."""
+
+
+def annotations_on_lattice(truth: Annotations, lattice: Lattice) -> Annotations:
+    """Boxes of frame SCENE → frame LATTICE, through their corners: unequal scales bend a rectangle."""
+    return replace(truth, boxes=corners_to_obb(scene_to_lattice(obb_to_corners(truth.boxes), lattice)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import EVERY_CLASS, Annotations
+from pipeline.annotations.annotations import EVERY_CLASS, Annotations, annotations_on_lattice
 from pipeline.config import RunConfig
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load, resolve_weights
@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.comparison.oracle import oracle_gain, scores_of
 from pipeline.evaluation.comparison.strategies import Strategy, as_close_as_crops, fitted
 from pipeline.evaluation.data import EvaluationData
-from pipeline.geometry.frames import lattice_to_scene, scene_to_lattice
+from pipeline.geometry.frames import lattice_to_scene
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.runs.context import Run
@@ -107,7 +107,7 @@ def look(strategy: Strategy, view: View, detector: Detector, read: ReadBlock = r
     config = fitted(strategy, lattice, card)
     headers = plan_scene(view.uri, config, card, None)
     plan, order = screen(headers, config, card)
-    on_lattice = to_lattice(view.truth, lattice)
+    on_lattice = annotations_on_lattice(view.truth, lattice)
     gain = None
     if strategy.omniscient:
         assert view.reachable is not None, "measured before"
@@ -157,11 +157,6 @@ def _timed(
     detections = asked_for(merged(results.detections, run), plan)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return results, detections, wall - reading.wall_s, cpu - reading.cpu_s
-
-
-def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:
-    """Annotations in lattice pixels."""
-    return replace(truth, boxes=corners_to_obb(scene_to_lattice(obb_to_corners(truth.boxes), lattice)))
 
 
 def to_scene(detections: Detections, lattice: Lattice) -> Detections:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.annotations.annotations import Annotations
+from pipeline.annotations.annotations import Annotations, annotations_on_lattice
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.pixels.resampling import resample
 from pipeline.synth.harbour.harbour import Harbour
-from pipeline.training.data.prepare import to_lattice
 from pipeline.training.data.scenes import TrainingScene
 from pipeline.types import Lattice, Window
 
@@ -36,4 +35,4 @@ def prepare_harbour(seed: int, size_px: int, gsd_m: float, raster: RasterConfig)
     pixels = np.clip(255 * (resampled - low) / (high - low), 0, 255).round().astype(np.uint8)
     ships = harbour.ships()
     truth = Annotations(ships.boxes, ships.class_ids, np.zeros(len(ships.boxes), np.bool_))
-    return TrainingScene(f"harbour_{seed:06d}", pixels, to_lattice(truth, lattice))
+    return TrainingScene(f"harbour_{seed:06d}", pixels, annotations_on_lattice(truth, lattice))

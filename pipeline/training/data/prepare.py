@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import Annotations, for_classes
+from pipeline.annotations.annotations import Annotations, annotations_on_lattice, for_classes
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.dota import pictures_of, read_dota
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
-from pipeline.geometry.frames import scene_to_lattice
-from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.georeference.georeference import Georeference
 from pipeline.names import listed
 from pipeline.planning.lattice import make_lattice
@@ -81,7 +79,7 @@ def prepare_scene(
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
         pixels, valid = reader.read(lattice.window)
     pixels = np.where(valid[..., None], pixels, np.uint8(0))
-    return TrainingScene(image.stem, pixels, to_lattice(truth, lattice))
+    return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
 
 
 def shrunk(lattice: Lattice, factor: float) -> Lattice:
@@ -93,14 +91,6 @@ def shrunk(lattice: Lattice, factor: float) -> Lattice:
     return Lattice(
         width=width, height=height, scale_x=lattice.scale_x * factor, scale_y=lattice.scale_y * factor, gsd_m=gsd_m
     )
-
-
-def to_lattice(truth: Annotations, lattice: Lattice) -> Annotations:
-    """Boxes of the scene → boxes of the lattice, through their corners."""
-    if len(truth) == 0:
-        return truth
-    corners = scene_to_lattice(obb_to_corners(truth.boxes), lattice)
-    return Annotations(corners_to_obb(corners), truth.class_ids, truth.ignore)
 
 
 def save_all(scenes: Iterable[TrainingScene], out: Path) -> list[str]:
