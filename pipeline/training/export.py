@@ -14,7 +14,8 @@ from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD, OrientedLearner
+from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
 
 
@@ -39,6 +40,11 @@ def averaged_network(run: Path) -> OrientedRTDetr:
     prefix = "average."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return network.eval()
+
+
+def averaged_learner(run: Path, record: RunRecord) -> OrientedLearner:
+    """The learner of :func:`averaged_network`, with the normalisation that the run was trained with."""
+    return OrientedLearner(averaged_network(run), record.mean, record.std)
 
 
 def training_card(name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int) -> ModelCard:

@@ -6,22 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.detectors.oriented_rtdetr.folder import load_network
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.training.families import Family
+from pipeline.training.recipe import NetworkChoice
 
 
-def first_network(init: Path | None, classes: int | None) -> OrientedRTDetr:
-    """A fresh network of ``classes`` classes (None: those of ``init``, else one), with the weights of ``init``.
+def first_network(family: Family, choice: NetworkChoice, classes: int) -> OrientedRTDetr:
+    """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
 
-    Where ``init`` knows another number of classes, what depends on that number (scores, label embedding) stays fresh.
-    Raises ModelError when ``init`` is no checkpoint of ours.
+    Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
+    label embedding) stays fresh. Raises ModelError when ``init`` is no checkpoint of ours.
     """
-    if init is None:
-        return OrientedRTDetr(NetworkConfig(classes=classes or 1))
-    learnt = load_network(init)
-    if classes in (None, learnt.config.classes):
+    network: OrientedRTDetr
+    if choice.init is None:
+        network = family.build(family.network(**choice.fields, classes=classes))
+        return network
+    learnt = load_network(Path(choice.init))
+    config = replace(learnt.config, **choice.fields, classes=classes)
+    if config == learnt.config:
         return learnt
-    network = OrientedRTDetr(replace(learnt.config, classes=classes))
+    network = family.build(config)
     fresh = network.state_dict()
-    fitting = {name: t for name, t in learnt.state_dict().items() if t.shape == fresh[name].shape}
+    fitting = {name: t for name, t in learnt.state_dict().items() if name in fresh and t.shape == fresh[name].shape}
     network.load_state_dict(fresh | fitting)
     return network
