@@ -54,6 +54,13 @@ def prepare(arguments: Namespace, report: Report) -> None:
         report(save_all([scene], arguments.out)[0])
 
 
+def backbone(arguments: Namespace, report: Report) -> None:
+    """The package's ImageNet weights → a folder for ``fit --pretrained``. Raises ConfigError without the package."""
+    from pipeline.training.pretrained import package_pickle, read_pickle, save_backbone
+
+    report(str(save_backbone(arguments.out, read_pickle(package_pickle()))))
+
+
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
     from pipeline.training.data.harbours import CLASSES, prepare_harbour
@@ -99,7 +106,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

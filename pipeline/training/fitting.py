@@ -16,9 +16,10 @@ from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
+from pipeline.training.start import first_config
 
 BANDS = ("red", "green", "blue")
 """What prepared scenes hold."""
@@ -67,13 +68,17 @@ def new_record(recipe: Recipe, threads: int, groups: Sequence[Group]) -> RunReco
     names = prepared.classes if prepared else None
     count = _class_count(recipe, names, groups)
     _check_objects(count, names, groups)
+    config = first_config(recipe.family, recipe.network, count)
+    if config.bands != len(BANDS):
+        raise ConfigError(f"network.bands is {config.bands}, but prepared scenes have {len(BANDS)}")
+    mean, std = pixel_statistics(config.backbone, config.bands)
     return RunRecord(
         classes=names,
         class_count=count,
         gsd_m=prepared.pixel_m if prepared else None,
         bands=BANDS,
-        mean=PIXEL_MEAN,
-        std=PIXEL_STD,
+        mean=mean,
+        std=std,
         arguments={**flat(recipe), "threads": threads},
         data=tuple(TrainedOn.of(group.folder, group.share, group.scenes) for group in groups),
         init=_init(recipe.network.init),

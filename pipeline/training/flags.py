@@ -22,6 +22,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help="prepared scenes that, as those held out, choose the best",
     )
     add("--init", help="start from this checkpoint folder's weights, not from nothing")
+    add("--pretrained", help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own")
     add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
     add("--steps", type=int, help="2000")
     add("--tiles", type=int, help="tiles per step (6)")
