@@ -69,9 +69,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
-    backbone = commands.add_parser(
-        "backbone", help="ImageNet weights of EfficientNet-Lite0 → a folder for --pretrained"
-    )
+    backbone = commands.add_parser("backbone", help="EfficientNet-Lite0's ImageNet weights → a folder for --pretrained")
     backbone.add_argument("--out", type=Path, required=True)
     add_fit(commands.add_parser("fit", help="train, or go on training"))
     add_ablate(commands.add_parser("ablate", help="many trainings that differ in one thing each, and their table"))
