@@ -15,7 +15,7 @@ the balance moves loss between sizes and never changes how much there is of it. 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 BIN_LIMITS_PX = (8.0, 16.0, 32.0)
 """Roots of areas that part the bins, pixels: a limit belongs to the larger objects."""
@@ -25,18 +25,24 @@ LOWEST, HIGHEST = 0.5, 2.0
 """Of a weight, before the weights are brought to a mean of 1."""
 
 
-class DynamicBalance:
-    """What is remembered of the gradients of each size, and the weights that follow."""
+class DynamicBalance(nn.Module):
+    """What is remembered of the gradients of each size, and the weights that follow. A module for its state's sake: it
+    has no parameter and no forward; the one buffer goes into checkpoints and comes back as it was.
+    """
+
+    shares: Tensor
+    """(4,) float64 g_b. A bin that was never seen stays neutral, at 1."""
 
     def __init__(self) -> None:
-        self.shares = torch.ones(len(BIN_LIMITS_PX) + 1, dtype=torch.float64)
-        """(4,) g_b, on the CPU, changed in place; all of the state. A bin that was never seen stays neutral."""
+        super().__init__()
+        self.register_buffer("shares", torch.ones(len(BIN_LIMITS_PX) + 1, dtype=torch.float64))
 
     def weights(self, boxes: Tensor) -> Tensor:
         """(N,) weights, of mean 1, of answers that were matched to objects of (N, 5) ``boxes``."""
         if len(boxes) == 0:
             return boxes.new_zeros(0)
-        of_bin = (self.shares.mean() / self.shares).pow(EXPONENT).clamp(LOWEST, HIGHEST)
+        shares = self.shares.cpu()
+        of_bin = (shares.mean() / shares).pow(EXPONENT).clamp(LOWEST, HIGHEST)
         weights = of_bin[bins(boxes)]
         return (weights / weights.mean()).to(boxes)
 
@@ -51,7 +57,9 @@ class DynamicBalance:
         seen = count > 0
         overall = mean[seen].mean()
         if overall > 0 and overall.isfinite():
-            self.shares[seen] = DECAY * self.shares[seen] + (1 - DECAY) * (mean / overall)[seen]
+            shares = self.shares.cpu()
+            moved = DECAY * shares + (1 - DECAY) * mean / overall
+            self.shares.copy_(torch.where(seen, moved, shares))
 
 
 def bins(boxes: Tensor) -> Tensor:
