@@ -1,1 +1,1 @@
-"""Parts that networks of several families share."""
+"""What networks of several families share: backbones, the feature pyramid, modules between it and a head."""
