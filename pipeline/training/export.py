@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from safetensors.torch import load_file
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
-from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
 
 
@@ -41,14 +43,18 @@ def averaged_network(run: Path) -> OrientedRTDetr:
     return network.eval()
 
 
+def averaged_learner(run: Path, record: RunRecord) -> OrientedLearner:
+    """The learner of :func:`averaged_network`, with the normalisation that the run was trained with."""
+    return OrientedLearner(averaged_network(run), record.mean, record.std)
+
+
 def training_card(
-    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, config: NetworkConfig
+    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, mean: Sequence[float], std: Sequence[float]
 ) -> ModelCard:
     """The card of a network that is still being trained."""
-    mean, std = pixel_statistics(config.backbone, config.bands)
     return ModelCard(
         name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
-        oriented=True, mean=mean, std=std,
+        oriented=True, mean=tuple(mean), std=tuple(std),
     )  # fmt: skip
 
 

@@ -64,6 +64,8 @@ class RunRecord:
     data: tuple[TrainedOn, ...]
     init: dict[str, Any] | None = None
     """Name and SHA-256 of the weights it started from; None for nothing."""
+    recipe: dict[str, Any] | None = None
+    """Name and SHA-256 of the recipe, as its copy beside this record says it."""
     versions: dict[str, Any] = field(default_factory=dict)
     from_step: int = 0
     """Where the last ``fit`` went on."""
@@ -86,9 +88,10 @@ class RunRecord:
         """What differs from ``record``, one phrase each: arguments, then data."""
         keys = dict.fromkeys([*record.arguments, *self.arguments])
         changed = [
-            f"--{key.replace('_', '-')} {_shown(record.arguments.get(key))} → {_shown(self.arguments.get(key))}"
+            f"{_flag(key)} {_shown(record.arguments.get(key))} → {_shown(self.arguments.get(key))}"
             for key in keys
             if _plain(record.arguments.get(key)) != _plain(self.arguments.get(key))
+            and not ("." in key and key not in record.arguments)  # a setting that an older version did not write down
         ]
         before = {one.folder: one for one in record.data}
         for one in self.data:
@@ -165,6 +168,10 @@ def _write(path: Path, content: Any) -> None:
 
 def _shallow(record: RunRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in RunRecord.__dataclass_fields__}
+
+
+def _flag(key: str) -> str:
+    return key if "." in key else f"--{key.replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:

@@ -214,7 +214,7 @@ def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
     scene = TrainingScene("made", scene_with(SHIPS).pixels, scene_with(SHIPS).truth)
     torch.manual_seed(0)
-    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste_mean=0, light=0, object_share=1.0))
+    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste=0, light=0, object_share=1.0))
     config = LoopConfig(steps=400, tiles=2, sizes_px=(128,), warmup_steps=20, learning_rate=1e-3, ema_decay=0.98)
     learner = OrientedLearner(OrientedRTDetr(SMALL))
     run = Trainer(learner, sampler, config, tmp_path)
