@@ -15,6 +15,7 @@ from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
@@ -49,7 +50,7 @@ def averaged_learner(run: Path, record: RunRecord) -> OrientedLearner:
 
 
 def training_card(
-    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, mean: Sequence[float], std: Sequence[float]
+    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, config: NetworkConfig
 ) -> ModelCard:
     """The card of a network that is still being trained."""
     return ModelCard(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, RESNET
 from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
 from pipeline.names import listed
@@ -18,8 +17,9 @@ from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.normalisation import pixel_statistics
-from pipeline.training.recipe import NetworkChoice, Recipe, flat
+from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
+from pipeline.training.start import first_config
 
 BANDS = ("red", "green", "blue")
 """What prepared scenes hold."""
@@ -68,7 +68,10 @@ def new_record(recipe: Recipe, threads: int, groups: Sequence[Group]) -> RunReco
     names = prepared.classes if prepared else None
     count = _class_count(recipe, names, groups)
     _check_objects(count, names, groups)
-    mean, std = pixel_statistics(_backbone(recipe.network), len(BANDS))
+    config = first_config(recipe.family, recipe.network, count)
+    if config.bands != len(BANDS):
+        raise ConfigError(f"network.bands is {config.bands}, but prepared scenes have {len(BANDS)}")
+    mean, std = pixel_statistics(config.backbone, config.bands)
     return RunRecord(
         classes=names,
         class_count=count,
@@ -107,13 +110,6 @@ def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence
                 f"names), or give --classes {largest + 1}"
             )
     return count
-
-
-def _backbone(choice: NetworkChoice) -> str:
-    if choice.pretrained is not None:
-        return EFFICIENTNET_LITE0
-    said = choice.fields.get("backbone", read_config(Path(choice.init)).backbone if choice.init else RESNET)
-    return str(said)
 
 
 def _check_objects(count: int, names: tuple[str, ...] | None, groups: Sequence[Group]) -> None:

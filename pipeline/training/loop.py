@@ -136,9 +136,9 @@ class Trainer:
         losses = self._learner.losses(batch.to(self._device), generator)
         total = torch.stack(list(losses.values())).sum()
         if not total.isfinite():
-            raise self._diverged(
-                batch, "; ".join(f"{k} is {float(v.detach())}" for k, v in losses.items() if not v.isfinite())
-            )
+            values = {"the loss": total, **losses}
+            said = [f"{name} is {float(value.detach())}" for name, value in values.items() if not value.isfinite()]
+            raise self._diverged(batch, ", ".join(said))
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.rate(self.step) * group["share"]
         self._optimizer.zero_grad(set_to_none=True)

@@ -21,6 +21,8 @@ from pipeline.training.sections import defaults, make, typed, unknown_key
 SHIPPED = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with the package; a plan or ``--recipe`` names them without it."""
 SECTIONS = ("data", "network", "losses", "schedule")
+_CHOSEN = ("family", "init", "pretrained")
+"""Of ``network``: what is no field of its configuration."""
 _PLACES = ("scenes", "hold_out", "choose")
 """Of ``data``: where scenes lie. Not what is learnt from them."""
 
@@ -47,7 +49,7 @@ class NetworkChoice:
     init: str | None = None
     """Folder of a checkpoint whose weights, and fields not in ``fields``, it starts from."""
     pretrained: str | None = None
-    """Folder with weights of a backbone (``train_detector.py backbone``) that it starts from; all else is fresh."""
+    """Folder of ImageNet weights of the backbone."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the family's network configuration that are other than ``init``'s, or than the defaults."""
 
@@ -72,12 +74,8 @@ class Recipe:
         """What a file says that makes this recipe, every setting written out."""
         schedule = asdict(self.schedule)
         seed = schedule.pop("seed")
-        network = {
-            "family": self.network.family,
-            "init": self.network.init,
-            "pretrained": self.network.pretrained,
-            **self.network.fields,
-        }
+        chosen = self.network
+        network = {"family": chosen.family, "init": chosen.init, "pretrained": chosen.pretrained, **chosen.fields}
         losses = asdict(self.losses) if self.losses is not None else {}
         whole = {"name": self.name, "seed": seed, "data": asdict(self.data), "network": network}
         return dict(_listed({**whole, "losses": losses, "schedule": schedule}))
@@ -105,7 +103,7 @@ class Recipe:
         said: dict[str, Any] = self.to_mapping()
         own = {
             section: {
-                key: value
+                key: Path(value).name if key in _CHOSEN and value else value
                 for key, value in said[section].items()
                 if not (section == "data" and key in _PLACES)
                 and (key not in plain[section] or _listed(plain[section][key]) != value)
@@ -176,7 +174,7 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     if "seed" in content:
         schedule = {**schedule, "seed": content["seed"]}
     network = dict(given["network"])
-    asked = {key: network.pop(key) for key in tuple(network) if key in ("family", "init", "pretrained")}
+    asked = {key: network.pop(key) for key in tuple(network) if key in _CHOSEN}
     choice = typed(NetworkChoice, asked, "network")
     family = family_of(choice.get("family", NetworkChoice().family))
     return Recipe(
@@ -230,24 +228,12 @@ def _keys(section: str) -> list[str]:
 
 
 FLAGS = {
-    "scenes": "data.scenes",
-    "hold_out": "data.hold_out",
-    "choose": "data.choose",
-    "init": "network.init",
+    "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "init": "network.init",
     "pretrained": "network.pretrained",
-    "classes": "data.classes",
-    "steps": "schedule.steps",
-    "tiles": "schedule.tiles",
-    "sizes": "schedule.sizes_px",
-    "learning_rate": "schedule.learning_rate",
-    "paste": "data.paste",
-    "scale_range": "data.scale_range",
-    "quarter_turns": "data.quarter_turns",
-    "light": "data.light",
-    "seed": "seed",
-    "device": "schedule.device",
-    "checkpoint_steps": "schedule.checkpoint_steps",
-    "validate_steps": "schedule.validate_steps",
+    "classes": "data.classes", "steps": "schedule.steps", "tiles": "schedule.tiles", "sizes": "schedule.sizes_px",
+    "learning_rate": "schedule.learning_rate", "paste": "data.paste", "scale_range": "data.scale_range",
+    "quarter_turns": "data.quarter_turns", "light": "data.light", "seed": "seed", "device": "schedule.device",
+    "checkpoint_steps": "schedule.checkpoint_steps", "validate_steps": "schedule.validate_steps",
     "validate_scenes": "schedule.validate_scenes",
 }
 """Flag of ``fit`` → the setting of a recipe that it overrides."""

@@ -72,6 +72,11 @@ class RunRecord:
     earlier: tuple[dict[str, Any], ...] = ()
     """``from_step``, ``arguments``, ``data`` (folder → SHA-256) and ``versions`` of the goes before this one."""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The classes, by number where nothing names them."""
+        return self.classes or tuple(str(number) for number in range(self.class_count))
+
     def went_on(self, record: RunRecord, step: int) -> RunRecord:
         """The record of ``self`` going on from ``record`` at ``step``; equal goes are one."""
         if not self.changes(record) and self.versions == record.versions:

@@ -21,6 +21,7 @@ from pipeline.training.loop import Trainer
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
 from pipeline.training.start import first_network
+from pipeline.types import ModelCard
 
 Report = Callable[[str], None]
 RECIPE_FILE = "recipe.yaml"
@@ -42,7 +43,8 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     family = recipe.family
     network = first_network(family, recipe.network, record.class_count)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
-    judge = _judge(recipe, learner, record, groups, held) if recipe.schedule.validate_steps else None
+    card = training_card(recipe.name, record.named, record.gsd_m, recipe.schedule.validate_px, network.config)
+    judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data)
     trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
     if state_file(out).exists():
@@ -59,7 +61,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
 
 
 def _judge(
-    recipe: Recipe, learner: Learner, record: RunRecord, groups: Sequence[Group], held: Sequence[TrainingScene]
+    recipe: Recipe, learner: Learner, card: ModelCard, groups: Sequence[Group], held: Sequence[TrainingScene]
 ) -> SceneJudge:
     """Of the scenes that are held out or given to choose by, and of those of the first folder that is trained on."""
     folders = [Path(folder) for folder in recipe.data.choose]
@@ -69,10 +71,7 @@ def _judge(
         if any(folder.resolve() == group.folder.resolve() for group in groups):
             raise ConfigError(f"--choose {folder} is trained on: it says nothing of what the network never saw")
         held_out += load_scenes(folder)
-    classes = record.classes or tuple(str(number) for number in range(record.class_count))
-    schedule = recipe.schedule
-    card = training_card("training", classes, record.gsd_m, schedule.validate_px, record.mean, record.std)
-    return SceneJudge(learner, card, held_out, groups[0].scenes, schedule.validate_scenes)
+    return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
 
 
 def _copy(recipe: Recipe, out: Path) -> None:

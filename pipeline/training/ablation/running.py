@@ -82,11 +82,11 @@ def _figures(own: SetPlan, task: Task, data: Path, folder: Path, threads: int, r
     torch.set_num_threads(threads)
     record = read_record(folder)
     assert record is not None
-    classes = record.classes or tuple(str(number) for number in range(record.class_count))
     learner = averaged_learner(folder, record)
-    card = training_card(task.recipe.name, classes, record.gsd_m, own.tile_px, record.mean, record.std)
-    detector = learner.detector(learner.network, card)
-    parameters = sum(one.numel() for one in learner.network.parameters())
+    network = learner.network
+    card = training_card(task.recipe.name, record.named, record.gsd_m, own.tile_px, network.config)
+    detector = learner.detector(network, card)
+    parameters = sum(one.numel() for one in network.parameters())
     judged: dict[str, Any] = {}
     for part, scenes in _parts(own, task, data).items():
         found = [detect_whole(detector, scene, HALO_PX) for scene in scenes]

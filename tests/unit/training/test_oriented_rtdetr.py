@@ -22,7 +22,7 @@ SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 5
 
 def test_an_oriented_learner_makes_its_own_detectors_only() -> None:
     learner = OrientedLearner(OrientedRTDetr(SMALL))
-    card = training_card("made", ("ship",), None, 64)
+    card = training_card("made", ("ship",), None, 64, SMALL)
     assert learner.detector(OrientedRTDetr(SMALL), card).card == card
     assert (card.mean, card.std) == (learner.mean, learner.std)
     with pytest.raises(TypeError, match="not of a Linear"):

@@ -59,7 +59,7 @@ def test_detections_come_back_as_they_were_saved(tmp_path: Path) -> None:
     back = load_detections(tmp_path / "d.npz")
     assert [len(back[name]) for name in "abc"] == [3, 0, 1]
     np.testing.assert_array_equal(back["a"].boxes, one.boxes)
-    np.testing.assert_array_equal(back["c"].scores, [0.9 if False else np.float32(0.9)])
+    np.testing.assert_array_equal(back["c"].scores, [np.float32(0.9)])
     with pytest.raises(ConfigError, match="take its row out"):
         load_detections(tmp_path / "none.npz")
 
@@ -71,14 +71,12 @@ def done(tmp_path: Path) -> tuple[Plan, list[Task], Path, Path]:
     data, out = tmp_path / "prep", tmp_path / "out"
     start_folder(data / "report", Prepared(classes=("ship",)))
     for number in range(SCENES):
-        save_scene(data / "report" / f"s{number:02d}.npz",
-                   TrainingScene(f"s{number:02d}", np.zeros((40, 80, 3), np.uint8),
-                                 truth_of(boxes(2, 20.0))))  # fmt: skip
+        scene = TrainingScene(f"s{number:02d}", np.zeros((40, 80, 3), np.uint8), truth_of(boxes(2, 20.0)))
+        save_scene(data / "report" / f"{scene.name}.npz", scene)
     (tmp_path / "other.yaml").write_text("name: other\ndata: {paste: 0}\n")
     plan = Plan(
         baseline="rtdetr-baseline", schedule={}, sets={"set": SetPlan(train=("train",), report="report")},
-        rows=(RowPlan(recipe="rtdetr-baseline", seeds=(0, 1, 2)),
-              RowPlan(recipe=str(tmp_path / "other.yaml"), seeds=(0, 1, 2))),
+        rows=tuple(RowPlan(recipe=name, seeds=(0, 1, 2)) for name in ("rtdetr-baseline", str(tmp_path / "other.yaml"))),
     )  # fmt: skip
     tasks = tasks_of(plan, data)
     for task in tasks:
