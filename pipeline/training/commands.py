@@ -106,7 +106,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, learner.mean, learner.std)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

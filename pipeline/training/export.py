@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from safetensors.torch import load_file
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
-from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
 from pipeline.training.normalisation import pixel_statistics
@@ -53,9 +52,10 @@ def training_card(
     name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, config: NetworkConfig
 ) -> ModelCard:
     """The card of a network that is still being trained."""
+    mean, std = pixel_statistics(config.backbone, config.bands)
     return ModelCard(
         name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
-        oriented=True, mean=tuple(mean), std=tuple(std),
+        oriented=True, mean=mean, std=std,
     )  # fmt: skip
 
 

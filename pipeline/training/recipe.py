@@ -235,7 +235,7 @@ FLAGS = {
     "quarter_turns": "data.quarter_turns", "light": "data.light", "seed": "seed", "device": "schedule.device",
     "checkpoint_steps": "schedule.checkpoint_steps", "validate_steps": "schedule.validate_steps",
     "validate_scenes": "schedule.validate_scenes",
-}
+}  # fmt: skip
 """Flag of ``fit`` → the setting of a recipe that it overrides."""
 
 

@@ -42,11 +42,6 @@ def first_network(family: Family, choice: NetworkChoice, classes: int) -> Orient
     """
     config = first_config(family, choice, classes)
     network: OrientedRTDetr
-    if choice.pretrained is not None:
-        fields = {"backbone": EFFICIENTNET_LITE0, **choice.fields}
-        network = family.build(family.network(**fields, classes=classes))
-        load_backbone(Path(choice.pretrained), network.backbone)
-        return network
     if choice.init is None:
         network = family.build(config)
         if choice.pretrained is not None:
