@@ -108,7 +108,7 @@ class Trainer:
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
-            nn.utils.clip_grad_norm_(self._auxiliary.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(list(self._auxiliary.parameters()), self.config.clip_norm)
         self._optimizer.step()
         self.step += 1
         self._update_average()

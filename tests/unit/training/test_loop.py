@@ -219,6 +219,6 @@ def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
     learner = OrientedLearner(OrientedRTDetr(SMALL))
     run = Trainer(learner, sampler, config, tmp_path)
     run.run(lambda _: None)
-    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256))
+    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256, SMALL))
     figures = validate(detector, [scene], 64)
     assert figures["ap50"] > 0.9
