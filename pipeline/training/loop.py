@@ -147,7 +147,7 @@ class Trainer:
         if not norm.isfinite():
             raise self._diverged(batch, f"the gradient's norm is {float(norm)}")
         if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
-            nn.utils.clip_grad_norm_(self._auxiliary.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(list(self._auxiliary.parameters()), self.config.clip_norm)
         self._optimizer.step()
         self.step += 1
         self._update_average()

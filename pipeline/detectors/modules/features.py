@@ -1,6 +1,7 @@
 """From a chip to the feature pyramid: what the networks of all families of our own begin with.
 
-A network is a backbone, a neck and a head. Backbone and neck stand here; a head is a family's own.
+A network is a backbone, a neck, optional feature modules and a head. What comes before the head stands here; a head is
+a family's own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from transformers import RTDetrV2Config
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2HybridEncoder
 
+from pipeline.detectors.modules.context_enhancement import HIGH_LEVELS, ContextEnhancement
 from pipeline.detectors.modules.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite
+from pipeline.detectors.modules.foreground_selection import ForegroundSelection
 from pipeline.detectors.modules.resnet import SmallResNet
 
 RESNET, EFFICIENTNET_LITE0 = "resnet", "efficientnet_lite0"
@@ -35,6 +38,10 @@ class FeaturesConfig:
     """Residual blocks of the resnet's stages."""
     width: int = 64
     """Channels of the pyramid, and of what comes after it."""
+    context: bool = False
+    """The finest levels get context of the coarsest (after E-FPN-BS's CEM)."""
+    foreground: bool = False
+    """Masks amplify the foreground on the finest levels (after E-FPN-BS's FBSM)."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what contradicts itself."""
@@ -44,6 +51,11 @@ class FeaturesConfig:
             raise ValueError(f"stage_channels and stage_depths are of the {RESNET}; {self.backbone} has its own")
         if self.bands < 1:
             raise ValueError(f"bands must be at least 1, not {self.bands}")
+        for name, value in (("context", self.context), ("foreground", self.foreground)):
+            if value not in (True, False):
+                raise ValueError(f"{name} must be true or false, not {value!r}")
+        if self.context and len(self.strides) <= HIGH_LEVELS:
+            raise ValueError(f"context needs more than {HIGH_LEVELS} levels, the backbone has {len(self.strides)}")
 
     @property
     def backbone_channels(self) -> tuple[int, ...]:
@@ -76,6 +88,8 @@ class Features:
 
     levels: list[Tensor]
     """One (B, width, H / stride, W / stride) map a level, finest first."""
+    foreground: tuple[Tensor, ...] | None = None
+    """(B, 1, H / stride, W / stride) logits of the finest levels' masks, of networks that have masks."""
 
 
 class FeatureNetwork(nn.Module):
@@ -92,12 +106,20 @@ class FeatureNetwork(nn.Module):
             for channels in config.backbone_channels
         )
         self.pyramid = RTDetrV2HybridEncoder(config.to_library())
+        levels = len(config.strides)
+        self.context = ContextEnhancement(config.width, levels) if config.context else None
+        self.foreground = ForegroundSelection(config.width, levels) if config.foreground else None
 
     def features(self, pixels: Tensor) -> Features:
         """(B, bands, H, W) normalised chips, H and W multiples of the largest stride → the pyramid."""
         maps = self.backbone(pixels)
         maps = [lateral(feature) for lateral, feature in zip(self.lateral, maps, strict=True)]
-        return Features(list(self.pyramid(inputs_embeds=maps).last_hidden_state))
+        levels, masks = list(self.pyramid(inputs_embeds=maps).last_hidden_state), None
+        if self.context is not None:
+            levels = self.context(levels)
+        if self.foreground is not None:
+            levels, masks = self.foreground(levels)
+        return Features(levels, foreground=masks)
 
 
 def initialise_convolutions(network: nn.Module) -> None:
@@ -111,3 +133,6 @@ def initialise_convolutions(network: nn.Module) -> None:
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, ForegroundSelection):
+            module.initialise()
