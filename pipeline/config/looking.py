@@ -26,7 +26,9 @@ class DetectorConfig:
         require(self.batch >= 1, "detector.batch must be at least 1")
 
 
-Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours"]
+Selector = Literal[
+    "none", "sae", "intensity", "entropy", "difference", "density", "small_box_density", "random", "uniform", "ours"
+]
 
 
 def one_look_factor(global_factor: float, budget: float) -> float:

@@ -75,9 +75,10 @@ class ReconstructionHead(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):  # 2 × 2 of the 4 × 4 weights meet in each pixel
                 nn.init.normal_(module.weight, std=(4 * module.in_channels) ** -0.5)
-                nn.init.zeros_(module.bias)
         nn.init.normal_(self.picture.weight, std=FRESH_STD)
-        nn.init.zeros_(self.picture.bias)
+        for name, bias in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(bias)
 
     def forward(self, finest: Tensor) -> Tensor:
         """See the class."""

@@ -25,7 +25,7 @@ def test_what_lies_below_and_to_the_right_of_a_chip_is_padding() -> None:
 
 
 def test_a_size_for_every_chip_or_none_at_all() -> None:
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match="shorter"):
         Original.of(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), [(4, 4)])
 
 
