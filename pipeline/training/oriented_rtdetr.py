@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.criterion import criterion
 from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.losses.reconstruction import reconstruction_losses
+from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
 
+PLAIN = RTDETRLosses()
 LARGEST_CHIP_PX = 1280
 """Tiles pretend to lie anywhere in a chip of this side, so that chips up to this size mean the same."""
 
@@ -24,11 +28,12 @@ class OrientedLearner:
     """The oriented RT-DETR as a :class:`~pipeline.training.learner.Learner`."""
 
     def __init__(
-        self, network: OrientedRTDetr, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-    ) -> None:
+        self, network: OrientedRTDetr, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+        losses: RTDETRLosses = PLAIN,
+    ) -> None:  # fmt: skip
         """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them; without them
         those that its backbone expects."""
-        self._network = network
+        self._network, self._settings = network, losses
         expected = pixel_statistics(network.config.backbone, network.config.bands)
         self.mean, self.std = tuple(mean or expected[0]), tuple(std or expected[1])
 
@@ -39,17 +44,29 @@ class OrientedLearner:
     @property
     def telling(self) -> tuple[str, ...]:
         last = len(self._network.decoder) - 1
-        return ("token_class", "token_kld", f"class_{last}", f"l1_{last}", f"angle_{last}", f"kld_{last}")
+        return (
+            "token_class",
+            "token_kld",
+            "reconstruction",
+            f"class_{last}",
+            f"l1_{last}",
+            f"angle_{last}",
+            f"kld_{last}",
+        )
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`."""
         network, device = self._network, batch.pixels.device
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pixels = normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         noisy = make_denoising(batch.targets, network.label_embedding, network.config.queries, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            output = network(pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator))
-        return criterion(output, batch.targets, noisy)
+            output = network(
+                pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator), original=original
+            )
+        drawing = reconstruction_losses(output.features, original, self._settings.reconstruction_weight)
+        return criterion(output, batch.targets, noisy) | drawing
 
     def config(self) -> dict[str, Any]:
         return self._network.config.to_json()

@@ -65,14 +65,12 @@ def main() -> int:
         started = clock()
         difference_maps(plane, [(given.chip, given.chip)] * given.batch)
         maps.append((clock() - started) / given.batch)
-    plain = median(seconds["none"])
+    plain, size = median(seconds["none"]), f"{given.batch} x {given.chip} px"
     print(f"{'reconstruction':14} {'chips':>12} {'device':>7} {'threads':>8} {'ms/chip':>8} {'ratio':>6} {'map ms':>7}")
     for form in FORMS:
-        took, size = median(seconds[form]), f"{given.batch} x {given.chip} px"
-        of_map = 0.0 if form == "none" else median(maps) * 1e3
-        print(
-            f"{form:14} {size:>12} {given.device:>7} {given.threads:>8} {took * 1e3:8.1f} {took / plain:6.2f} {of_map:7.1f}"
-        )
+        took, of_map = median(seconds[form]), 0.0 if form == "none" else median(maps) * 1e3
+        where = f"{size:>12} {given.device:>7} {given.threads:>8}"
+        print(f"{form:14} {where} {took * 1e3:8.1f} {took / plain:6.2f} {of_map:7.1f}")
     return 0
 
 

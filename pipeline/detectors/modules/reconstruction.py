@@ -24,19 +24,25 @@ class Original:
     """The chips that reconstructions are held against."""
 
     pixels: Tensor
-    """(B, bands, H, W) float32, 0 to 1: not normalised."""
+    """(B, bands, H, W) float32, 0 to 1."""
     shown: Tensor
     """(B, 1, H, W) bool: False in the padding."""
 
     @classmethod
-    def of(cls, pixels: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> Original:
-        """Of (B, H, W, bands) uint8 chips, ``sizes`` being their rows and columns where they are padded to H x W."""
-        batch, height, width, _ = pixels.shape
-        shown = torch.ones(batch, 1, height, width, dtype=torch.bool, device=pixels.device)
+    def of(
+        cls, normalised: Tensor, mean: Sequence[float], std: Sequence[float],
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Original:  # fmt: skip
+        """Of what a network is shown, (B, bands, H, W) chips normalised by ``mean`` and ``std`` of pixels / 255.
+
+        ``sizes`` are the chips' rows and columns, where they are padded to H x W below and to the right.
+        """
+        shown = torch.ones_like(normalised[:, :1], dtype=torch.bool)
         for row, (rows, columns) in zip(shown, sizes or (), strict=sizes is not None):
             row[:, rows:] = False
             row[:, :, columns:] = False
-        return cls(pixels.permute(0, 3, 1, 2).float() / 255, shown)
+        scale, offset = (torch.tensor(values, device=normalised.device).view(1, -1, 1, 1) for values in (std, mean))
+        return cls(normalised.float() * scale + offset, shown)
 
 
 class Doubling(nn.Module):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipeline.detectors.modules.features import Features
 from pipeline.detectors.modules.reconstruction import Original
+
+
+def reconstruction_losses(features: Features, original: Original | None, weight: float) -> dict[str, Tensor]:
+    """The loss by name, as a learner adds it to its others; of a network that does not reconstruct there is none."""
+    if original is None or features.reconstruction is None:
+        return {}
+    return {"reconstruction": weight * reconstruction_loss(features.reconstruction, original)}
 
 
 def reconstruction_loss(reconstruction: Tensor, original: Original) -> Tensor:

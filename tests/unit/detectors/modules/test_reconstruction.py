@@ -9,24 +9,28 @@ import torch
 from pipeline.detectors.modules.reconstruction import STRIDE, Doubling, Original, ReconstructionHead, difference_map
 from pipeline.types import FloatArray
 
+EVEN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Mean and deviation that change nothing."""
 
-def test_the_original_is_the_chip_in_zero_to_one_with_bands_first() -> None:
-    pixels = torch.tensor([[[[0, 51, 255], [102, 0, 153]]]], dtype=torch.uint8)
-    original = Original.of(pixels)
-    expected = [[[0, 0.4]], [[0.2, 0]], [[1, 0.6]]]
-    torch.testing.assert_close(original.pixels, torch.tensor([expected]))
+
+def test_the_original_is_the_chip_without_its_normalisation() -> None:
+    pixels = torch.randint(0, 256, (2, 3, 4, 5)).float() / 255
+    mean, std = (0.485, 0.456, 0.25), (0.229, 0.224, 128 / 255)
+    normalised = (pixels - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+    original = Original.of(normalised, mean, std)
+    torch.testing.assert_close(original.pixels, pixels, atol=1e-6, rtol=0)
     assert original.shown.all()
 
 
 def test_what_lies_below_and_to_the_right_of_a_chip_is_padding() -> None:
-    shown = Original.of(torch.zeros(2, 4, 5, 3, dtype=torch.uint8), [(4, 5), (2, 3)]).shown
+    shown = Original.of(torch.zeros(2, 3, 4, 5), *EVEN, [(4, 5), (2, 3)]).shown
     assert shown[0].all()
     assert shown[1, 0].tolist() == [[True] * 3 + [False] * 2] * 2 + [[False] * 5] * 2
 
 
 def test_a_size_for_every_chip_or_none_at_all() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        Original.of(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), [(4, 4)])
+        Original.of(torch.zeros(2, 3, 4, 4), *EVEN, [(4, 4)])
 
 
 def test_the_difference_map_of_a_hand_made_case() -> None:
@@ -42,7 +46,7 @@ def test_nan_in_a_reconstruction_is_nan_in_the_map() -> None:
     """It must not be lost on the way to whoever refuses it."""
     drawn = torch.full((1, 3, 2, 2), 0.5)
     drawn[0, 1, 0, 1] = torch.nan
-    found = difference_map(drawn, Original.of(torch.zeros(1, 2, 2, 3, dtype=torch.uint8)))
+    found = difference_map(drawn, Original.of(torch.zeros(1, 3, 2, 2), *EVEN))
     assert found.isnan().flatten().tolist() == [False, True, False, False]
 
 

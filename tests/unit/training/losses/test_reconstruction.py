@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pipeline.detectors.modules.features import Features
 from pipeline.detectors.modules.reconstruction import Original
-from pipeline.training.losses.reconstruction import reconstruction_loss
+from pipeline.training.losses.reconstruction import reconstruction_loss, reconstruction_losses
 
 
 def test_a_hand_made_case() -> None:
@@ -19,8 +20,7 @@ def test_a_hand_made_case() -> None:
 
 def test_padding_counts_nowhere_and_gets_no_gradient() -> None:
     drawn = torch.full((1, 3, 4, 8), 0.5, requires_grad=True)
-    pixels = torch.zeros(1, 4, 8, 3, dtype=torch.uint8)
-    loss = reconstruction_loss(drawn, Original.of(pixels, [(4, 4)]))
+    loss = reconstruction_loss(drawn, Original.of(torch.zeros(1, 3, 4, 8), (0, 0, 0), (1, 1, 1), [(4, 4)]))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0.25)
     assert drawn.grad is not None
@@ -30,8 +30,17 @@ def test_padding_counts_nowhere_and_gets_no_gradient() -> None:
 
 def test_nothing_shown_is_nothing_lost() -> None:
     drawn = torch.rand(1, 3, 4, 4, requires_grad=True)
-    loss = reconstruction_loss(drawn, Original.of(torch.zeros(1, 4, 4, 3, dtype=torch.uint8), [(0, 0)]))
+    loss = reconstruction_loss(drawn, Original.of(torch.zeros(1, 3, 4, 4), (0, 0, 0), (1, 1, 1), [(0, 0)]))
     loss.backward()
     assert float(loss.detach()) == 0
     assert drawn.grad is not None
     assert (drawn.grad == 0).all()
+
+
+def test_a_learner_adds_it_by_name_and_weight_where_there_is_a_reconstruction() -> None:
+    original = Original(torch.zeros(1, 3, 4, 4), torch.ones(1, 1, 4, 4, dtype=torch.bool))
+    drawn = Features([], reconstruction=torch.full((1, 3, 4, 4), 0.5))
+    assert {name: float(loss) for name, loss in reconstruction_losses(drawn, original, 3.0).items()} == {
+        "reconstruction": pytest.approx(0.75)
+    }
+    assert reconstruction_losses(Features([]), None, 3.0) == {}
