@@ -34,7 +34,7 @@ FAMILIES = (
         name="oriented_rtdetr",
         network=NetworkConfig,
         losses=RTDETRLosses,
-        learner=lambda network, mean, std, _: OrientedLearner(network, mean, std),
+        learner=OrientedLearner,
         build=OrientedRTDetr,
     ),
 )
