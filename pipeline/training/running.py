@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed
+from pipeline.training.contradictions import check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
@@ -42,6 +43,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     before = read_record(out)
     family = recipe.family
     network = first_network(family, recipe.network, record.class_count)
+    check_together(network.config, recipe.losses)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
     card = training_card(recipe.name, record.named, record.gsd_m, recipe.schedule.validate_px, network.config)
     judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None

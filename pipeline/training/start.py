@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
 from pipeline.detectors.oriented_rtdetr.folder import load_network, read_config
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.errors import ConfigError
@@ -19,12 +18,11 @@ from pipeline.training.sections import make
 def first_config(family: Family, choice: NetworkChoice, classes: int) -> Any:
     """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both and
+    Raises ConfigError for ``init`` and ``pretrained`` both and
     for what does not go together, ModelError when ``init`` is no checkpoint of ours.
     """
     if choice.init is None:
-        backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
-        return make(family.network, {**backbone, **choice.fields, "classes": classes}, "network")
+        return make(family.network, {**choice.fields, "classes": classes}, "network")
     if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
     known = read_config(Path(choice.init))
