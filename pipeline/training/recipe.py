@@ -25,8 +25,11 @@ SHIPPED = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "network", "losses", "schedule")
 _CHOSEN = ("family", "init", "pretrained")
 """Of ``network``: what is no field of its configuration."""
-_PLACES = ("scenes", "hold_out", "choose")
-"""Of ``data``: where scenes lie. Not what is learnt from them."""
+_NOT_LEARNT = {
+    "data": ("scenes", "hold_out", "choose"),
+    "schedule": ("device", "checkpoint_steps", "validate_steps", "validate_scenes", "validate_px"),
+}
+"""Where scenes lie, and how a run is watched: not what is learnt, nor how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,8 @@ class Recipe:
         return hashlib.sha256(self.to_yaml().encode()).hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 (hex) over what it says other than the defaults; name, seed and where scenes lie do not count.
+        """SHA-256 (hex) over what it says other than the defaults; name, seed, where scenes lie and how a run
+        is watched do not count.
 
         So a setting that later versions add does not make another recipe of it, and one on another machine is the same.
         """
@@ -107,7 +111,7 @@ class Recipe:
             section: {
                 key: Path(value).name if key in _CHOSEN and value else value
                 for key, value in said[section].items()
-                if not (section == "data" and key in _PLACES)
+                if key not in _NOT_LEARNT.get(section, ())
                 and (key not in plain[section] or _listed(plain[section][key]) != value)
             }
             for section in SECTIONS

@@ -146,6 +146,7 @@ class TestDigest:
             {"data": {"scenes": ["a"], "hold_out": ["b"], "choose": ["c"]}},
             {"schedule": {"steps": LoopConfig().steps}},
             {"network": {"width": 64}},
+            {"schedule": {"validate_steps": 5, "validate_scenes": 2, "validate_px": 640, "checkpoint_steps": 7}},
         ):
             assert recipe_of(same).digest() == plain.digest(), same
 
