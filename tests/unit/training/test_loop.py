@@ -70,7 +70,12 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(settings: RTDETRLosses, tmp
 def test_what_learns_beside_the_network_is_kept_but_not_averaged_and_not_exported(tmp_path: Path) -> None:
     run = trainer(tmp_path, 2, REFINED)
     run.run(lambda _: None)
-    names = load_file(tmp_path / CHECKPOINT / "state.safetensors").keys()
+    state = load_file(tmp_path / CHECKPOINT / "state.safetensors")
+    fresh = trainer(tmp_path / "fresh", 2, REFINED)._learner.auxiliary
+    assert fresh is not None
+    learnt = {name: value for name, value in fresh.state_dict().items() if value.ndim > 1}
+    assert all(not torch.equal(value, state[f"auxiliary.{name}"]) for name, value in learnt.items())
+    names = state.keys()
     beside = {name.split(".")[0] for name in names if "shared" in name or "gates" in name}
     assert beside == {"auxiliary"}
     assert {name.split(".", 1)[0] for name in names} == {"network", "average", "auxiliary", "optimizer"}
