@@ -39,6 +39,14 @@ def _share_inside(source: Tensor, other: Tensor, grid: Tensor) -> Tensor:
     return (local.abs() <= other[:, None, 2:4] / 2).all(-1).to(source.dtype).mean(-1)
 
 
+def inside(points: Tensor, boxes: Tensor, margin_px: float = 0.0) -> Tensor:
+    """(P, 2) points × (M, 5) boxes → (P,) True where a point lies in any box."""
+    if len(boxes) == 0:
+        return torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    local = torch.einsum("pmj,mji->pmi", points[:, None] - boxes[None, :, :2], rotation(boxes[:, 4]))
+    return (local.abs() <= boxes[:, 2:4] / 2 + margin_px).all(-1).any(1)
+
+
 def box_losses(predicted: Tensor, target: Tensor, reference_angle: Tensor) -> dict[str, Tensor]:
     """(N, 5) pairs → (N,) losses: ``l1`` of centre and sides and ``angle``, both against the way to write the target
     that is nearest to ``reference_angle``, and ``kld``, to which all ways are one."""

@@ -19,8 +19,9 @@ from pipeline.training.losses.better_sampling import (
     sample_weights,
     scale_aligned,
 )
-from pipeline.training.losses.boxes import box_losses, quality_focal, rotated_overlap, varifocal
+from pipeline.training.losses.boxes import box_losses, inside, quality_focal, rotated_overlap, varifocal
 from pipeline.training.losses.denoising import Denoising
+from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.matcher import match
 from pipeline.training.losses.settings import RTDETRLosses
 
@@ -39,18 +40,19 @@ Losses = dict[str, Tensor]
 
 def criterion(
     output: NetworkOutput, targets: Sequence[Target], denoising: Denoising | None, settings: RTDETRLosses = PLAIN,
-    sampling: Sequence[LayerSampling] | None = None,
+    sampling: Sequence[LayerSampling] | None = None, balance: DynamicBalance | None = None,
 ) -> Losses:  # fmt: skip
     """Scalar losses by name; their sum is minimised. Normalised by the number of objects in the batch.
 
     ``sampling`` has one for each decoder layer, of all queries, where ``settings.look_inside``; else it is None.
+    ``balance`` weighs the matched queries of every decoder layer, and observes them.
     """
     count = max(1, sum(len(target.boxes) for target in targets))
     losses = token_losses(output, targets)
     noisy = 0 if denoising is None else denoising.target.shape[1]
     for number, layer in enumerate(output.layers):
         within = None if sampling is None else replace(sampling[number], record=sampling[number].record.after(noisy))
-        for name, value in set_losses(_part(layer, noisy, None), targets, count, settings, within).items():
+        for name, value in set_losses(_part(layer, noisy, None), targets, count, settings, within, balance).items():
             losses[f"{name}_{number}"] = value
         if denoising is not None:
             clean = denoising_losses(_part(layer, 0, noisy), targets, denoising.target, settings)
@@ -61,14 +63,6 @@ def criterion(
 
 def _part(layer: LayerOutput, start: int, stop: int | None) -> LayerOutput:
     return LayerOutput(layer.logits[:, start:stop], layer.boxes[:, start:stop], layer.reference[:, start:stop])
-
-
-def inside(points: Tensor, boxes: Tensor, margin_px: float = 0.0) -> Tensor:
-    """(P, 2) points × (M, 5) boxes → (P,) True where a point lies in any box."""
-    if len(boxes) == 0:
-        return torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    local = torch.einsum("pmj,mji->pmi", points[:, None] - boxes[None, :, :2], rotation(boxes[:, 4]))
-    return (local.abs() <= boxes[:, 2:4] / 2 + margin_px).all(-1).any(1)
 
 
 def token_targets(centres: Tensor, strides: Tensor, target: Target, classes: int) -> tuple[Tensor, Tensor]:
@@ -145,9 +139,9 @@ def match_all(layer: LayerOutput, targets: Sequence[Target]) -> Matches:
 
 def set_losses(
     layer: LayerOutput, targets: Sequence[Target], count: int, settings: RTDETRLosses = PLAIN,
-    sampling: LayerSampling | None = None,
+    sampling: LayerSampling | None = None, balance: DynamicBalance | None = None,
 ) -> Losses:  # fmt: skip
-    """One-to-one supervision of a decoder layer."""
+    """One-to-one supervision of a decoder layer. With ``balance`` its answers must have gradients."""
     matches = match_all(layer, targets)
     at = (matches.rows, matches.queries)
     found, confidence = layer.boxes[at], target_confidence(layer.boxes[at], matches.boxes, settings)
@@ -161,16 +155,21 @@ def set_losses(
             features = sampling.record.class_features[at], sampling.record.box_features[at]
             weights = sample_weights(sampling.generator, features, score, confidence)
             losses["difficulty"] = weights.difficulty_error.mean()
-    counted = torch.ones_like(layer.logits, dtype=torch.bool)
+    share = torch.ones_like(found[:, 0]) if balance is None else balance.weights(matches.boxes)
+    counted = torch.ones_like(layer.logits)
     for row, target in enumerate(targets):
-        counted[row] = ~inside(layer.boxes[row, :, :2].detach(), target.ignored, 4.0)[:, None]
-    counted[at] = True
+        counted[row] = (~inside(layer.boxes[row, :, :2].detach(), target.ignored, 4.0))[:, None].to(counted)
+    counted[at] = share[:, None].to(counted)
     of_class = None if weights is None else weights.of_class
     loss = class_loss(layer.logits, (*at, matches.class_ids), confidence, settings, of_class)
     losses["class"] = WEIGHTS["class"] * (loss * counted).sum() / count
     if len(found):
         for name, value in box_losses(found, matches.boxes, layer.reference[(*at, 4)]).items():
-            losses[name] = WEIGHTS[name] * (value if weights is None else value * weights.of_box).sum() / count
+            of_box = share if weights is None else share * weights.of_box
+            losses[name] = WEIGHTS[name] * (value * of_box).sum() / count
+    if balance is not None and len(found):
+        sizes = gradient_sizes(torch.stack(list(losses.values())).sum(), layer.logits, layer.boxes)
+        balance.observe(matches.boxes, sizes[at] / share)
     return losses
 
 

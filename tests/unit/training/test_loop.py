@@ -79,19 +79,21 @@ def test_what_learns_beside_the_network_is_kept_but_not_averaged_and_not_exporte
     beside = {name.split(".")[0] for name in names if "shared" in name or "gates" in name}
     assert beside == {"auxiliary"}
     assert {name.split(".", 1)[0] for name in names} == {"network", "average", "auxiliary", "optimizer"}
-    exported = export(tmp_path, tmp_path / "weights", training_card("made", ("ship",), None, 64))
+    exported = export(tmp_path, tmp_path / "weights", training_card("made", ("ship",), None, 64, SMALL))
     assert load_file(tmp_path / "weights" / "model.safetensors").keys() <= OrientedRTDetr(SMALL).state_dict().keys()
     assert load_detector(tmp_path / "weights").card == exported
 
 
-@pytest.mark.parametrize(("before", "after"), [(PLAIN, REFINED), (REFINED, PLAIN)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(PLAIN, REFINED), (REFINED, PLAIN), (REFINED, RTDETRLosses(dynamic_balance=True))]
+)
 def test_a_run_does_not_go_on_with_or_without_what_learnt_beside_the_network(
     before: RTDETRLosses, after: RTDETRLosses, tmp_path: Path
 ) -> None:
     trainer(tmp_path, 1, before).run(lambda _: None)
     with pytest.raises(ModelError, match="give another --out") as refused:
         trainer(tmp_path, 2, after).resume()
-    assert "weights of losses that learn to weigh samples" in str(refused.value)
+    assert "was trained with other losses that keep weights of their own" in str(refused.value)
 
 
 def test_what_learns_beside_the_network_does_not_shorten_its_step(tmp_path: Path) -> None:
@@ -298,11 +300,11 @@ def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
     scene = TrainingScene("made", scene_with(SHIPS).pixels, scene_with(SHIPS).truth)
     torch.manual_seed(0)
-    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste_mean=0, light=0, object_share=1.0))
+    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste=0, light=0, object_share=1.0))
     config = LoopConfig(steps=400, tiles=2, sizes_px=(128,), warmup_steps=20, learning_rate=1e-3, ema_decay=0.98)
     learner = OrientedLearner(OrientedRTDetr(SMALL))
     run = Trainer(learner, sampler, config, tmp_path)
     run.run(lambda _: None)
-    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256))
+    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256, SMALL))
     figures = validate(detector, [scene], 64)
     assert figures["ap50"] > 0.9
