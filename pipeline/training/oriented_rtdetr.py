@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.decoder_record import DecoderRecord, record_decoder
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
@@ -18,6 +19,7 @@ from pipeline.training.losses.criterion import PLAIN, criterion
 from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.dynamic_balance import DynamicBalance
 from pipeline.training.losses.foreground import foreground_losses
+from pipeline.training.losses.reconstruction import reconstruction_losses
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
@@ -60,23 +62,27 @@ class OrientedLearner:
     def telling(self) -> tuple[str, ...]:
         last = len(self._network.decoder) - 1
         of_last = ("class", "l1", "angle", "kld", "offset", "attention", "difficulty")
-        return ("token_class", "token_kld", "foreground", *(f"{name}_{last}" for name in of_last))
+        return ("token_class", "token_kld", "foreground", "reconstruction", *(f"{name}_{last}" for name in of_last))
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`."""
         network, device = self._network, batch.pixels.device
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pixels = normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         noisy = make_denoising(batch.targets, network.label_embedding, network.config.queries, generator)
         look: AbstractContextManager[DecoderRecord | None] = (
             record_decoder(network) if self._settings.look_inside else nullcontext()
         )
         with look as record, torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            output = network(pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator))
+            output = network(
+                pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator), original=original
+            )
         sampling = None if record is None else self._sampling(record)
         losses = criterion(output, batch.targets, noisy, self._settings, sampling, self._balance)
         masks, weight = output.features.foreground, self._settings.foreground_weight
-        return losses | foreground_losses(masks, network.config.strides, batch.targets, weight)
+        losses |= foreground_losses(masks, network.config.strides, batch.targets, weight)
+        return losses | reconstruction_losses(output.features, original, self._settings.reconstruction_weight)
 
     def _sampling(self, record: DecoderRecord) -> list[LayerSampling]:
         etas = expansions(self._settings.eta, len(record.layers))
