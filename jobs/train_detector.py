@@ -60,6 +60,15 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     prepare.add_argument(
         "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
     )
+    prepare.add_argument(
+        "--bands",
+        type=_names,
+        default=("red", "green", "blue"),
+        help="names of the bands to learn from, comma-separated, e.g. nir; found by what the files call their bands",
+    )
+    prepare.add_argument(
+        "--band-numbers", type=_integers, help="where these bands stand in files that do not say, from 1"
+    )
     _gsd_and_out(prepare)
     harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
     harbours.add_argument("--first-seed", type=int, default=0)

@@ -31,13 +31,21 @@ from pipeline.training.run_record import (
     write_record,
 )
 from pipeline.training.start import first_network
+from pipeline.types.cards import RGB
 
 Report = Callable[[str], None]
 
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.data.prepare import classes_of, prepare_scene, save_all, scenes_of_coco, scenes_of_dota
+    from pipeline.training.data.prepare import (
+        classes_of,
+        prepare_scene,
+        raster_config,
+        save_all,
+        scenes_of_coco,
+        scenes_of_dota,
+    )
 
     if arguments.annotations.is_dir():
         classes = arguments.classes or ("ship",)
@@ -45,9 +53,11 @@ def prepare(arguments: Namespace, report: Report) -> None:
     else:
         classes = classes_of(arguments.annotations, arguments.classes)
         annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
-    start_folder(arguments.out, Prepared(classes=tuple(classes), gsd_m=arguments.gsd, shrink=arguments.shrink))
+    made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
+    start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
+    raster = raster_config(arguments.bands, arguments.band_numbers)
     for image, truth in annotated:
-        scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
+        scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])
 
 
@@ -103,6 +113,7 @@ def _check_same_task(run: object, before: RunRecord | None, record: RunRecord) -
     for what, old, new in (
         ("classes", before.classes, record.classes),
         ("number of classes", before.class_count, record.class_count),
+        ("bands", before.bands, record.bands),
         ("metres per pixel", before.gsd_m, record.gsd_m),
         ("mean", before.mean, record.mean),
         ("std", before.std, record.std),
@@ -151,8 +162,14 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
+    bands = record.bands if record else RGB
+    if prepared and prepared.bands != bands:
+        raise ConfigError(
+            f"{arguments.scenes} has the bands {listed(prepared.bands)}, but {arguments.run} learnt {listed(bands)}: "
+            f"prepare the scenes with --bands {','.join(bands)}"
+        )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, bands)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

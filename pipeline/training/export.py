@@ -16,6 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
 from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
 from pipeline.types import ModelCard
+from pipeline.types.cards import RGB
 
 
 def state_file(run: Path) -> Path:
@@ -41,11 +42,13 @@ def averaged_network(run: Path) -> OrientedRTDetr:
     return network.eval()
 
 
-def training_card(name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int) -> ModelCard:
+def training_card(
+    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, bands: tuple[str, ...] = RGB
+) -> ModelCard:
     """The card of a network that is still being trained."""
     return ModelCard(
-        name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
-        oriented=True, mean=PIXEL_MEAN, std=PIXEL_STD,
+        name=name, classes=classes, gsd_m=gsd_m, bands=bands, input_px=input_px, sha256="",
+        oriented=True, mean=PIXEL_MEAN[:1] * len(bands), std=PIXEL_STD[:1] * len(bands),
     )  # fmt: skip
 
 

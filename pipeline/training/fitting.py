@@ -17,9 +17,8 @@ from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
 from pipeline.training.run_record import RunRecord, TrainedOn
+from pipeline.types.cards import RGB
 
-BANDS = ("red", "green", "blue")
-"""What prepared scenes hold."""
 _NOT_SETTINGS = ("command", "out")
 
 
@@ -60,13 +59,16 @@ def new_record(arguments: Namespace, groups: Sequence[Group]) -> RunRecord:
     """The record of a run that begins with these arguments. Raises ConfigError for classes that do not fit."""
     prepared = agreed([group.folder for group in groups])
     names = prepared.classes if prepared else None
+    bands = prepared.bands if prepared else RGB
+    for group in groups:
+        _check_bands(group, bands)
     return RunRecord(
         classes=names,
         class_count=_class_count(arguments, names, groups),
         gsd_m=prepared.pixel_m if prepared else None,
-        bands=BANDS,
-        mean=PIXEL_MEAN,
-        std=PIXEL_STD,
+        bands=bands,
+        mean=PIXEL_MEAN[:1] * len(bands),
+        std=PIXEL_STD[:1] * len(bands),
         arguments={key: _json(value) for key, value in vars(arguments).items() if key not in _NOT_SETTINGS},
         data=tuple(TrainedOn.of(group.folder, group.share, group.scenes) for group in groups),
         init=_init(arguments.init),
@@ -96,6 +98,16 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
                 f"names), or give --classes {largest + 1}"
             )
     return count
+
+
+def _check_bands(group: Group, bands: Sequence[str]) -> None:
+    """Raise ConfigError for a scene whose pixels have another number of bands than its folder says."""
+    for scene in group.scenes:
+        if scene.pixels.shape[-1] != len(bands):
+            raise ConfigError(
+                f"{group.folder}: the scene {scene.name} has {scene.pixels.shape[-1]} band(s), where {listed(bands)} "
+                "are expected: prepare it again"
+            )
 
 
 def _init(folder: Path | None) -> dict[str, Any] | None:

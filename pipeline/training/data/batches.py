@@ -43,7 +43,7 @@ class Batch:
     """B tiles and their truth."""
 
     pixels: Tensor
-    """(B, H, W, 3) uint8."""
+    """(B, H, W, C) uint8."""
     targets: tuple[Target, ...]
 
     def to(self, device: torch.device) -> Batch:
@@ -69,7 +69,7 @@ class TileSampler:
         return np.asarray(weights / weights.sum())
 
     def tile(self, size: int, random: Generator) -> tuple[ByteArray, Annotations]:
-        """One (size, size, 3) uint8 tile and its truth."""
+        """One (size, size, C) uint8 tile and its truth."""
         scene = self._scenes[random.choice(len(self._scenes), p=self._weights_all)]
         pose = draw_pose(self._centre(scene, size, random), self._config, random)
         pose = replace(pose, centre=pull_in(pose.centre, scene.pixels.shape, MOST_OVERHANG * size / pose.scale))
