@@ -60,16 +60,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     prepare.add_argument(
         "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
     )
-    prepare.add_argument(
-        "--bands",
-        type=_names,
-        default=("red", "green", "blue"),
-        help="names of the bands to learn from, comma-separated, e.g. nir; found by what the files call their bands",
-    )
-    prepare.add_argument(
-        "--band-numbers", type=_integers, help="where these bands stand in files that do not say, from 1"
-    )
+    _bands(prepare)
     _gsd_and_out(prepare)
+    _review(commands.add_parser("review", help="annotations → a copy padded alike in all scenes, with ignore regions"))
     harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
     harbours.add_argument("--first-seed", type=int, default=0)
     harbours.add_argument("--count", type=int, default=120)
@@ -121,6 +114,27 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu or cuda (bfloat16)")
     add("--threads", type=int, default=2, help="CPU threads")
     add("--checkpoint-steps", type=int, default=100)
+
+
+def _review(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--annotations", type=Path, required=True, help="COCO json with oriented boxes; it is not changed")
+    add("--images", type=Path, required=True, help="folder of the images")
+    add("--regions", type=Path, help="yaml: scene → [x0, y0, x1, y1, what], regions to be ignored")
+    add("--out", type=Path, required=True, help="the reviewed COCO json")
+    _bands(parser)
+
+
+def _bands(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bands",
+        type=_names,
+        default=("red", "green", "blue"),
+        help="names of the bands to look at, comma-separated, e.g. nir; found by what the files call their bands",
+    )
+    parser.add_argument(
+        "--band-numbers", type=_integers, help="where these bands stand in files that do not say, from 1"
+    )
 
 
 def _gsd_and_out(parser: argparse.ArgumentParser) -> None:

@@ -61,6 +61,13 @@ def prepare(arguments: Namespace, report: Report) -> None:
         report(save_all([scene], arguments.out)[0])
 
 
+def review(arguments: Namespace, report: Report) -> None:
+    """A COCO file → a reviewed copy of it: see :mod:`pipeline.training.reviewing`."""
+    from pipeline.training.reviewing import review as review_annotations
+
+    review_annotations(arguments, report)
+
+
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
     from pipeline.training.data.harbours import CLASSES, prepare_harbour
