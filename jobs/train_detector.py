@@ -68,6 +68,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
+    _mine(commands.add_parser("mine", help="a detector's false alarms on prepared scenes → places for 'fit'"))
     _fit(commands.add_parser("fit", help="train, or go on training"))
     validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")
     validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
@@ -108,6 +109,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, default=6e-4)
     add("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
     add("--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles")
+    add("--false-alarms", type=Path, help="places that 'mine' found: tiles are drawn there more often")
     add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
     add("--light", type=float, default=1.0, help="strength of the photometric jitter")
     add("--seed", type=int, default=0)
@@ -123,6 +125,17 @@ def _review(parser: argparse.ArgumentParser) -> None:
     add("--regions", type=Path, help="yaml: scene → [x0, y0, x1, y1, what], regions to be ignored")
     add("--out", type=Path, required=True, help="the reviewed COCO json")
     _bands(parser)
+
+
+def _mine(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--weights", required=True, help="a detector, best one that never saw these scenes: a fold's, exported")
+    add("--scenes", type=Path, required=True, help="folder of prepared scenes")
+    add("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
+    add("--lowest-score", type=float, default=0.1, help="of a false alarm that counts")
+    add("--halo", type=int, default=80, help="overlap of tiles, pixels")
+    add("--threads", type=int, default=1)
+    add("--out", type=Path, required=True, help="json; scenes that are in it already and not mined now stay")
 
 
 def _bands(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.false_alarms import read_places
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
@@ -68,6 +69,13 @@ def review(arguments: Namespace, report: Report) -> None:
     review_annotations(arguments, report)
 
 
+def mine(arguments: Namespace, report: Report) -> None:
+    """A detector's false alarms on prepared scenes → places for ``fit``: see :mod:`pipeline.training.mining`."""
+    from pipeline.training.mining import mine as mine_places
+
+    mine_places(arguments, report)
+
+
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
     from pipeline.training.data.harbours import CLASSES, prepare_harbour
@@ -99,8 +107,9 @@ def fit(arguments: Namespace, report: Report) -> None:
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
     learner = OrientedLearner(first_network(arguments.init, record.class_count), record.mean, record.std)
-    trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
-                      arguments.out)  # fmt: skip
+    places = read_places(arguments.false_alarms) if arguments.false_alarms else None
+    sampler = TileSampler([(group.scenes, group.share) for group in groups], augment, places)
+    trainer = Trainer(learner, sampler, config, arguments.out)
     if state_file(arguments.out).exists():
         _check_same_task(arguments.out, before, record)
         trainer.resume()

@@ -26,6 +26,8 @@ class AugmentConfig:
 
     object_share: float = 0.65
     """Share of the tiles that are drawn around an object; the others lie anywhere."""
+    false_alarm_share: float = 0.15
+    """Share of the tiles that are drawn around a false alarm, of scenes where some were mined: by their scores."""
     scale_range: tuple[float, float] = (0.75, 1.4)
     """Magnification of a tile, drawn evenly in its logarithm."""
     quarter_turns: bool = False
