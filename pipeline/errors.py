@@ -74,6 +74,9 @@ class OutsideArea(ConfigError):
 class NoSuchBands(ConfigError):
     """A scene has not the bands that the model looks at, or does not say which they are."""
 
+    band_names: tuple[str, ...] = ()
+    """What the scene calls its bands; nothing where it does not say."""
+
 
 class SceneError(PipelineError):
     """This input can never work, however often it is tried."""

@@ -70,11 +70,13 @@ def shown_bands(datasets: Sequence[Any], uris: Sequence[str], config: RasterConf
     if len(wanted) == 3:
         return choose_bands(datasets, uris, config)
     one = len(wanted) == 1
-    raise NoSuchBands(
+    error = NoSuchBands(
         f"the model looks at {listed(wanted)}, and {public_uri(uris[0])} does not say which of its {len(names)} "
         f"{'bands' if len(names) > 1 else 'band'} {'that is' if one else 'those are'}: name {'it' if one else 'them'} "
         f"with --raster.bands, or choose a detector of other bands with --weights"
     )
+    error.band_names = names
+    raise error
 
 
 def _read(bands: Sequence[int], wanted: Sequence[str]) -> str:
