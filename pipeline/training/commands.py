@@ -76,6 +76,13 @@ def mine(arguments: Namespace, report: Report) -> None:
     mine_places(arguments, report)
 
 
+def backbone(arguments: Namespace, report: Report) -> None:
+    """The package's ImageNet weights → a folder for ``fit --pretrained``. Raises ConfigError without the package."""
+    from pipeline.training.pretrained import package_pickle, read_pickle, save_backbone
+
+    report(str(save_backbone(arguments.out, read_pickle(package_pickle()))))
+
+
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
     from pipeline.training.data.harbours import CLASSES, prepare_harbour
@@ -106,7 +113,8 @@ def fit(arguments: Namespace, report: Report) -> None:
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    learner = OrientedLearner(first_network(arguments.init, record.class_count), record.mean, record.std)
+    network = first_network(arguments.init, record.class_count, arguments.pretrained, len(record.bands))
+    learner = OrientedLearner(network, record.mean, record.std)
     places = read_places(arguments.false_alarms) if arguments.false_alarms else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], augment, places)
     trainer = Trainer(learner, sampler, config, arguments.out)
@@ -185,7 +193,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"prepare the scenes with --bands {','.join(bands)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, bands)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.checkpoint import weights_sha256
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, RESNET
 from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord, TrainedOn
 from pipeline.types.cards import RGB
 
@@ -62,13 +63,14 @@ def new_record(arguments: Namespace, groups: Sequence[Group]) -> RunRecord:
     bands = prepared.bands if prepared else RGB
     for group in groups:
         _check_bands(group, bands)
+    mean, std = pixel_statistics(_backbone(arguments), len(bands))
     return RunRecord(
         classes=names,
         class_count=_class_count(arguments, names, groups),
         gsd_m=prepared.pixel_m if prepared else None,
         bands=bands,
-        mean=PIXEL_MEAN[:1] * len(bands),
-        std=PIXEL_STD[:1] * len(bands),
+        mean=mean,
+        std=std,
         arguments={key: _json(value) for key, value in vars(arguments).items() if key not in _NOT_SETTINGS},
         data=tuple(TrainedOn.of(group.folder, group.share, group.scenes) for group in groups),
         init=_init(arguments.init),
@@ -108,6 +110,12 @@ def _check_bands(group: Group, bands: Sequence[str]) -> None:
                 f"{group.folder}: the scene {scene.name} has {scene.pixels.shape[-1]} band(s), where {listed(bands)} "
                 "are expected: prepare it again"
             )
+
+
+def _backbone(arguments: Namespace) -> str:
+    if arguments.pretrained is not None:
+        return EFFICIENTNET_LITE0
+    return read_config(arguments.init).backbone if arguments.init is not None else RESNET
 
 
 def _init(folder: Path | None) -> dict[str, Any] | None:
