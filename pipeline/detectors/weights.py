@@ -18,7 +18,6 @@ from pipeline.types import ModelCard
 
 BUILTIN = "builtin:"
 """What the names of embedded detectors begin with."""
-_EMBEDDED = Path(__file__).parent / "weights"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_TIMEOUT_S = 5.0
 
@@ -58,9 +57,13 @@ def _local(name: str) -> Path | None:
         return None
 
 
+def _embedded() -> Path:
+    return Path(__file__).parent / "weights"
+
+
 def builtin_names() -> list[str]:
     """The embedded detectors, without ``builtin:``."""
-    return sorted(path.parent.name for path in _EMBEDDED.glob("*/config.json"))
+    return sorted(path.parent.name for path in _embedded().glob("*/config.json"))
 
 
 def builtin_folder(name: str) -> Path:
@@ -68,7 +71,7 @@ def builtin_folder(name: str) -> Path:
     known = builtin_names()
     if name not in known:
         raise ConfigError(f"--weights: there is no {BUILTIN}{name}; embedded are: {', '.join(known) or 'none'}")
-    return _EMBEDDED / name
+    return _embedded() / name
 
 
 def hub_folder(name: str) -> Path:
