@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job, to_stdout
 from pipeline import __version__
+from pipeline.training.flags import add_ablate, add_fit, add_mine, add_prepare, add_review, names
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -47,37 +48,27 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     prepare = commands.add_parser(
         "prepare", help="annotated scenes → chips at the model's GSD, with detection's own reader"
     )
-    prepare.add_argument(
-        "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
-    )
-    prepare.add_argument("--images", type=Path, required=True, help="folder of the images")
-    prepare.add_argument(
-        "--classes",
-        type=_names,
-        help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
-        "objects of a COCO file's other classes become ignore regions",
-    )
-    prepare.add_argument(
-        "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
-    )
-    _bands(prepare)
+    add_prepare(prepare)
     _gsd_and_out(prepare)
-    _review(commands.add_parser("review", help="annotations → a copy padded alike in all scenes, with ignore regions"))
+    add_review(
+        commands.add_parser("review", help="annotations → a copy padded alike in all scenes, with ignore regions")
+    )
     harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
     harbours.add_argument("--first-seed", type=int, default=0)
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
-    _mine(commands.add_parser("mine", help="a detector's false alarms on prepared scenes → places for 'fit'"))
     backbone = commands.add_parser(
         "backbone", help="ImageNet weights of EfficientNet-Lite0 → a folder for --pretrained"
     )
     backbone.add_argument("--out", type=Path, required=True)
-    _fit(commands.add_parser("fit", help="train, or go on training"))
+    add_mine(commands.add_parser("mine", help="a detector's false alarms on prepared scenes → places for 'fit'"))
+    add_fit(commands.add_parser("fit", help="train, or go on training"))
+    add_ablate(commands.add_parser("ablate", help="many trainings that differ in one thing each, and their table"))
     validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")
     validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
     validate.add_argument("--scenes", type=Path, required=True, help="folder of prepared scenes")
-    validate.add_argument("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
+    validate.add_argument("--only", type=names, default=(), help="names of scenes, comma-separated (default: all)")
     validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes (default: as they say)")
     validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
@@ -100,83 +91,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _fit(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--scenes", nargs="+", required=True, metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
-    add("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
-    add("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl, run.json")
-    add("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
-    add(
-        "--pretrained",
-        type=Path,
-        help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own",
-    )
-    add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
-    add("--steps", type=int, default=2000)
-    add("--tiles", type=int, default=6, help="tiles per step")
-    add("--sizes", type=_integers, default=(192, 224, 256), help="sides of tiles, pixels, multiples of 32")
-    add("--learning-rate", type=float, default=6e-4)
-    add("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
-    add("--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles")
-    add("--false-alarms", type=Path, help="places that 'mine' found: tiles are drawn there more often")
-    add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
-    add("--light", type=float, default=1.0, help="strength of the photometric jitter")
-    add("--seed", type=int, default=0)
-    add("--device", default="cpu", help="cpu or cuda (bfloat16)")
-    add("--threads", type=int, default=2, help="CPU threads")
-    add("--checkpoint-steps", type=int, default=100)
-
-
-def _review(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--annotations", type=Path, required=True, help="COCO json with oriented boxes; it is not changed")
-    add("--images", type=Path, required=True, help="folder of the images")
-    add("--regions", type=Path, help="yaml: scene → [x0, y0, x1, y1, what], regions to be ignored")
-    add("--out", type=Path, required=True, help="the reviewed COCO json")
-    _bands(parser)
-
-
-def _mine(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--weights", required=True, help="a detector, best one that never saw these scenes: a fold's, exported")
-    add("--scenes", type=Path, required=True, help="folder of prepared scenes")
-    add("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
-    add("--lowest-score", type=float, default=0.1, help="of a false alarm that counts")
-    add("--halo", type=int, default=80, help="overlap of tiles, pixels")
-    add("--threads", type=int, default=1)
-    add("--out", type=Path, required=True, help="json; scenes that are in it already and not mined now stay")
-
-
-def _bands(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--bands",
-        type=_names,
-        default=("red", "green", "blue"),
-        help="names of the bands to look at, comma-separated, e.g. nir; found by what the files call their bands",
-    )
-    parser.add_argument(
-        "--band-numbers", type=_integers, help="where these bands stand in files that do not say, from 1"
-    )
-
-
 def _gsd_and_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gsd", type=float, help="metres per pixel on the ground (default: as the scenes are)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the prepared scenes (npz)")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
-
-
-def _range(text: str) -> tuple[float, float]:
-    low, high = (float(number) for number in text.split(","))
-    if not 0 < low <= high:
-        raise ValueError(text)
-    return low, high
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
 
 
 if __name__ == "__main__":

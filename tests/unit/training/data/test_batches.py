@@ -26,7 +26,7 @@ def test_tiles_of_small_scenes_are_not_mostly_black() -> None:
     assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 30.0).tolist() == [30, 70]
     assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 80.0).tolist() == [80, 50]
     corners = np.array([[12.0, 12, 16, 8, 0], [228, 12, 16, 8, 0], [12, 228, 16, 8, 0]])
-    config = AugmentConfig(scale_range=(1.0, 1.0), quarter_turns=True, paste_mean=0, light=0, object_share=1.0)
+    config = AugmentConfig(scale_range=(1.0, 1.0), quarter_turns=True, paste=0, light=0, object_share=1.0)
     sampler = TileSampler([([scene_with(corners)], 1.0)], config)
     tiles = [sampler.tile(192, default_rng(seed)) for seed in range(12)]
     assert min((pixels.max(-1) > 0).mean() for pixels, _ in tiles) > 0.7
@@ -45,7 +45,7 @@ def test_tiles_are_drawn_around_objects_not_around_regions_that_are_ignored() ->
     boxes = np.array([[40.0, 40, 16, 8, 0], [200, 200, 30, 30, 0]])
     truth = Annotations(boxes, np.zeros(2, np.int64), np.array([False, True]))
     scene = replace(scene_with(boxes), truth=truth)
-    config = AugmentConfig(scale_range=(1.0, 1.0), paste_mean=0, light=0, object_share=1.0)
+    config = AugmentConfig(scale_range=(1.0, 1.0), paste=0, light=0, object_share=1.0)
     sampler = TileSampler([([scene], 1.0)], config)
     kept = [sampler.tile(64, default_rng(seed))[1] for seed in range(12)]
     assert all((~one.ignore).any() for one in kept)
@@ -54,7 +54,7 @@ def test_tiles_are_drawn_around_objects_not_around_regions_that_are_ignored() ->
 def test_false_alarms_draw_tiles_by_their_scores_and_are_no_objects() -> None:
     scene = scene_with(np.array([[40.0, 40, 16, 8, 0]]))
     scene.pixels[188:192, 188:192] = 220
-    config = AugmentConfig(scale_range=(1.0, 1.0), paste_mean=0, light=0, object_share=0.0, false_alarm_share=1.0)
+    config = AugmentConfig(scale_range=(1.0, 1.0), paste=0, light=0, object_share=0.0, false_alarm_share=1.0)
     places = {"made": np.array([[190.0, 190, 0.9], [60, 190, 1e-9]]), "other": np.array([[1.0, 1, 0.5]])}
     sampler = TileSampler([([scene], 1.0)], config, places)
     tiles = [sampler.tile(64, default_rng(seed)) for seed in range(20)]

@@ -13,6 +13,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.training.data.prepare import (
+    chosen,
     prepare_scene,
     raster_config,
     save_all,
@@ -153,3 +154,30 @@ def test_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(ConfigError, match=r"names 1 for the 3 of --bands \(red, green, blue\)"):
         raster_config(("red", "green", "blue"), (4,))
+
+
+class TestChosen:
+    IMAGES = tuple((Path(f"{name}.jpg"), Annotations.empty()) for name in ("day_01", "day_02", "night_01"))
+
+    @pytest.mark.parametrize(
+        ("only", "without", "kept"),
+        [
+            ((), (), ["day_01", "day_02", "night_01"]),
+            (("day*",), (), ["day_01", "day_02"]),
+            ((), ("*_01",), ["day_02"]),
+            (("day*", "night*"), ("*2",), ["day_01", "night_01"]),
+        ],
+    )
+    def test_images_are_chosen_by_patterns_of_their_names(
+        self, only: tuple[str, ...], without: tuple[str, ...], kept: list[str]
+    ) -> None:
+        assert [image.stem for image, _ in chosen(self.IMAGES, only, without)] == kept
+
+    @pytest.mark.parametrize(("only", "without"), [(("dusk*",), ()), ((), ("dusk*",))])
+    def test_a_pattern_that_matches_nothing_is_refused(self, only: tuple[str, ...], without: tuple[str, ...]) -> None:
+        with pytest.raises(ConfigError, match=r"none of the 3 annotated images is called 'dusk\*'"):
+            chosen(self.IMAGES, only, without)
+
+    def test_choosing_nothing_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="leave none of the 3"):
+            chosen(self.IMAGES, ("day*",), ("day*",))
