@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkOutput
 from pipeline.detectors.oriented_rtdetr.torch_boxes import rotation
 from pipeline.training.data.batches import Target
-from pipeline.training.losses.boxes import box_losses, quality_focal, rotated_overlap, varifocal
+from pipeline.training.losses.boxes import box_losses, inside, quality_focal, rotated_overlap, varifocal
 from pipeline.training.losses.denoising import Denoising
 from pipeline.training.losses.matcher import match
 
@@ -42,14 +42,6 @@ def criterion(output: NetworkOutput, targets: Sequence[Target], denoising: Denoi
 
 def _part(layer: LayerOutput, start: int, stop: int | None) -> LayerOutput:
     return LayerOutput(layer.logits[:, start:stop], layer.boxes[:, start:stop], layer.reference[:, start:stop])
-
-
-def inside(points: Tensor, boxes: Tensor, margin_px: float = 0.0) -> Tensor:
-    """(P, 2) points × (M, 5) boxes → (P,) True where a point lies in any box."""
-    if len(boxes) == 0:
-        return torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    local = torch.einsum("pmj,mji->pmi", points[:, None] - boxes[None, :, :2], rotation(boxes[:, 4]))
-    return (local.abs() <= boxes[:, 2:4] / 2 + margin_px).all(-1).any(1)
 
 
 def token_targets(centres: Tensor, strides: Tensor, target: Target, classes: int) -> tuple[Tensor, Tensor]:

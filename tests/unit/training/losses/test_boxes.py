@@ -11,8 +11,16 @@ import torch
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.training.data.batches import Target
-from pipeline.training.losses.boxes import box_losses, corner_distance, rotated_overlap, varifocal
-from pipeline.training.losses.criterion import inside, set_losses, token_targets
+from pipeline.training.losses.boxes import (
+    box_losses,
+    corner_distance,
+    focal,
+    generalised_overlap,
+    inside,
+    rotated_overlap,
+    varifocal,
+)
+from pipeline.training.losses.criterion import set_losses, token_targets
 from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.matcher import match, match_cost
 
@@ -34,6 +42,35 @@ def test_overlap_measure_agrees_with_exact_polygons() -> None:
     exact = rotated_iou_pairs(first, second)
     assert np.abs(found - exact).max() < 0.08
     assert np.abs(found - exact).mean() < 0.02
+
+
+def test_generalised_overlap_is_that_of_upright_boxes_whatever_way_both_are_turned() -> None:
+    """Far ones by hand: 10 × 10 boxes 20 px apart share nothing, 200 of the 300 px that enclose them are boxes; 1 for
+    itself; and one turned by 45 degrees in the middle of the other, whose corners reach 5 · sqrt 2 from there."""
+    base = torch.tensor(
+        [[0.0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 40, 40, math.pi / 4], [0, 0, 10, 10, math.pi / 4]]
+    )
+    other = torch.tensor([[20.0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 10, 10, 0]])
+    octagon = 200 * (math.sqrt(2) - 1)
+    expected = [0 - 100 / 300, 1, 100 / 1600 - (2 * 1600 - 1600) / (2 * 1600), 0]
+    expected[3] = octagon / (200 - octagon) - (200 - (200 - octagon)) / 200
+    for turn in (0.0, 0.7):
+        cos, sin = math.cos(turn), math.sin(turn)
+        pairs = []
+        for boxes in (base, other):
+            middle = boxes[:, :2] @ torch.tensor([[cos, sin], [-sin, cos]])
+            pairs.append(torch.cat([middle, boxes[:, 2:4], boxes[:, 4:] + turn], 1))
+        assert generalised_overlap(*pairs).tolist() == pytest.approx(expected, abs=0.03)
+
+
+def test_focal_loss_is_the_formula() -> None:
+    """-α (1 - p)^γ ln p and -(1 - α) p^γ ln(1 - p), at p = 0.9, and its gradient."""
+    logits = torch.tensor([math.log(9.0)] * 2, requires_grad=True)
+    found = focal(logits, torch.tensor([1.0, 0.0]))
+    assert found.tolist() == pytest.approx([-0.25 * 0.01 * math.log(0.9), -0.75 * 0.81 * math.log(0.1)], rel=1e-4)
+    found.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0] < 0 < logits.grad[1]
 
 
 def test_corner_distance_is_zero_for_every_way_to_write_a_rectangle() -> None:
