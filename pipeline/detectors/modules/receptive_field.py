@@ -18,9 +18,9 @@ TAPS = SIDE * SIDE
 class ReceptiveFieldAdapter(nn.Module):
     """(B, C, H, W) → (B, out, H, W): each of the nine taps is moved by a learnt offset and weighed by a learnt mask.
 
-    Offsets start at 0 and masks at 1, so a fresh one is the plain convolution of its ``weight`` with zero padding. DCNv2
-    takes the mask as sigmoid(m), which is 0.5 at m = 0 and halves the convolution; ours is 2 sigmoid(m), in (0, 2).
-    (MOD's code starts the offsets' convolution from Kaiming's noise; starting from 0 is DCNv2's own way.)
+    Offsets start at 0 and masks at 1, so a fresh one is the plain convolution of its ``weight`` with zero padding.
+    DCNv2 takes the mask as sigmoid(m), which is 0.5 at m = 0 and halves the convolution; ours is 2 sigmoid(m), in
+    (0, 2). (MOD's code starts the offsets' convolution from Kaiming's noise; starting from 0 is DCNv2's own way.)
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:

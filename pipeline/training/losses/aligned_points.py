@@ -130,7 +130,8 @@ def below_the_cut(score: Tensor, taken: Tensor) -> Tensor:
 
 
 def fitted_mixture(value: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-    """Two Gaussians to each row of (M, K) float64 values, those ``taken``: log of weight · density (M, K, 2), means (M, 2).
+    """Two Gaussians to each row of (M, K) float64 values, those ``taken``: logarithms of weight · density (M, K, 2), and
+    means (M, 2).
 
     Expectation maximisation from the lowest and the highest value, with weights of one half; no chance is in it, and a
     row that has converged stands still, so its answer does not depend on the other rows.

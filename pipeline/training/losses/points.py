@@ -53,7 +53,7 @@ def smallest_owner(fits: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _nearest(points: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-    """(P, M) True at one point of each box: the nearest to its middle, of the level whose range holds half its length."""
+    """(P, M) True at one point of each box: the nearest to its middle, of the level that learns half its length."""
     low, high = level_ranges(strides)
     half = boxes[:, 2:4].amax(1) / 2
     level = (half > low[:, None]) & (half <= high[:, None])

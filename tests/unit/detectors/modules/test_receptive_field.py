@@ -1,4 +1,4 @@
-"""The receptive field adapter: a convolution as long as nothing bends it, and an independent loop's numbers when bent."""
+"""The receptive field adapter: a convolution until something bends it, an independent loop's numbers when bent."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_step_3_nine_points_of_the_two_levels_with_the_lowest_mean() -> None:
     """Three levels. Of the first the nine lowest have mean 5 (twelve would have more), of the second three have 4, of
     the third one has 9: the second and the first are kept, their points with them."""
     strides = torch.tensor([4.0] * 12 + [8.0] * 4 + [16.0] * 2)
-    fitness = torch.tensor([50.0, 60, 70, 1, 2, 3, 4, 5, 6, 7, 8, 9] + [3.0, 4, 5, INF] + [9.0, INF])
+    fitness = torch.tensor([50.0, 60, 70, 1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4, 5, INF, 9, INF])
     alone = torch.full_like(fitness, INF)
     alone[13] = 1.0
     short = best_levels(torch.stack([fitness, alone], 1), strides)

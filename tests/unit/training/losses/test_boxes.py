@@ -44,23 +44,27 @@ def test_overlap_measure_agrees_with_exact_polygons() -> None:
     assert np.abs(found - exact).mean() < 0.02
 
 
-def test_generalised_overlap_is_that_of_upright_boxes_whatever_way_both_are_turned() -> None:
-    """Far ones by hand: 10 × 10 boxes 20 px apart share nothing, 200 of the 300 px that enclose them are boxes; 1 for
-    itself; and one turned by 45 degrees in the middle of the other, whose corners reach 5 · sqrt 2 from there."""
-    base = torch.tensor(
-        [[0.0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 40, 40, math.pi / 4], [0, 0, 10, 10, math.pi / 4]]
-    )
-    other = torch.tensor([[20.0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 10, 10, 0], [0, 0, 10, 10, 0]])
-    octagon = 200 * (math.sqrt(2) - 1)
-    expected = [0 - 100 / 300, 1, 100 / 1600 - (2 * 1600 - 1600) / (2 * 1600), 0]
-    expected[3] = octagon / (200 - octagon) - (200 - (200 - octagon)) / 200
-    for turn in (0.0, 0.7):
-        cos, sin = math.cos(turn), math.sin(turn)
-        pairs = []
-        for boxes in (base, other):
-            middle = boxes[:, :2] @ torch.tensor([[cos, sin], [-sin, cos]])
-            pairs.append(torch.cat([middle, boxes[:, 2:4], boxes[:, 4:] + turn], 1))
-        assert generalised_overlap(*pairs).tolist() == pytest.approx(expected, abs=0.03)
+OCTAGON = 200 * (math.sqrt(2) - 1)
+"""What two squares of 10 × 10 share when one is turned by 45 degrees."""
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7])
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ((20.0, 0, 10, 10, 0), -100 / 300),  # nothing shared; a third of what encloses both is neither
+        ((0.0, 0, 10, 10, 0), 1),
+        ((0.0, 0, 40, 40, math.pi / 4), 100 / 1600 - (3200 - 1600) / 3200),  # its corners reach 20 sqrt 2
+        ((0.0, 0, 10, 10, math.pi / 4), OCTAGON / (200 - OCTAGON) - OCTAGON / 200),  # theirs 5 sqrt 2
+    ],
+)
+def test_generalised_overlap_with_a_square_by_hand_whatever_way_both_are_turned(
+    first: tuple[float, ...], expected: float, turn: float
+) -> None:
+    x, _, w, h, angle = first
+    turned = torch.tensor([[x * math.cos(turn), x * math.sin(turn), w, h, angle + turn]])
+    square = torch.tensor([[0.0, 0, 10, 10, turn]])
+    assert float(generalised_overlap(turned, square)) == pytest.approx(expected, abs=0.03)
 
 
 def test_focal_loss_is_the_formula() -> None:
