@@ -90,7 +90,7 @@ def best_levels(fitness: Tensor, strides: Tensor) -> Shortlist:
     """Step 3, scale: of each level an object's nine points of lowest loss; of the levels the two whose nine have the
     lowest mean. ``fitness`` (P, M), infinite for what is no candidate."""
     points, values = [], []
-    for stride in strides.unique().tolist():
+    for stride in sorted(set(strides.tolist())):
         (of_level,) = torch.nonzero(strides == stride, as_tuple=True)
         lowest = fitness[of_level].sort(dim=0, stable=True)
         points.append(_padded(of_level[lowest.indices[:POINTS_OF_A_LEVEL]], 0))
@@ -130,7 +130,7 @@ def below_the_cut(score: Tensor, taken: Tensor) -> Tensor:
 
 
 def fitted_mixture(value: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-    """Two Gaussians to each row of (M, K) float64 values, those ``taken``: logarithms of weight · density (M, K, 2), and
+    """Two Gaussians to each row of (M, K) float64 values, those ``taken``: logarithms of weight · density (M, K, 2) and
     means (M, 2).
 
     Expectation maximisation from the lowest and the highest value, with weights of one half; no chance is in it, and a
