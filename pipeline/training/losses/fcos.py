@@ -1,4 +1,4 @@
-"""What a dense detector is told: every point its class, points that learn an object its box and how well it found it."""
+"""What a dense detector is told: every point its class, those that learn an object its box and how well it fits."""
 
 from __future__ import annotations
 
