@@ -13,11 +13,9 @@ from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.criterion import criterion
 from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
 
-PIXEL_MEAN = (0.25, 0.25, 0.25)
-"""Of pixels / 255, one value a band; the card of what is trained must say the same."""
-PIXEL_STD = (0.25, 0.25, 0.25)
 LARGEST_CHIP_PX = 1280
 """Tiles pretend to lie anywhere in a chip of this side, so that chips up to this size mean the same."""
 
@@ -26,11 +24,13 @@ class OrientedLearner:
     """The oriented RT-DETR as a :class:`~pipeline.training.learner.Learner`."""
 
     def __init__(
-        self, network: OrientedRTDetr, mean: Sequence[float] = PIXEL_MEAN, std: Sequence[float] = PIXEL_STD
+        self, network: OrientedRTDetr, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
-        """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them."""
+        """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them; without them
+        those that its backbone expects."""
         self._network = network
-        self.mean, self.std = tuple(mean), tuple(std)
+        expected = pixel_statistics(network.config.backbone, network.config.bands)
+        self.mean, self.std = tuple(mean or expected[0]), tuple(std or expected[1])
 
     @property
     def network(self) -> OrientedRTDetr:

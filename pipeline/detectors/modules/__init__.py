@@ -1,1 +1,1 @@
-"""Parts of networks that several families use."""
+"""What networks of several families share: backbones, the feature pyramid, modules between it and a head."""
