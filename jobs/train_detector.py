@@ -102,6 +102,7 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     add("--scenes", nargs="+", required=True, metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
     add("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
     add("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl, run.json")
+    add("--family", help="of detectors: oriented_rtdetr or oriented_fcos (default: as --init, else oriented_rtdetr)")
     add("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
     add(
         "--pretrained",

@@ -37,7 +37,9 @@ class NetworkFolder(Generic[Config, Network]):
     def save(self, folder: Path, network: Network) -> None:
         """Write ``config.json`` and ``model.safetensors`` (16-bit where float32 is not needed) to ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(json.dumps(network.config.to_json(), indent=2) + "\n")
+        (folder / CONFIG).write_text(
+            json.dumps({"model_type": self.model_type, **network.config.values()}, indent=2) + "\n"
+        )
         statistics = ("running_mean", "running_var")
         tensors = {
             name: tensor.detach().cpu().half().contiguous()

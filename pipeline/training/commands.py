@@ -19,9 +19,9 @@ from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha2
 from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
 from pipeline.training.export import export as export_run
+from pipeline.training.families import family_in
 from pipeline.training.fitting import groups_of, new_record
-from pipeline.training.loop import LoopConfig, Trainer
-from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.loop import CHECKPOINT, LoopConfig, Trainer
 from pipeline.training.run_record import (
     RunRecord,
     add_validation,
@@ -30,7 +30,7 @@ from pipeline.training.run_record import (
     state_sha256,
     write_record,
 )
-from pipeline.training.start import first_network
+from pipeline.training.start import chosen_family, first_network
 
 Report = Callable[[str], None]
 
@@ -88,8 +88,9 @@ def fit(arguments: Namespace, report: Report) -> None:
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    learner = OrientedLearner(first_network(arguments.init, record.class_count, arguments.pretrained), record.mean,
-                              record.std)  # fmt: skip
+    family = chosen_family(arguments.family, arguments.init)
+    network = first_network(family, arguments.init, record.class_count, arguments.pretrained)
+    learner = family.learner(network, record.mean, record.std)
     trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
                       arguments.out)  # fmt: skip
     if state_file(arguments.out).exists():
@@ -151,7 +152,7 @@ def validate(arguments: Namespace, report: Report) -> None:
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     network, record = averaged_network(arguments.run), read_record(arguments.run)
-    learner = OrientedLearner(network)
+    learner = family_in(arguments.run / CHECKPOINT).learner(network, None, None)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:

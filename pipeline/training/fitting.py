@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, RESNET
-from pipeline.detectors.oriented_rtdetr.folder import read_config
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, RESNET, FeaturesConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
+from pipeline.training.families import family_in
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord, TrainedOn
 
@@ -86,7 +86,7 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
             )
         count = len(names)
     else:
-        count = arguments.classes or (read_config(arguments.init).classes if arguments.init else 1)
+        count = arguments.classes or (_config(arguments.init).classes if arguments.init else 1)
     if count < 1:
         raise ConfigError(f"--classes must be at least 1, not {count}")
     for group in groups:
@@ -103,7 +103,12 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
 def _backbone(arguments: Namespace) -> str:
     if arguments.pretrained is not None:
         return EFFICIENTNET_LITE0
-    return read_config(arguments.init).backbone if arguments.init is not None else RESNET
+    return _config(arguments.init).backbone if arguments.init is not None else RESNET
+
+
+def _config(init: Path) -> FeaturesConfig:
+    config: FeaturesConfig = family_in(init).folder.read_config(init)
+    return config
 
 
 def _init(folder: Path | None) -> dict[str, Any] | None:

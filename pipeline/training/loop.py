@@ -159,8 +159,8 @@ class Trainer:
             self.average.load_state_dict(_strip(tensors, "average."))
         except RuntimeError as error:
             raise ModelError(
-                f"{path} is of another network than these arguments ask for (--classes, --init): give another --out "
-                f"({one_sentence(error)})"
+                f"{path} is of another network than these arguments ask for (--family, --classes, --init): give another "
+                f"--out ({one_sentence(error)})"
             ) from error
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip(tensors, "optimizer.").items():

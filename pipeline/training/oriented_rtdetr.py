@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.criterion import criterion
 from pipeline.training.losses.denoising import make_denoising

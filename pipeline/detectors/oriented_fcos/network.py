@@ -107,6 +107,8 @@ class Tower(nn.Module):
 class OrientedFCOS(FeatureNetwork):
     """(B, bands, H, W) normalised chips, H and W multiples of the largest stride → :class:`FCOSOutput`."""
 
+    config: FCOSConfig
+
     def __init__(self, config: FCOSConfig) -> None:
         super().__init__(config)
         self.config = config
