@@ -90,7 +90,7 @@ def fit(arguments: Namespace, report: Report) -> None:
     )  # fmt: skip
     family = chosen_family(arguments.family, arguments.init)
     network = first_network(family, arguments.init, record.class_count, arguments.pretrained)
-    learner = family.learner(network, record.mean, record.std)
+    learner = family.learner(network, record.mean, record.std, family.losses())
     trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
                       arguments.out)  # fmt: skip
     if state_file(arguments.out).exists():
@@ -152,7 +152,8 @@ def validate(arguments: Namespace, report: Report) -> None:
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     network, record = averaged_network(arguments.run), read_record(arguments.run)
-    learner = family_in(arguments.run / CHECKPOINT).learner(network, None, None)
+    family = family_in(arguments.run / CHECKPOINT)
+    learner = family.learner(network, None, None, family.losses())
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:

@@ -15,6 +15,7 @@ from pipeline.detectors.oriented_rtdetr.folder import FOLDER as RTDETR_FOLDER
 from pipeline.errors import ConfigError, ModelError
 from pipeline.names import listed, near_names, quoted
 from pipeline.training.learner import Learner
+from pipeline.training.losses.settings import FCOSLosses, RTDETRLosses
 from pipeline.training.oriented_fcos import FCOSLearner
 from pipeline.training.oriented_rtdetr import OrientedLearner
 
@@ -26,8 +27,10 @@ class Family:
     name: str
     folder: NetworkFolder[Any, Any]
     """How its networks are written and read; it knows their configuration and their class."""
-    learner: Callable[[Any, Sequence[float] | None, Sequence[float] | None], Learner]
-    """Network, mean and std of pixels / 255 (None: as its backbone expects) → what the loop asks."""
+    losses: type
+    """Of the losses' settings: a frozen dataclass whose defaults are the plain training."""
+    learner: Callable[[Any, Sequence[float] | None, Sequence[float] | None, Any], Learner]
+    """Network, mean and std of pixels / 255 (None: as its backbone expects), losses' settings → what the loop asks."""
 
     @property
     def network(self) -> type:
@@ -41,8 +44,8 @@ class Family:
 
 
 FAMILIES = (
-    Family(name="oriented_rtdetr", folder=RTDETR_FOLDER, learner=OrientedLearner),
-    Family(name="oriented_fcos", folder=FCOS_FOLDER, learner=FCOSLearner),
+    Family(name="oriented_rtdetr", folder=RTDETR_FOLDER, losses=RTDETRLosses, learner=OrientedLearner),
+    Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner),
 )
 """The first is what is trained where nothing says another."""
 

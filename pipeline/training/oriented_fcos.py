@@ -36,6 +36,11 @@ class FCOSLearner:
         return self._network
 
     @property
+    def auxiliary(self) -> None:
+        """Nothing learns beside the network."""
+        return None
+
+    @property
     def telling(self) -> tuple[str, ...]:
         return ("class", "l1", "angle", "kld", "quality")
 

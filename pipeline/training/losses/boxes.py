@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.oriented_rtdetr.torch_boxes import align_to, corners, kld_distance, rotation
+from pipeline.training.losses.settings import VARIFOCAL_ALPHA, VARIFOCAL_GAMMA
 
 BOX_SCALE_PX = 16.0
 """Errors of centres and sides are measured in this unit."""
@@ -82,9 +83,14 @@ def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight * missed.pow(gamma)
 
 
-def varifocal(logits: Tensor, quality: Tensor, positive: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """Elementwise varifocal loss (Zhang et al., CVPR 2021): positives weigh their quality, negatives focally."""
-    weight = torch.where(positive, quality, alpha * logits.detach().sigmoid().pow(gamma))
+def varifocal(
+    logits: Tensor, quality: Tensor, positive: Tensor, alpha: float = VARIFOCAL_ALPHA, gamma: float = VARIFOCAL_GAMMA,
+    emphasis: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Elementwise varifocal loss (Zhang et al., CVPR 2021): positives weigh their quality, or ``emphasis`` where it is
+    given (Better Sampling, eq. 20); negatives focally."""
+    chance = logits.detach().sigmoid()
+    weight = torch.where(positive, quality if emphasis is None else emphasis, alpha * chance.pow(gamma))
     return functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight
 
 
