@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.modules.features import FeaturesConfig
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.errors import ModelError
 from pipeline.names import listed
 from pipeline.types import Chip, Detections, Frame, ModelCard
@@ -36,6 +37,16 @@ def batch_of(chips: Sequence[Chip], card: ModelCard, stride: int, device: torch.
         row[: chip.pixels.shape[0], : chip.pixels.shape[1]] = chip.pixels
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
     return normalise(torch.from_numpy(pixels).to(device), mean, std)
+
+
+def sizes_of(chips: Sequence[Chip]) -> list[tuple[int, int]]:
+    """Rows and columns of each chip."""
+    return [(chip.pixels.shape[0], chip.pixels.shape[1]) for chip in chips]
+
+
+def original_of(pixels: Tensor, chips: Sequence[Chip], card: ModelCard, config: FeaturesConfig) -> Original | None:
+    """What a network that reconstructs is given beside its batch; None for one that does not."""
+    return Original.of(pixels, card.mean, card.std, sizes_of(chips)) if config.reconstructs else None
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

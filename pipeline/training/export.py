@@ -13,8 +13,10 @@ from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ModelError
 from pipeline.training.families import family_in
+from pipeline.training.learner import Learner
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
 from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
 
 
@@ -40,6 +42,13 @@ def averaged_network(run: Path) -> FeatureNetwork:
     prefix = "average."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return network.eval()
+
+
+def learner_of(run: Path, network: FeatureNetwork, record: RunRecord | None) -> Learner:
+    """The learner of the run's :func:`averaged_network`, with the normalisation that the run was trained with."""
+    family = family_in(run / CHECKPOINT)
+    mean, std = (None, None) if record is None else (record.mean, record.std)
+    return family.learner(network, mean, std, family.losses())
 
 
 def training_card(

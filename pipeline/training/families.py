@@ -58,7 +58,7 @@ def family_of(name: str) -> Family:
             return one
     near = near_names(name, names)
     hint = f"did you mean {near[0]}?" if near else f"there is {listed(names)}"
-    raise ConfigError(f"no family {quoted(name)} can be trained; {hint}")
+    raise ConfigError(f"network.family {quoted(name)} is none; {hint}")
 
 
 def family_in(folder: Path) -> Family:

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.fcos import PLAIN, fcos_losses
+from pipeline.training.losses.foreground import foreground_losses
+from pipeline.training.losses.reconstruction import reconstruction_losses
 from pipeline.training.losses.settings import FCOSLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
@@ -42,15 +45,19 @@ class FCOSLearner:
 
     @property
     def telling(self) -> tuple[str, ...]:
-        return ("class", "l1", "angle", "kld", "quality")
+        return ("class", "l1", "angle", "kld", "quality", "foreground", "reconstruction")
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`. There is no chance in it."""
         device = batch.pixels.device
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        network, settings, pixels = self._network, self._settings, normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            output = self._network(normalise(batch.pixels, mean, std))
-        return fcos_losses(output, batch.targets, self._settings)
+            output = network(pixels, original)
+        losses, masks = fcos_losses(output, batch.targets, settings), output.features.foreground
+        losses |= foreground_losses(masks, network.config.strides, batch.targets, settings.foreground_weight)
+        return losses | reconstruction_losses(output.features, original, settings.reconstruction_weight)
 
     def config(self) -> dict[str, Any]:
         return self._network.config.to_json()

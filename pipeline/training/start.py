@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, FeatureNetwork
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, FeatureNetwork, FeaturesConfig
 from pipeline.errors import ConfigError
-from pipeline.training.families import FAMILIES, Family, family_in, family_of
+from pipeline.training.families import Family, family_in
 from pipeline.training.pretrained import load_backbone
+from pipeline.training.recipe import NetworkChoice
+from pipeline.training.sections import make
 
 
-def chosen_family(name: str | None, init: Path | None) -> Family:
-    """The family of that name; without one that of the weights in ``init``, else the first there is.
+def first_config(family: Family, choice: NetworkChoice, classes: int) -> Any:
+    """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    Raises ConfigError for a name that is none or is another one than that of ``init``, ModelError when ``init`` is no
-    checkpoint of ours.
+    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both and
+    for what does not go together, ModelError when ``init`` is no checkpoint of ours.
     """
-    if init is None:
-        return FAMILIES[0] if name is None else family_of(name)
-    family = family_in(init)
-    if name not in (None, family.name):
-        asked = family_of(str(name)).name
-        raise ConfigError(f"--family {asked}, but the weights in {init} are of {family.name}: leave one of them out")
-    return family
-
-
-def first_network(
-    family: Family, init: Path | None, classes: int | None, pretrained: Path | None = None
-) -> FeatureNetwork:
-    """A fresh network of ``classes`` classes (None: those of ``init``, else one), with the weights of ``init``.
-
-    Where ``init`` knows another number of classes, what depends on that number (scores, label embedding) stays fresh.
-    With ``pretrained`` the backbone is EfficientNet-Lite0, with the weights of that folder; its normalisation
-    statistics stay as they are. Raises ModelError when ``init`` is no checkpoint of the family, ConfigError for both or
-    for a ``pretrained`` that holds no backbone.
-    """
-    if init is not None and pretrained is not None:
+    if choice.init is None:
+        backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
+        return make(family.network, {**backbone, **choice.fields, "classes": classes}, "network")
+    if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
-    if pretrained is not None:
-        network = family.build(family.network(classes=classes or 1, backbone=EFFICIENTNET_LITE0))
-        load_backbone(pretrained, network.backbone)
+    known = init_config(family, Path(choice.init))
+    own = {name: getattr(known, name) for name in known.__dataclass_fields__}
+    return make(type(known), {**own, **choice.fields, "classes": classes}, "network")
+
+
+def init_config(family: Family, init: Path) -> FeaturesConfig:
+    """The configuration of the weights in ``init``. Raises ConfigError when they are of another family, ModelError when
+    they are no checkpoint of ours."""
+    other = family_in(init)
+    if other != family:
+        raise ConfigError(
+            f"the weights in {init} are of {other.name}, but {family.name} is to be trained: give --family "
+            f"{other.name} (network.family), or leave --init out"
+        )
+    config: FeaturesConfig = family.folder.read_config(init)
+    return config
+
+
+def first_network(family: Family, choice: NetworkChoice, classes: int) -> FeatureNetwork:
+    """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
+
+    Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
+    label embedding) stays fresh. With ``pretrained`` the backbone has the weights of that folder. Its normalisation
+    statistics stay as they are. Raises as :func:`first_config`, and ConfigError for a ``pretrained`` that holds no
+    backbone.
+    """
+    config = first_config(family, choice, classes)
+    if choice.init is None:
+        network = family.build(config)
+        if choice.pretrained is not None:
+            load_backbone(Path(choice.pretrained), network.backbone)
         return network
-    if init is None:
-        return family.build(family.network(classes=classes or 1))
-    learnt: FeatureNetwork = family.folder.load(init)
+    learnt: FeatureNetwork = family.folder.load(Path(choice.init))
     network = learnt
-    if classes not in (None, learnt.config.classes):
-        network = family.build(replace(learnt.config, classes=classes))
+    if config != learnt.config:
+        network = family.build(config)
         fresh = network.state_dict()
-        fitting = {name: t for name, t in learnt.state_dict().items() if t.shape == fresh[name].shape}
+        fitting = {n: t for n, t in learnt.state_dict().items() if n in fresh and t.shape == fresh[n].shape}
         network.load_state_dict(fresh | fitting)
     if isinstance(network.backbone, EfficientNetLite):
         network.backbone.frozen_statistics = True

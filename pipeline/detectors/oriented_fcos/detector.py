@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from pipeline.detectors.card import read_card
+from pipeline.detectors.difference import difference_maps
 from pipeline.detectors.oriented_fcos.folder import load_network
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
@@ -18,6 +19,8 @@ from pipeline.detectors.torch_chips import (
     check_finite,
     detections_of,
     fold_normalisation,
+    original_of,
+    sizes_of,
 )
 from pipeline.geometry.nms import rotated_nms
 from pipeline.types import Chip, Detections, Look, ModelCard
@@ -50,14 +53,16 @@ class OrientedFCOSDetector:
         if not chips:
             return []
         pixels = batch_of(chips, self._card, self._network.config.strides[-1], self._device)
+        original = original_of(pixels, chips, self._card, self._network.config)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            output = self._network(pixels)
+            output = self._network(pixels, original)
         scores = (output.logits.sigmoid() * output.quality.sigmoid()[..., None]).sqrt().cpu().numpy()
         boxes = canonical(output.boxes).cpu().numpy()
         check_finite(self._card, scores, boxes)
+        differences = difference_maps(output.features.difference, sizes_of(chips))
         return [
-            Look(_distinct(detections_of(s, b, chip, score_threshold)), None)
-            for s, b, chip in zip(scores, boxes, chips, strict=True)
+            Look(_distinct(detections_of(s, b, chip, score_threshold)), None, undrawn)
+            for s, b, chip, undrawn in zip(scores, boxes, chips, differences, strict=True)
         ]
 
 

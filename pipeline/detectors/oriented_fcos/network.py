@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from pipeline.detectors.modules.features import FeatureNetwork, Features, FeaturesConfig, initialise_convolutions
 from pipeline.detectors.modules.receptive_field import ReceptiveFieldAdapter
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_fcos.points import boxes_from, turned
 from pipeline.detectors.oriented_rtdetr.network import token_grid
@@ -131,9 +132,9 @@ class OrientedFCOS(FeatureNetwork):
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))  # type: ignore[arg-type]
 
-    def forward(self, pixels: Tensor) -> FCOSOutput:
-        """See the class."""
-        features = self.features(pixels)
+    def forward(self, pixels: Tensor, original: Original | None = None) -> FCOSOutput:
+        """See the class; ``original`` of the chips, for a network that reconstructs."""
+        features = self.features(pixels, original)
         logits, quality, raw = [], [], []
         for level, feature in enumerate(features.levels):
             of_class, of_box = self.class_tower(feature, level), self.box_tower(feature, level)
