@@ -25,6 +25,7 @@ from pipeline.training.run_record import (
     state_sha256,
 )
 from pipeline.training.running import train
+from pipeline.types.cards import RGB
 
 Report = Callable[[str], None]
 
@@ -35,6 +36,7 @@ def prepare(arguments: Namespace, report: Report) -> None:
         chosen,
         classes_of,
         prepare_scene,
+        raster_config,
         save_all,
         scenes_of_coco,
         scenes_of_dota,
@@ -47,10 +49,26 @@ def prepare(arguments: Namespace, report: Report) -> None:
         classes = classes_of(arguments.annotations, arguments.classes)
         annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
     annotated = chosen(annotated, arguments.only, arguments.without)
-    start_folder(arguments.out, Prepared(classes=tuple(classes), gsd_m=arguments.gsd, shrink=arguments.shrink))
+    made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
+    start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
+    raster = raster_config(arguments.bands, arguments.band_numbers)
     for image, truth in annotated:
-        scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
+        scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])
+
+
+def review(arguments: Namespace, report: Report) -> None:
+    """A COCO file → a reviewed copy of it: see :mod:`pipeline.training.reviewing`."""
+    from pipeline.training.reviewing import review as review_annotations
+
+    review_annotations(arguments, report)
+
+
+def mine(arguments: Namespace, report: Report) -> None:
+    """A detector's false alarms on prepared scenes → places for ``fit``: see :mod:`pipeline.training.mining`."""
+    from pipeline.training.mining import mine as mine_places
+
+    mine_places(arguments, report)
 
 
 def backbone(arguments: Namespace, report: Report) -> None:
@@ -104,8 +122,14 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
+    bands = record.bands if record else RGB
+    if prepared and prepared.bands != bands:
+        raise ConfigError(
+            f"{arguments.scenes} has the bands {listed(prepared.bands)}, but {arguments.run} learnt {listed(bands)}: "
+            f"prepare the scenes with --bands {','.join(bands)}"
+        )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
     detector = learner.detector(network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

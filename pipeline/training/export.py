@@ -18,6 +18,7 @@ from pipeline.training.loop import CHECKPOINT, STATE_FILE
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
+from pipeline.types.cards import RGB
 
 
 def state_file(run: Path) -> Path:
@@ -52,12 +53,17 @@ def learner_of(run: Path, network: FeatureNetwork, record: RunRecord | None) -> 
 
 
 def training_card(
-    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, config: FeaturesConfig
+    name: str,
+    classes: tuple[str, ...],
+    gsd_m: float | None,
+    input_px: int,
+    config: FeaturesConfig,
+    bands: tuple[str, ...] = RGB,
 ) -> ModelCard:
     """The card of a network that is still being trained."""
     mean, std = pixel_statistics(config.backbone, config.bands)
     return ModelCard(
-        name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
+        name=name, classes=classes, gsd_m=gsd_m, bands=bands, input_px=input_px, sha256="",
         oriented=True, mean=mean, std=std,
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "network", "losses", "schedule")
 _CHOSEN = ("family", "init", "pretrained")
 """Of ``network``: what is no field of its configuration."""
-_PLACES = ("scenes", "hold_out", "choose")
+_PLACES = ("scenes", "hold_out", "choose", "false_alarms")
 """Of ``data``: where scenes lie. Not what is learnt from them."""
 
 
@@ -37,6 +37,8 @@ class DataConfig(AugmentConfig):
     """Names of scenes of these folders that are not trained on."""
     choose: tuple[str, ...] = ()
     """Folders of prepared scenes that are not trained on; with those held out they choose the best checkpoint."""
+    false_alarms: str | None = None
+    """File of places that ``mine`` found: tiles are drawn there more often."""
     classes: int | None = None
     """How many, for scenes that do not name them."""
 
@@ -231,7 +233,8 @@ FLAGS = {
     "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "family": "network.family",
     "init": "network.init", "pretrained": "network.pretrained",
     "classes": "data.classes", "steps": "schedule.steps", "tiles": "schedule.tiles", "sizes": "schedule.sizes_px",
-    "learning_rate": "schedule.learning_rate", "paste": "data.paste", "scale_range": "data.scale_range",
+    "learning_rate": "schedule.learning_rate", "paste": "data.paste",
+    "false_alarms": "data.false_alarms", "scale_range": "data.scale_range",
     "quarter_turns": "data.quarter_turns", "light": "data.light", "seed": "seed", "device": "schedule.device",
     "checkpoint_steps": "schedule.checkpoint_steps", "validate_steps": "schedule.validate_steps",
     "validate_scenes": "schedule.validate_scenes",

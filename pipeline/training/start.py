@@ -14,18 +14,27 @@ from pipeline.training.recipe import NetworkChoice
 from pipeline.training.sections import make
 
 
-def first_config(family: Family, choice: NetworkChoice, classes: int) -> Any:
+def first_config(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> Any:
     """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both and
-    for what does not go together, ModelError when ``init`` is no checkpoint of ours.
+    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both, for
+    other ``bands`` than the scenes', and for what does not go together; ModelError when ``init`` is no checkpoint.
     """
+    if choice.fields.get("bands", bands) != bands:
+        raise ConfigError(
+            f"network.bands is {choice.fields['bands']}, but the prepared scenes have {bands}: leave it out"
+        )
     if choice.init is None:
         backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
-        return make(family.network, {**backbone, **choice.fields, "classes": classes}, "network")
+        return make(family.network, {**backbone, **choice.fields, "classes": classes, "bands": bands}, "network")
     if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
     known = init_config(family, Path(choice.init))
+    if known.bands != bands:
+        raise ConfigError(
+            f"--init {choice.init} looks at {known.bands} band(s), the scenes have {bands}: leave --init out, or "
+            "prepare the scenes with its bands"
+        )
     own = {name: getattr(known, name) for name in known.__dataclass_fields__}
     return make(type(known), {**own, **choice.fields, "classes": classes}, "network")
 
@@ -43,7 +52,7 @@ def init_config(family: Family, init: Path) -> FeaturesConfig:
     return config
 
 
-def first_network(family: Family, choice: NetworkChoice, classes: int) -> FeatureNetwork:
+def first_network(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> FeatureNetwork:
     """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
 
     Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
@@ -51,7 +60,7 @@ def first_network(family: Family, choice: NetworkChoice, classes: int) -> Featur
     statistics stay as they are. Raises as :func:`first_config`, and ConfigError for a ``pretrained`` that holds no
     backbone.
     """
-    config = first_config(family, choice, classes)
+    config = first_config(family, choice, classes, bands)
     if choice.init is None:
         network = family.build(config)
         if choice.pretrained is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed, near_names, quoted, shown
-from pipeline.training.recipe import Recipe, read_recipe, read_yaml
+from pipeline.training.recipe import NetworkChoice, Recipe, read_recipe, read_yaml
 from pipeline.training.sections import make, typed, unknown_key
 
 
@@ -157,7 +157,14 @@ def _tasks(plan: Plan, row: RowPlan, name: str, seed: int, data: Path) -> Iterat
             {"seed": seed, "data": {**own.data, **places},
              "schedule": {"validate_px": own.tile_px, **plan.schedule, **own.schedule}},
         )  # fmt: skip
+        recipe = replace(recipe, network=_below(data, recipe.network))
         yield Task(recipe=recipe, set_name=name, fold=fold, seed=seed, digest=recipe.digest())
+
+
+def _below(data: Path, choice: NetworkChoice) -> NetworkChoice:
+    """The choice with the folders of weights that it names below ``data``: a shipped recipe knows no machine."""
+    init, pretrained = (one and str(data / one) for one in (choice.init, choice.pretrained))
+    return replace(choice, init=init, pretrained=pretrained)
 
 
 def with_steps(tasks: list[Task], steps: int) -> list[Task]:

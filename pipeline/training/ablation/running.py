@@ -84,7 +84,7 @@ def _figures(own: SetPlan, task: Task, data: Path, folder: Path, threads: int, r
     assert record is not None
     network = averaged_network(folder)
     learner = learner_of(folder, network, record)
-    card = training_card(task.recipe.name, record.named, record.gsd_m, own.tile_px, network.config)
+    card = training_card(task.recipe.name, record.named, record.gsd_m, own.tile_px, network.config, record.bands)
     detector = learner.detector(network, card)
     parameters = sum(one.numel() for one in network.parameters())
     judged: dict[str, Any] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.errors import ConfigError
-from pipeline.training.families import FAMILIES, Family
+from pipeline.training.families import FAMILIES
 from pipeline.training.flags import add_fit
 from pipeline.training.loop import LoopConfig
 from pipeline.training.recipe import (
