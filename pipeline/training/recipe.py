@@ -240,8 +240,8 @@ def _keys(section: str) -> list[str]:
 
 
 FLAGS = {
-    "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "init": "network.init",
-    "pretrained": "network.pretrained",
+    "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "family": "network.family",
+    "init": "network.init", "pretrained": "network.pretrained",
     "classes": "data.classes", "steps": "schedule.steps", "tiles": "schedule.tiles", "sizes": "schedule.sizes_px",
     "learning_rate": "schedule.learning_rate", "paste": "data.paste",
     "false_alarms": "data.false_alarms", "scale_range": "data.scale_range",
