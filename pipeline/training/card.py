@@ -122,12 +122,13 @@ def _data(record: RunRecord | None) -> str | None:
         f"sha256 {one.sha256[:12]})"
         for one in record.data
     ]
+    recipe = f"; by the recipe {record.recipe['name']}, sha256 {record.recipe['sha256'][:12]}" if record.recipe else ""
     start = (
         f"; from the weights {Path(record.init['folder']).name}, sha256 {record.init['sha256'][:12]}"
         if record.init
         else ""
     )
-    return "; ".join(parts) + start
+    return "; ".join(parts) + start + recipe
 
 
 def _metrics(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,8 +15,16 @@ from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
-from pipeline.training.export import averaged_network, checkpoint_step, learner_of, state_file, training_card
+from pipeline.training.export import (
+    averaged_network,
+    checkpoint_step,
+    figures_on_the_way,
+    learner_of,
+    state_file,
+    training_card,
+)
 from pipeline.training.export import export as export_run
+from pipeline.training.loop import BEST, CHECKPOINT
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
     add_validation,
@@ -113,7 +121,8 @@ def validate(arguments: Namespace, report: Report) -> None:
     scenes = [s for s in load_scenes(arguments.scenes) if not arguments.only or s.name in arguments.only]
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
-    network, record = averaged_network(arguments.run), read_record(arguments.run)
+    kept = BEST if arguments.best else CHECKPOINT
+    network, record = averaged_network(arguments.run, kept), read_record(arguments.run)
     learner = learner_of(arguments.run, network, record)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
@@ -138,8 +147,9 @@ def validate(arguments: Namespace, report: Report) -> None:
         arguments.run,
         {
             "scenes": str(arguments.scenes), "names": names, "data_sha256": scenes_sha256(arguments.scenes, names),
-            "trained_on": sorted(trained & set(names)) if record else None, "step": checkpoint_step(arguments.run),
-            "state_sha256": state_sha256(state_file(arguments.run)), "tile_px": arguments.tile,
+            "trained_on": sorted(trained & set(names)) if record else None,
+            "step": checkpoint_step(arguments.run, kept),
+            "state_sha256": state_sha256(state_file(arguments.run, kept)), "tile_px": arguments.tile,
             "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None,
             **figures,
         },
@@ -150,8 +160,9 @@ def validate(arguments: Namespace, report: Report) -> None:
 def export(arguments: Namespace, report: Report) -> None:
     """Write the folder that ``--weights`` takes; its card says what the run says. Raises ConfigError, ModelError."""
     stated = stated_card(arguments.card) if arguments.card else {}
-    network = averaged_network(arguments.run)
-    state = state_sha256(state_file(arguments.run))
+    kept = BEST if arguments.best else CHECKPOINT
+    network = averaged_network(arguments.run, kept)
+    state = state_sha256(state_file(arguments.run, kept))
     validations = read_validations(arguments.run)
     own = [one for one in validations if one.get("state_sha256") == state]
     card, notes = run_card(
@@ -160,10 +171,12 @@ def export(arguments: Namespace, report: Report) -> None:
     )  # fmt: skip
     if arguments.score_threshold is not None:
         card = replace(card, score_threshold=arguments.score_threshold)
-    card = export_run(arguments.run, arguments.out, card)
+    if on_the_way := figures_on_the_way(arguments.run, kept):
+        card = replace(card, metrics={**card.metrics, "on_the_way": on_the_way})
+    card = export_run(arguments.run, arguments.out, card, kept)
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
     if len(own) < len(validations):
-        notes.append("what 'validate' found was of other steps, and is not in the card")
+        notes.append("what 'validate' found was of other weights, and is not in the card")
     if not own:
         notes.append("the card holds no figures: 'validate' it, and export again")
     for note in notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -12,33 +13,38 @@ from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ModelError
+from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
 from pipeline.training.learner import Learner
-from pipeline.training.loop import CHECKPOINT, STATE_FILE
+from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, STATE_FILE
 from pipeline.training.normalisation import pixel_statistics
-from pipeline.training.run_record import RunRecord
+from pipeline.training.run_record import RunRecord, plain_numbers
 from pipeline.types import ModelCard
 from pipeline.types.cards import RGB
 
 
-def state_file(run: Path) -> Path:
-    """Where a run keeps its last step."""
-    return run / CHECKPOINT / STATE_FILE
+def state_file(run: Path, kept: str = CHECKPOINT) -> Path:
+    """Where a run keeps its last step, or (``kept`` is BEST) the weights that did best on held-out scenes."""
+    return run / kept / STATE_FILE
 
 
-def checkpoint_step(run: Path) -> int:
-    """The step of the run's last checkpoint, which must be there."""
-    with safe_open(state_file(run), framework="pt") as stored:
+def checkpoint_step(run: Path, kept: str = CHECKPOINT) -> int:
+    """The step of the run's last checkpoint, or of its best, which must be there."""
+    with safe_open(state_file(run, kept), framework="pt") as stored:
         return int(stored.metadata()["step"])
 
 
-def averaged_network(run: Path) -> FeatureNetwork:
-    """The moving average of the run's last checkpoint. Raises ModelError when there is none."""
-    path = state_file(run)
+def averaged_network(run: Path, kept: str = CHECKPOINT) -> FeatureNetwork:
+    """The moving average of the run's last checkpoint, or of its best. Raises ModelError when there is none."""
+    path = state_file(run, kept)
+    if not path.exists() and kept == BEST:
+        raise ModelError(
+            f"{run} holds no best weights: they are kept by 'fit --validate-steps N' with scenes held out, or --choose"
+        )
     if not path.exists():
         raise ModelError(f"{run} holds no checkpoint yet; train first, or wait for its first one")
-    family = family_in(run / CHECKPOINT)
-    network = family.build(family.folder.read_config(run / CHECKPOINT))
+    family = family_in(run / kept)
+    network = family.build(family.folder.read_config(run / kept))
     tensors = load_file(path)
     prefix = "average."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -68,9 +74,17 @@ def training_card(
     )  # fmt: skip
 
 
-def export(run: Path, folder: Path, card: ModelCard) -> ModelCard:
+def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:
+    """Step, and AP on held-out scenes and on those trained on, that ``fit`` found of exactly these averaged weights;
+    empty where it did not judge them."""
+    step = checkpoint_step(run, kept)
+    rows = [row for row in read_metrics(run / METRICS_FILE) if row["step"] == step and "train_ap" in row]
+    return plain_numbers(rows[-1]) if rows else {}
+
+
+def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> ModelCard:
     """Write weights, configuration and ``card`` (its hash set to the weights') to ``folder``; returns that card."""
-    family_in(run / CHECKPOINT).folder.save(folder, averaged_network(run))
+    family_in(run / CHECKPOINT).folder.save(folder, averaged_network(run, kept))
     card = replace(card, sha256=weights_sha256(folder))
     write_card(folder, card)
     return card

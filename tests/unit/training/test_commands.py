@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from jobs.train_detector import main
 from pipeline.annotations.annotations import Annotations
@@ -18,6 +20,8 @@ from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import save_scene
+from pipeline.training.loop import best_of
+from pipeline.training.recipe import recipe_of
 from tests.conftest import ROOT
 from tests.support.oriented import SMALL
 from tests.support.prepared import scene_with
@@ -119,6 +123,16 @@ class TestClasses:
         assert fit(small, tmp_path / "run", prep, hold_out="b,athens") == 2
         assert "no folder of --scenes holds: athens" in capsys.readouterr().err
 
+    def test_a_class_without_an_object_is_named(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        """The folder names four classes; its three objects are of the first three."""
+        prep = tmp_path / "prep"
+        start_folder(prep, Prepared(classes=("car", "van", "bus", "tram")))
+        save_scene(
+            prep / "a.npz", replace(scene_with(SHIPS), truth=Annotations(SHIPS, np.arange(3), np.zeros(3, np.bool_)))
+        )
+        assert fit(small, tmp_path / "run", prep) == 2
+        assert f"no scene of {prep} that is trained on has an object of the class tram" in capsys.readouterr().err
+
 
 class TestRuns:
     def test_a_run_keeps_what_it_was_made_of(self, tmp_path: Path, small: Path) -> None:
@@ -213,7 +227,43 @@ class TestCards:
         capsys.readouterr()
         assert export(run, tmp_path / "later") == 0
         assert read_model_card(tmp_path / "later").metrics == {}
-        assert "was of other steps" in capsys.readouterr().out
+        assert "was of other weights" in capsys.readouterr().out
+
+    def test_the_best_weights_can_be_judged_and_exported_and_the_card_says_the_recipe(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        """Judged after both steps on one scene held out and one of a folder to choose by."""
+        prep, run = folder_of(tmp_path / "prep", ("ship",), ("a", "b")), tmp_path / "run"
+        choose = folder_of(tmp_path / "choose", ("ship",), ("c",))
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text("name: mine\nschedule: {validate_px: 128, warmup_steps: 0}\n")
+        assert fit(small, run, prep, recipe=recipe, hold_out="b", choose=choose, validate_steps=1, steps=2) == 0
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        judged = [row for row in rows if "train_ap" in row]
+        assert [row["step"] for row in judged] == [1, 2]
+        assert (run / "curves.png").stat().st_size > 1000
+        step, value = best_of(run)
+        assert value == max(row["held_out_ap"] for row in judged)
+        assert main(["validate", "--run", str(run), "--scenes", str(choose), "--best", "--tile", "128"]) == 0
+        assert json.loads((run / "validations.json").read_text())[0]["step"] == step
+        assert export(run, tmp_path / "weights", "--best") == 0
+        card = read_model_card(tmp_path / "weights")
+        assert card.metrics["choose"]["step"] == card.metrics["on_the_way"]["step"] == step
+        assert card.metrics["on_the_way"].keys() >= {"held_out_ap50", "train_ap50"}
+        copied = (run / "recipe.yaml").read_bytes()
+        assert f"by the recipe mine, sha256 {hashlib.sha256(copied).hexdigest()[:12]}" in str(card.training_data)
+        assert recipe_of(yaml.safe_load(copied)).data.hold_out == ("b",)
+
+    def test_without_best_weights_what_keeps_them_is_said(
+        self, two_classes: Path, tmp_path: Path, capsys: Said
+    ) -> None:
+        assert export(two_classes, tmp_path / "weights", "--best") == 4
+        assert "--validate-steps N" in capsys.readouterr().err
+
+    def test_scenes_that_are_trained_on_choose_nothing(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        prep = folder_of(tmp_path / "prep", ("ship",))
+        assert fit(small, tmp_path / "run", prep, choose=prep, validate_steps=1) == 2
+        assert "is trained on: it says nothing" in capsys.readouterr().err
 
     def test_a_threshold_chosen_on_other_scenes_is_said_not_inherited(self, tmp_path: Path, two_classes: Path) -> None:
         """What training on all scenes needs; and no path of this machine stands in the card."""
