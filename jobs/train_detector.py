@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_detector.py") -> 
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """Five commands, each with the flags it needs."""
+    """One command a step, each with the flags it needs."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog), formatter_class=argparse.RawTextHelpFormatter
     )
@@ -66,6 +66,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
+    backbone = commands.add_parser(
+        "backbone", help="ImageNet weights of EfficientNet-Lite0 → a folder for --pretrained"
+    )
+    backbone.add_argument("--out", type=Path, required=True)
     _fit(commands.add_parser("fit", help="train, or go on training"))
     validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")
     validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
@@ -99,6 +103,11 @@ def _fit(parser: argparse.ArgumentParser) -> None:
     add("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
     add("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl, run.json")
     add("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
+    add(
+        "--pretrained",
+        type=Path,
+        help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own",
+    )
     add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
     add("--steps", type=int, default=2000)
     add("--tiles", type=int, default=6, help="tiles per step")

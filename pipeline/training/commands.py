@@ -51,6 +51,13 @@ def prepare(arguments: Namespace, report: Report) -> None:
         report(save_all([scene], arguments.out)[0])
 
 
+def backbone(arguments: Namespace, report: Report) -> None:
+    """The package's ImageNet weights → a folder for ``fit --pretrained``. Raises ConfigError without the package."""
+    from pipeline.training.pretrained import package_pickle, read_pickle, save_backbone
+
+    report(str(save_backbone(arguments.out, read_pickle(package_pickle()))))
+
+
 def harbours(arguments: Namespace, report: Report) -> None:
     """Procedural harbours → prepared scenes."""
     from pipeline.training.data.harbours import CLASSES, prepare_harbour
@@ -81,7 +88,8 @@ def fit(arguments: Namespace, report: Report) -> None:
         steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
         learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
     )  # fmt: skip
-    learner = OrientedLearner(first_network(arguments.init, record.class_count), record.mean, record.std)
+    learner = OrientedLearner(first_network(arguments.init, record.class_count, arguments.pretrained), record.mean,
+                              record.std)  # fmt: skip
     trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
                       arguments.out)  # fmt: skip
     if state_file(arguments.out).exists():
@@ -152,7 +160,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.checkpoint import weights_sha256
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, RESNET
 from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord, TrainedOn
 
 BANDS = ("red", "green", "blue")
@@ -60,13 +61,14 @@ def new_record(arguments: Namespace, groups: Sequence[Group]) -> RunRecord:
     """The record of a run that begins with these arguments. Raises ConfigError for classes that do not fit."""
     prepared = agreed([group.folder for group in groups])
     names = prepared.classes if prepared else None
+    mean, std = pixel_statistics(_backbone(arguments), len(BANDS))
     return RunRecord(
         classes=names,
         class_count=_class_count(arguments, names, groups),
         gsd_m=prepared.pixel_m if prepared else None,
         bands=BANDS,
-        mean=PIXEL_MEAN,
-        std=PIXEL_STD,
+        mean=mean,
+        std=std,
         arguments={key: _json(value) for key, value in vars(arguments).items() if key not in _NOT_SETTINGS},
         data=tuple(TrainedOn.of(group.folder, group.share, group.scenes) for group in groups),
         init=_init(arguments.init),
@@ -96,6 +98,12 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
                 f"names), or give --classes {largest + 1}"
             )
     return count
+
+
+def _backbone(arguments: Namespace) -> str:
+    if arguments.pretrained is not None:
+        return EFFICIENTNET_LITE0
+    return read_config(arguments.init).backbone if arguments.init is not None else RESNET
 
 
 def _init(folder: Path | None) -> dict[str, Any] | None:

@@ -72,7 +72,11 @@ class Trainer:
         self._device = torch.device(config.device)
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
-        self._optimizer = torch.optim.AdamW(_groups(self.network, config.weight_decay), lr=config.learning_rate)
+        self._auxiliary = learner.auxiliary
+        groups = _groups(self.network, config.weight_decay)
+        if self._auxiliary is not None:
+            groups += _groups(self._auxiliary.to(self._device), config.weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
     def run(self, report: Callable[[str], None]) -> None:
         """Train to the last step; writes checkpoints and metrics on the way and says so through ``report``."""
@@ -103,6 +107,8 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
+            nn.utils.clip_grad_norm_(self._auxiliary.parameters(), self.config.clip_norm)
         self._optimizer.step()
         self.step += 1
         self._update_average()
@@ -139,6 +145,8 @@ class Trainer:
         (folder / CONFIG_FILE).write_text(json.dumps(self._learner.config()) + "\n")
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        if self._auxiliary is not None:
+            tensors |= {f"auxiliary.{name}": value for name, value in self._auxiliary.state_dict().items()}
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         partial = folder / f"{STATE_FILE}.partial"
@@ -154,9 +162,17 @@ class Trainer:
         tensors = load_file(path, device=str(self._device))
         with safe_open(path, framework="pt") as stored:
             self.step = int(stored.metadata()["step"])  # the optimiser's are of single parameters, and may be behind
+        auxiliary = _strip(tensors, "auxiliary.")
+        if bool(auxiliary) != (self._auxiliary is not None):
+            raise ModelError(
+                f"{path} holds {'' if auxiliary else 'no '}weights of losses that learn to weigh samples, these "
+                f"arguments ask for {'none' if auxiliary else 'some'}: give another --out"
+            )
         try:
             self.network.load_state_dict(_strip(tensors, "network."))
             self.average.load_state_dict(_strip(tensors, "average."))
+            if self._auxiliary is not None:
+                self._auxiliary.load_state_dict(auxiliary)
         except RuntimeError as error:
             raise ModelError(
                 f"{path} is of another network than these arguments ask for (--classes, --init): give another --out "

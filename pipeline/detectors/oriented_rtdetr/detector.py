@@ -129,4 +129,6 @@ def load(folder: Path, *, device: str, precision: str) -> OrientedDetector:
         raise ModelError(
             f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.classes}"
         )
+    if len(card.bands) != network.config.bands:
+        raise ModelError(f"{folder}: the card names {len(card.bands)} bands, the network has {network.config.bands}")
     return OrientedDetector(network, card, device, precision)

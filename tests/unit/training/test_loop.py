@@ -165,6 +165,7 @@ class BrightnessLearner:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network = Brightness()
+        self.auxiliary = None
         self.telling = ("error", "absent")
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
