@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
-    if arguments.calibrate and (arguments.strategies or arguments.detections):
-        raise ConfigError("--calibrate judges one way of looking, afresh: leave out --strategies and --detections")
+    if arguments.calibrate and arguments.strategies:
+        raise ConfigError("--calibrate is of one way of looking; leave out --strategies")
     if arguments.strategies:
         compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
@@ -89,7 +89,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         classes, scenes, notes = data.classes, data.truth, (*failures, *data.notes)
     report = figures(found, scenes, classes=classes, score_threshold=threshold)
     if folder is not None:
-        calibration, sentence = calibrate_card(folder, found, scenes, flips=arguments.flips)
+        how = "published results" if arguments.detections else "the detector itself"
+        calibration, sentence = calibrate_card(folder, found, scenes, found_by=how, flips=arguments.flips)
         report["calibration"], notes = asdict(calibration), (*notes, sentence)
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]

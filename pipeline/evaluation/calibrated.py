@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.annotations.annotations import Annotations
@@ -29,11 +30,12 @@ def folder_to_calibrate(weights: str) -> Path:
 
 
 def calibrate_card(
-    folder: Path, found: Mapping[str, Detections], truth: Mapping[str, Annotations], *, flips: bool
+    folder: Path, found: Mapping[str, Detections], truth: Mapping[str, Annotations], *, found_by: str, flips: bool
 ) -> tuple[Calibration, str]:
     """The calibration of the detector in ``folder``, now in its card, and what it is in one sentence.
 
-    Both mappings hold the same scenes, by name; whether they were trained on nobody can tell here. Raises ConfigError
+    Both mappings hold the same scenes, by name; whether they were trained on nobody can tell here. ``found_by`` goes into
+    the card: by whom the boxes were found. Raises ConfigError
     when they are too few to say anything, ModelError when the card is of other weights, StorageError when it cannot be
     written.
     """
@@ -42,6 +44,7 @@ def calibrate_card(
         raise ConfigError(
             f"a calibration takes {FEWEST_BOXES} detections that are right or wrong, these scenes have fewer: give more"
         )
+    calibration = replace(calibration, method=f"{calibration.method}, boxes of {found_by}")
     try:
         path = add_calibration(folder, calibration)
     except OSError as error:

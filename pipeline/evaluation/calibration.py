@@ -2,9 +2,9 @@
 
 Beta calibration (Kull, Silva Filho and Flach 2017): logistic regression of right or wrong on ln s and -ln(1 - s), both
 with a factor of at least 0, so the share never falls with the score s. Three numbers: with few boxes it errs less than
-isotonic regression, with many as little (measured: README.md). Its curve becomes the points of a line, level beyond the
-scores that there were. Right is what matching says at IoU 0.5, after every scene was merged; a second box on one object
-is wrong. What an ignore region excuses is left out.
+isotonic regression, with many as little (measured: README.md). Its curve becomes the points of a line, level above the
+scores that there were and falling to 0 below them. Right is what matching says at IoU 0.5, after every scene was
+merged; a second box on one object is wrong. What an ignore region excuses is left out.
 """
 
 from __future__ import annotations
@@ -80,12 +80,13 @@ def calibrate(
 def fitted_line(scores: FloatArray, right: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Points (K,) of scores, strictly ascending, and the never falling shares (K,) of right boxes there.
 
-    ``scores`` and ``right`` (N,), N at least 1.
+    ``scores`` and ``right`` (N,), N at least 1. Below the lowest of them nothing was seen: there it falls to 0.
     """
     low, high = np.floor(scores.min() * 10**DIGITS), np.ceil(scores.max() * 10**DIGITS)
     steps = np.arange(0.0, 1.0, STEP) * 10**DIGITS
     points = np.unique(np.rint([low, *steps[(steps > low) & (steps < high)], high])) / 10**DIGITS
-    return points, np.round(_shares(points, _factors(scores, right)), DIGITS)
+    shares = np.round(_shares(points, _factors(scores, right)), DIGITS)
+    return (points, shares) if low == 0 else (np.insert(points, 0, 0.0), np.insert(shares, 0, 0.0))
 
 
 def _factors(scores: FloatArray, right: BoolArray) -> FloatArray:

@@ -13,7 +13,7 @@ from pipeline.types.arrays import FloatArray
 class Calibration:
     """Which share of single boxes of a score is right, as measured on scenes that were not trained on.
 
-    A line through the points (score, share), level beyond its ends; it never falls. All classes have one.
+    A line through the points (score, share), level beyond its ends; it never falls. All classes share it.
     """
 
     method: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,13 +155,30 @@ def test_four_looks_cost_four_and_have_no_share_in_the_calibration_of_one(
     assert "was measured without detector.flips" in capsys.readouterr().err
 
 
+def test_results_of_others_calibrate_a_detector_too_and_the_card_says_so(
+    plain: Path, calibrated: Path, data: Path, tmp_path: Path
+) -> None:
+    """As of folds: detectors that each held some scenes out, for the one that was trained on all of them."""
+    scenes = [str(data / "images" / f"harbour{number}.tif") for number in (0, 1)]
+    argv = ["--scene", *scenes, "--out", str(tmp_path / "folds"), "--weights", str(plain), "--executor", "local"]
+    assert detect_scene.main([*argv, "--detector.score_threshold", "0.01", "--work.keep_score", "0.01"]) == 0
+    weights = shutil.copytree(plain, tmp_path / "ships")
+    files = [str(tmp_path / "folds" / f"harbour{number}" / "detections.parquet") for number in (0, 1)]
+    truth = str(data / "annotations" / "val.json")
+    argv = ["--weights", str(weights), "--detections", *files, "--annotations", truth, "--calibrate"]
+    assert evaluate_detector.main(argv) == 0
+    theirs, ours = calibration_of(weights), calibration_of(calibrated)
+    assert theirs.method == "beta calibration, boxes of published results"
+    assert ours.method == "beta calibration, boxes of the detector itself"
+    assert replace(theirs, method=ours.method) == ours, "the same detector, the same scenes: the same line"
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--weights", "builtin:ships-s2"], "is no folder here"),
         (["--weights", "s3://bucket/ships"], "is no folder here"),
-        (["--weights", "WEIGHTS", "--strategies", "global"], "leave out --strategies and --detections"),
-        (["--weights", "WEIGHTS", "--detections", "a.parquet"], "leave out --strategies and --detections"),
+        (["--weights", "WEIGHTS", "--strategies", "global"], "leave out --strategies"),
     ],
 )
 def test_what_cannot_be_calibrated_is_said_before_anything_runs(

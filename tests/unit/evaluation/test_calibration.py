@@ -52,15 +52,23 @@ def test_the_line_never_falls_even_where_better_scores_are_worse() -> None:
     points, shares = fitted_line(scores, right)
     assert (np.diff(points) > 0).all()
     assert (np.diff(shares) >= 0).all()
-    np.testing.assert_allclose(shares, right.mean(), atol=0.01)
+    np.testing.assert_allclose(shares[1:], right.mean(), atol=0.01)
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_all_right_is_no_certainty(right: bool) -> None:
     scores = np.linspace(0.1, 0.9, 60)
     _, shares = fitted_line(scores, np.full(60, right))
-    assert ((shares > 0) & (shares < 1)).all()
-    assert abs(shares.mean() - right) < 0.03
+    assert ((shares[1:] > 0) & (shares < 1)[1:]).all()
+    assert abs(shares[1:].mean() - right) < 0.03
+
+
+def test_below_the_lowest_score_that_was_seen_nothing_is_promised() -> None:
+    """Results that were cut at a score say nothing of boxes below it."""
+    scores = np.linspace(0.5, 0.9, 100)
+    points, shares = fitted_line(scores, scores > 0.6)
+    assert (points[0], shares[0]) == (0.0, 0.0)
+    assert points[1] == 0.5
 
 
 @pytest.mark.parametrize("score", [0.0, 0.4, 1.0])
