@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.detectors.protocol import Detector
 from pipeline.geometry.nms import total_order
 from pipeline.geometry.obb import canonical_obb, mirrored
 from pipeline.geometry.overlap import rotated_iou_pairs
-from pipeline.types import AttentionMap, Chip, Detections, FloatArray, Frame, IntArray, Look, ModelCard
+from pipeline.types import AttentionMap, Chip, Detections, DifferenceMap, FloatArray, Frame, IntArray, Look, ModelCard
 
 VIEWS = ((False, False), (True, False), (False, True), (True, True))
 """Along which axes, x and y, each look is mirrored."""
@@ -56,21 +58,26 @@ class Flipping:
 
 
 def _mirror(chip: Chip, axes: tuple[bool, bool]) -> Chip:
-    along_x, along_y = axes
-    pixels = chip.pixels[:: -1 if along_y else 1, :: -1 if along_x else 1]
-    was_x, was_y = chip.mirrored
-    return replace(chip, pixels=np.ascontiguousarray(pixels), mirrored=(was_x != along_x, was_y != along_y))
+    pixels = np.ascontiguousarray(_turned(chip.pixels, axes))
+    return replace(chip, pixels=pixels, mirrored=(chip.mirrored[0] != axes[0], chip.mirrored[1] != axes[1]))
 
 
 def _mirrored_back(look: Look, axes: tuple[bool, bool], chip: Chip) -> Look:
     """The look at a mirrored chip, in the frame of the chip as it is."""
     height, width = chip.pixels.shape[:2]
     boxes = mirrored(look.detections.boxes, axes, width=width, height=height)
-    attention = look.attention
-    if attention is not None:
-        along_x, along_y = axes
-        attention = replace(attention, mass=attention.mass[:: -1 if along_y else 1, :: -1 if along_x else 1])
-    return Look(replace(look.detections, boxes=boxes), attention)
+    attention, difference = look.attention, look.difference
+    return Look(
+        replace(look.detections, boxes=boxes),
+        None if attention is None else replace(attention, mass=_turned(attention.mass, axes)),
+        None if difference is None else replace(difference, values=_turned(difference.values, axes)),
+    )
+
+
+def _turned(grid: NDArray[Any], axes: tuple[bool, bool]) -> NDArray[Any]:
+    """Rows and columns (and what they hold) mirrored along x, along y: a view."""
+    along_x, along_y = axes
+    return grid[:: -1 if along_y else 1, :: -1 if along_x else 1]
 
 
 def _merged(looks: Sequence[Look], score_threshold: float) -> Look:
@@ -79,15 +86,20 @@ def _merged(looks: Sequence[Look], score_threshold: float) -> Look:
     every = Detections.concat(found, Frame.CHIP)
     order = total_order(every)
     boxes = merge_views(every[order], view[order])
-    return Look(boxes[boxes.scores >= score_threshold], _mean_attention([look.attention for look in looks]))
+    attention = [look.attention for look in looks if look.attention is not None]
+    difference = [look.difference for look in looks if look.difference is not None]
+    return Look(boxes[boxes.scores >= score_threshold], _mean_attention(attention), _mean_difference(difference))
 
 
-def _mean_attention(maps: Sequence[AttentionMap | None]) -> AttentionMap | None:
+def _mean_attention(maps: Sequence[AttentionMap]) -> AttentionMap | None:
     """The mean of all maps, which still sums to 1 with what fell outside; None where the detector gives none."""
-    known = [one for one in maps if one is not None]
-    if len(known) < len(maps):
+    if not maps:
         return None
-    return AttentionMap(np.mean([one.mass for one in known], axis=0), float(np.mean([one.outside for one in known])))
+    return AttentionMap(np.mean([one.mass for one in maps], axis=0), float(np.mean([one.outside for one in maps])))
+
+
+def _mean_difference(maps: Sequence[DifferenceMap]) -> DifferenceMap | None:
+    return DifferenceMap(np.mean([one.values for one in maps], axis=0)) if maps else None
 
 
 def merge_views(ranked: Detections, view: IntArray) -> Detections:

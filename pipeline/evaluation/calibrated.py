@@ -34,8 +34,8 @@ def calibrate_card(
 ) -> tuple[Calibration, str]:
     """The calibration of the detector in ``folder``, now in its card, and what it is in one sentence.
 
-    Both mappings hold the same scenes, by name; whether they were trained on nobody can tell here. ``found_by`` goes into
-    the card: by whom the boxes were found. Raises ConfigError
+    Both mappings hold the same scenes, by name; whether they were trained on nobody can tell here. ``found_by`` goes
+    into the card: by whom the boxes were found. Raises ConfigError
     when they are too few to say anything, ModelError when the card is of other weights, StorageError when it cannot be
     written.
     """

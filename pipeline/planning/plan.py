@@ -82,6 +82,7 @@ class WorkOrder:
     global_factor: float = 1.0
     refine: RefineConfig = field(default_factory=RefineConfig)
     export_attention: bool = False
+    export_difference: bool = False
     flips: bool = False
     """Whether every chip is looked at mirrored too."""
 
@@ -148,6 +149,7 @@ def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePl
         global_factor=config.tiling.global_factor,
         refine=config.refine,
         export_attention=config.export.attention,
+        export_difference=config.export.difference,
         flips=config.detector.flips,
     )
     return grouped(plan, config), order

@@ -58,6 +58,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """Settings that can change the bytes of a result, by section; and ``cluster.threads``."""
 
+EXPORTS = ("attention", "difference")
+"""Keys of ``export``: they change no detection, but what is asked for."""
+
 PLACE = ("crs_wkt", "transform", "gcps", "rpc")
 PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver", "negative")
 VALIDITY = ("nodata", "band_nodata", "has_mask")
@@ -77,6 +80,7 @@ LATER: dict[str, Any] = {
     "precision": None,
     "flips": False,
     "calibration": None,
+    "difference": False,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -137,7 +141,7 @@ def request_sha256(
     """
     settings = _as_hashed(result_settings(config))
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
-    settings["export"] = {"attention": config.export.attention}
+    settings["export"] = _fields(config.export, EXPORTS)
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:
@@ -148,8 +152,8 @@ def request_sha256(
 def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunConfig) -> str:
     """Hex digest over what the detections of a block depend on, but for the block itself: it names the parts.
 
-    ``version`` is the scene's. Whether attention is exported changes no detection, so it is in no name, and neither
-    does what scores are worth.
+    ``version`` is the scene's. Which maps are exported changes no detection, so it is in no name, and neither does what
+    scores are worth.
     """
     content = {
         "scene": _fields(order.scene, (*PIXELS, *PLACE, *VALIDITY, *LAYOUT)),

@@ -15,6 +15,8 @@ from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRT
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
 from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
 
 
@@ -39,6 +41,11 @@ def averaged_network(run: Path) -> OrientedRTDetr:
     prefix = "average."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return network.eval()
+
+
+def averaged_learner(run: Path, record: RunRecord) -> OrientedLearner:
+    """The learner of :func:`averaged_network`, with the normalisation that the run was trained with."""
+    return OrientedLearner(averaged_network(run), record.mean, record.std)
 
 
 def training_card(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.decoder_record import DecoderRecord, record_decoder
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
@@ -16,6 +17,9 @@ from pipeline.training.data.batches import Batch
 from pipeline.training.losses.better_sampling import LayerSampling, WeightGenerator, expansions
 from pipeline.training.losses.criterion import PLAIN, criterion
 from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.losses.dynamic_balance import DynamicBalance
+from pipeline.training.losses.foreground import foreground_losses
+from pipeline.training.losses.reconstruction import reconstruction_losses
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
@@ -39,7 +43,10 @@ class OrientedLearner:
         self._settings = losses
         width = network.config.width
         self._generators = [WeightGenerator(width) for _ in network.decoder] if losses.sample_weights else []
-        self._auxiliary = nn.ModuleList(self._generators) if self._generators else None
+        self._balance = DynamicBalance() if losses.dynamic_balance else None
+        kept = {"generators": nn.ModuleList(self._generators) if self._generators else None, "balance": self._balance}
+        there = {name: module for name, module in kept.items() if module is not None}
+        self._auxiliary = nn.ModuleDict(there) if there else None
 
     @property
     def network(self) -> OrientedRTDetr:
@@ -47,28 +54,35 @@ class OrientedLearner:
 
     @property
     def auxiliary(self) -> nn.Module | None:
-        """The weight generators of re-weighting, one a decoder layer since each has heads of its own."""
+        """The weight generators of re-weighting, one a decoder layer since each has heads of its own, and what the
+        balance of sizes remembers."""
         return self._auxiliary
 
     @property
     def telling(self) -> tuple[str, ...]:
         last = len(self._network.decoder) - 1
         of_last = ("class", "l1", "angle", "kld", "offset", "attention", "difficulty")
-        return ("token_class", "token_kld", *(f"{name}_{last}" for name in of_last))
+        return ("token_class", "token_kld", "foreground", "reconstruction", *(f"{name}_{last}" for name in of_last))
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`."""
         network, device = self._network, batch.pixels.device
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pixels = normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         noisy = make_denoising(batch.targets, network.label_embedding, network.config.queries, generator)
         look: AbstractContextManager[DecoderRecord | None] = (
             record_decoder(network) if self._settings.look_inside else nullcontext()
         )
         with look as record, torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            output = network(pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator))
+            output = network(
+                pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator), original=original
+            )
         sampling = None if record is None else self._sampling(record)
-        return criterion(output, batch.targets, noisy, self._settings, sampling)
+        losses = criterion(output, batch.targets, noisy, self._settings, sampling, self._balance)
+        masks, weight = output.features.foreground, self._settings.foreground_weight
+        losses |= foreground_losses(masks, network.config.strides, batch.targets, weight)
+        return losses | reconstruction_losses(output.features, original, self._settings.reconstruction_weight)
 
     def _sampling(self, record: DecoderRecord) -> list[LayerSampling]:
         etas = expansions(self._settings.eta, len(record.layers))

@@ -33,10 +33,8 @@ class ContextEnhancement(nn.Module):
     """Maps of a pyramid, finest first → the same, the finest :data:`LOW_LEVELS` with context of the coarsest."""
 
     def __init__(self, width: int, levels: int) -> None:
-        """``width``: channels of every level. Raises ValueError when none of the ``levels`` is left to take."""
+        """``width``: channels of every level; ``levels``: more than HIGH_LEVELS, or none is left to take."""
         super().__init__()
-        if levels <= HIGH_LEVELS:
-            raise ValueError(f"context needs more than {HIGH_LEVELS} levels of the pyramid, there are {levels}")
         low, narrow = min(LOW_LEVELS, levels - HIGH_LEVELS), max(1, width // COMPRESSION)
         self.compress = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU())

@@ -24,7 +24,8 @@ from torch.nn import functional
 from transformers import RTDetrV2Config
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, RTDetrV2MLPPredictionHead
 
-from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig, initialise_convolutions
+from pipeline.detectors.modules.features import FeatureNetwork, Features, FeaturesConfig, initialise_convolutions
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
@@ -97,6 +98,8 @@ class NetworkOutput:
     token_strides: Tensor
     """(T,) pixels."""
     layers: tuple[LayerOutput, ...]
+    features: Features
+    """What it was said from."""
 
 
 class ProposalHead(nn.Module):
@@ -178,14 +181,16 @@ class OrientedRTDetr(FeatureNetwork):
 
     def forward(
         self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None,
-        share: float = 1.0,
+        share: float = 1.0, original: Original | None = None,
     ) -> NetworkOutput:  # fmt: skip
         """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
 
         ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
-        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries.
+        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries;
+        ``original`` of the chips, for a network that reconstructs.
         """
-        maps = self.features(pixels).levels
+        features = self.features(pixels, original)
+        maps = features.levels
         shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
         centres, strides = token_grid(shapes, self.config.strides, memory.device)
@@ -196,7 +201,8 @@ class OrientedRTDetr(FeatureNetwork):
             queries = Queries(
                 torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
             )
-        return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask, origin))
+        layers = self.decode(queries, memory, shapes, mask, origin)
+        return NetworkOutput(logits, boxes, centres, strides, layers, features)
 
 
 def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:

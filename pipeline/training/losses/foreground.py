@@ -45,6 +45,18 @@ def foreground_target(shape: tuple[int, int], stride: float, boxes: Tensor) -> T
     return heat
 
 
+def foreground_losses(
+    masks: Sequence[Tensor] | None, strides: Sequence[int], targets: Sequence[Target], weight: float
+) -> dict[str, Tensor]:
+    """``foreground``, times ``weight``, for a learner's losses; nothing where there are no masks or no weight.
+
+    ``strides`` of the pyramid, finest first, as the masks are.
+    """
+    if masks is None or weight == 0:
+        return {}
+    return {"foreground": weight * foreground_loss(masks, strides[: len(masks)], targets)}
+
+
 def foreground_loss(masks: Sequence[Tensor], strides: Sequence[int], targets: Sequence[Target]) -> Tensor:
     """Scalar: quality focal loss of the masks' (B, 1, rows, columns) logits, over the sum of their targets.
 

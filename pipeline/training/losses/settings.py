@@ -42,6 +42,12 @@ class RTDETRLosses:
     """What nothing belongs to weighs ``alpha · p ** gamma`` (eq. 20), not 0.75 · p², as in Varifocal Loss."""
     gamma: float = 1.5
     alpha: float = 0.5
+    foreground_weight: float = 0.5
+    """Of the loss of the foreground masks, where the network has some (after E-FPN-BS), >= 0."""
+    dynamic_balance: bool = False
+    """Objects of all sizes teach alike: matched queries weigh by their size (after E-FPN-BS's DCLoss)."""
+    reconstruction_weight: float = 1.0
+    """Of the mean squared error of a network that reconstructs (SR-TOD, arXiv 2405.11276); the paper's is 1."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.eta, Sequence) or not self.eta:
@@ -53,6 +59,8 @@ class RTDETRLosses:
             ("gamma", (self.gamma,), 0.0, math.inf), ("alpha", (self.alpha,), 0.0, math.inf),
             ("offset_weight", (self.offset_weight,), 0.0, math.inf),
             ("attention_weight", (self.attention_weight,), 0.0, math.inf),
+            ("foreground_weight", (self.foreground_weight,), 0.0, math.inf),
+            ("reconstruction_weight", (self.reconstruction_weight,), 0.0, math.inf),
         ):  # fmt: skip
             for value in values:
                 if not (isinstance(value, int | float) and low <= value <= high and math.isfinite(value)):
