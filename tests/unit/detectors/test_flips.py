@@ -15,6 +15,7 @@ from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.flips import SAME_IOU, VIEWS, Flipping, merge_views
 from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load
@@ -137,6 +138,20 @@ def test_the_embedded_detector_sees_a_mirrored_harbour_mirrored(embedded: Detect
     np.testing.assert_allclose(turned, plain.attention.mass, atol=1e-7)
     single = [embedded.detect([one], score_threshold=0.15)[0].detections for one in (chip, seen_in_mirror(chip, axes))]
     assert len(single[0]) != len(single[1]) or not np.allclose(single[0].scores, single[1].scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("axes", VIEWS[1:])
+def test_what_could_not_be_drawn_again_is_mirrored_with_the_chip(axes: tuple[bool, bool]) -> None:
+    """The mean of four difference maps; sides that are no multiples of a cell."""
+    eye = Flipping(OrientedDetector(small_network(reconstruction="learnable"), CARD))
+    chip = make_chip((50, 71))
+    maps = [eye.detect([one], score_threshold=0.9)[0].difference for one in (chip, seen_in_mirror(chip, axes))]
+    assert maps[0] is not None
+    assert maps[1] is not None
+    along_x, along_y = axes
+    turned = maps[1].values[:: -1 if along_y else 1, :: -1 if along_x else 1]
+    np.testing.assert_allclose(turned, maps[0].values, atol=1e-6)
+    assert np.ptp(maps[0].values) > 1e-3
 
 
 def test_four_looks_ask_the_network_four_times_and_never_with_more_chips() -> None:
