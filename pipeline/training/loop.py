@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.training.curves import CURVES_FILE, draw_curves
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.learner import Learner
+from pipeline.training.parameter_groups import parameter_groups
 
 CHECKPOINT = "checkpoint"
 BEST = "best"
@@ -276,23 +277,6 @@ def _save(tensors: dict[str, Tensor], folder: Path, metadata: dict[str, str]) ->
     partial = folder / f"{STATE_FILE}.partial"
     save_file(tensors, partial, metadata)
     partial.replace(folder / STATE_FILE)
-
-
-def parameter_groups(network: nn.Module, decay: float, backbone_rate: float) -> list[dict[str, object]]:
-    """Matrices and kernels decay; biases and normalisation do not. ``share`` is a group's of the learning rate.
-
-    A backbone that learns as all else does is in no group of its own, so that older runs' optimisers go on.
-    """
-    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    slower = {name for name, _ in named if backbone_rate != 1 and name.startswith("backbone.")}
-    groups: list[dict[str, object]] = []
-    for share, names in ((1.0, {name for name, _ in named} - slower), (backbone_rate, slower)):
-        own = [p for name, p in named if name in names]
-        for wide, weight_decay in ((True, decay), (False, 0.0)):
-            chosen = [p for p in own if (p.ndim > 1) == wide]
-            if chosen or share == 1:
-                groups.append({"params": chosen, "weight_decay": weight_decay, "share": share})
-    return groups
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
