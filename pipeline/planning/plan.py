@@ -94,7 +94,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
     """
     try:
-        scene = with_meta(open_scene(uri, config.raster, card.bands), meta_entries(config))
+        scene = with_meta(open_scene(uri, config.raster, model_bands=card.bands), meta_entries(config))
     except NoSuchBands as error:
         raise NoSuchBands(f"{error}; {advice(error.band_names, embedded_cards())}") from error
     scene = replace(scene, scene_id=scene_id_of(scene.uris, config.scene_id))

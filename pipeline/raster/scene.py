@@ -43,7 +43,7 @@ ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
 
 def open_scene(
-    uri: str, config: RasterConfig, model_bands: tuple[str, ...] = RGB, patience: Patience = PATIENCE
+    uri: str, config: RasterConfig, patience: Patience = PATIENCE, model_bands: tuple[str, ...] = RGB
 ) -> Scene:
     """Read the headers of one scene; no pixel is decoded.
 

@@ -105,7 +105,7 @@ def prepare_scene(
     valid and black in all of them becomes 1, as 0 means a hole: in near infrared much of the water is that dark.
     Raises SceneError for what detection would refuse too, ConfigError for bands that the file has not.
     """
-    scene = open_scene(str(image), raster, bands)
+    scene = open_scene(str(image), raster, model_bands=bands)
     georeference = Georeference.of(scene)
     lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
