@@ -51,9 +51,7 @@ class RTDETRLosses:
 
     def __post_init__(self) -> None:
         if not isinstance(self.eta, Sequence) or not self.eta:
-            raise ConfigError(
-                f"losses: eta must be numbers of at least 1, first decoder layer to last, not {self.eta!r}"
-            )
+            raise ConfigError(f"eta must be numbers of at least 1, first decoder layer to last, not {self.eta!r}")
         for name, values, low, high in (
             ("eta", self.eta, 1.0, math.inf), ("beta", (self.beta,), 0.0, 1.0), ("theta", (self.theta,), 0.0, math.inf),
             ("gamma", (self.gamma,), 0.0, math.inf), ("alpha", (self.alpha,), 0.0, math.inf),
@@ -65,7 +63,7 @@ class RTDETRLosses:
             for value in values:
                 if not (isinstance(value, int | float) and low <= value <= high and math.isfinite(value)):
                     most = f" and at most {high:g}" if math.isfinite(high) else ""
-                    raise ConfigError(f"losses: {name} must be at least {low:g}{most}, not {value!r}")
+                    raise ConfigError(f"{name} must be at least {low:g}{most}, not {value!r}")
 
     @property
     def negatives(self) -> tuple[float, float]:
