@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0, FeatureNetwork, FeaturesConfig
+from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ConfigError
 from pipeline.training.families import Family, family_in
 from pipeline.training.pretrained import load_backbone
@@ -17,16 +17,15 @@ from pipeline.training.sections import make
 def first_config(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> Any:
     """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both, for
-    other ``bands`` than the scenes', and for what does not go together; ModelError when ``init`` is no checkpoint.
+    Raises ConfigError for ``init`` and ``pretrained`` both, for other ``bands`` than the scenes', and for what does not
+    go together; ModelError when ``init`` is no checkpoint of ours.
     """
     if choice.fields.get("bands", bands) != bands:
         raise ConfigError(
             f"network.bands is {choice.fields['bands']}, but the prepared scenes have {bands}: leave it out"
         )
     if choice.init is None:
-        backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
-        return make(family.network, {**backbone, **choice.fields, "classes": classes, "bands": bands}, "network")
+        return make(family.network, {**choice.fields, "classes": classes, "bands": bands}, "network")
     if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
     known = init_config(family, Path(choice.init))
