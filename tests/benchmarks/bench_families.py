@@ -2,8 +2,8 @@
 
   python -m tests.benchmarks.bench_families [--chip 512] [--repeat 10] [--threads 1]
 
-Detectors of the default shape with random weights, one chip of noise, from pixels to detections. Milliseconds are of the
-processor, the least and the median of the repeats; the least is what other programs disturb least.
+Detectors of the default shape with random weights, one chip of noise, from pixels to detections. Milliseconds are of
+the processor, the least and the median of the repeats; the least is what other programs disturb least.
 """
 
 from __future__ import annotations
