@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.network import FCOSConfig, OrientedFCOS
 
 SMALL_FCOS = FCOSConfig(stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, tower_layers=2)
@@ -21,5 +22,6 @@ def small_fcos(config: FCOSConfig = SMALL_FCOS, seed: int = 0) -> OrientedFCOS:
             last.weight.normal_(std=0.1)
         network.box.bias[2:4] = -2.0
     for _ in range(5):
-        network(torch.rand(2, 3, 64, 64))
+        pixels = torch.rand(2, 3, 64, 64)
+        network(pixels, Original(pixels, torch.ones(2, 1, 64, 64, dtype=torch.bool)))
     return network.eval()
