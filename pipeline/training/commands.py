@@ -15,9 +15,8 @@ from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
-from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
+from pipeline.training.export import averaged_network, checkpoint_step, learner_of, state_file, training_card
 from pipeline.training.export import export as export_run
-from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
     add_validation,
@@ -115,7 +114,7 @@ def validate(arguments: Namespace, report: Report) -> None:
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     network, record = averaged_network(arguments.run), read_record(arguments.run)
-    learner = OrientedLearner(network)
+    learner = learner_of(arguments.run, network, record)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:
@@ -131,7 +130,7 @@ def validate(arguments: Namespace, report: Report) -> None:
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
     card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
-    detector = learner.detector(learner.network, card)
+    detector = learner.detector(network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]
     trained = {name for one in (record.data if record else ()) for name in one.scenes}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.reporting.versions import versions
@@ -19,7 +18,7 @@ from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
-from pipeline.training.start import first_config
+from pipeline.training.start import first_config, init_config
 from pipeline.types.cards import RGB
 
 
@@ -97,7 +96,7 @@ def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence
             )
         count = len(names)
     else:
-        count = said or (read_config(Path(init)).classes if init else 1)
+        count = said or (init_config(recipe.family, Path(init)).classes if init else 1)
     if count < 1:
         raise ConfigError(f"--classes must be at least 1, not {count}")
     for group in groups:

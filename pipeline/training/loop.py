@@ -249,8 +249,8 @@ class Trainer:
                 self._auxiliary.load_state_dict(auxiliary)
         except RuntimeError as error:
             raise ModelError(
-                f"{path} is of another network than these arguments ask for (--classes, --init): give another --out "
-                f"({one_sentence(error)})"
+                f"{path} is of another network than these arguments ask for (--family, --classes, --init): give another"
+                f" --out ({one_sentence(error)})"
             ) from error
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip(tensors, "optimizer.").items():

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed
+from pipeline.training.contradictions import check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.false_alarms import read_places
 from pipeline.training.data.prepared import agreed
@@ -43,6 +44,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     before = read_record(out)
     family = recipe.family
     network = first_network(family, recipe.network, record.class_count, len(record.bands))
+    check_together(network.config, recipe.losses)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)

@@ -121,16 +121,16 @@ def _of(kind: type, given: Any, where: str) -> Any:
 
 
 def tasks_of(plan: Plan, data: Path) -> list[Task]:
-    """Every training of the plan, the first seed of all rows before the second of any.
+    """Every training of the plan: the first seed of all rows before the second of any, and of these set after set.
 
     ``data`` is the folder of all prepared scenes. Raises ConfigError for a recipe that is none, for two of one name,
     and when the baseline is not among them.
     """
     tasks = []
     for turn in range(max(len(row.seeds) for row in plan.rows)):
-        for row in plan.rows:
-            if turn < len(row.seeds):
-                for name in row.sets or plan.sets:
+        for name in plan.sets:
+            for row in plan.rows:
+                if turn < len(row.seeds) and name in (row.sets or plan.sets):
                     tasks += list(_tasks(plan, row, name, row.seeds[turn], data))
     names: dict[str, str] = {}
     for row, recipe in ((row, read_recipe(row.recipe, {})) for row in plan.rows):
