@@ -16,11 +16,11 @@ from tests.support.oriented import CARD
 
 
 class TestOrientedFCOS(CheckpointContract):
-    @pytest.fixture(scope="class", params=["none", "last"])
+    @pytest.fixture(scope="class", params=[{}, {"receptive_field": "last"}, {"reconstruction": "learnable"}], ids=str)
     @classmethod
     def folder(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """With plain towers, and with ones that choose where they look."""
+        """With plain towers, with ones that choose where they look, and with chips that are drawn again."""
         folder = tmp_path_factory.mktemp("fcos")
-        save_network(folder, small_fcos(replace(SMALL_FCOS, receptive_field=request.param)))
+        save_network(folder, small_fcos(replace(SMALL_FCOS, **request.param)))
         write_card(folder, replace(CARD, sha256=weights_sha256(folder)))
         return folder
