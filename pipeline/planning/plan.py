@@ -18,6 +18,7 @@ from pipeline.planning.embedded import advice, band_warnings, embedded_cards
 from pipeline.planning.emptiness import without_empty
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.places import place_warnings
+from pipeline.planning.threshold import score_threshold
 from pipeline.planning.tiles import (
     halo_warning,
     plan_tiles,
@@ -83,6 +84,8 @@ class WorkOrder:
     refine: RefineConfig = field(default_factory=RefineConfig)
     export_attention: bool = False
     export_difference: bool = False
+    flips: bool = False
+    """Whether every chip is looked at mirrored too."""
 
 
 def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> ScenePlan:
@@ -145,18 +148,18 @@ def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePl
         doubts = (*doubts, *warnings)
         plan = replace(plan, tiles=kept, tiles_empty=len(plan.tiles) - len(kept))
     plan = replace(plan, warnings=(*plan.warnings, *doubts))
-    threshold = config.detector.score_threshold
     order = WorkOrder(
         scene=scene,
         lattice=lattice,
         stretch=stretch,
         raster=config.raster,
-        score_threshold=card.score_threshold if threshold is None else threshold,
+        score_threshold=score_threshold(card, config.detector),
         batch=config.detector.batch,
         global_factor=config.tiling.global_factor,
         refine=config.refine,
         export_attention=config.export.attention,
         export_difference=config.export.difference,
+        flips=config.detector.flips,
     )
     return grouped(plan, config), order
 

@@ -14,6 +14,7 @@ from pipeline.engine.executor import Executor
 from pipeline.errors import EXIT_OK, ConfigError, OutsideArea, SceneError, StorageError, one_sentence
 from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
+from pipeline.planning.threshold import score_threshold
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
@@ -38,6 +39,7 @@ def detect(
     ClusterError for what concerns the run as a whole; scenes published before stay published.
     """
     check_run(config)
+    score_threshold(card, config.detector)
     lacking = check_writable(config.out)
     journal = journal or Journal()
     with own_data() as ignored:

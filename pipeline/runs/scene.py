@@ -218,5 +218,5 @@ def table_of(
     plan, order = screen(plan_scene(uri, config, card, run.aoi), config, card)
     results = account(plan.tiles, executor.map(order, plan.blocks))
     detections = asked_for(merged(results.detections, run), plan)
-    table = build_table(detections, plan, card, identity_of(plan, order, run))
+    table = build_table(detections, plan, order, card, identity_of(plan, order, run))
     return table, plan.scene.crs_wkt, results.failures

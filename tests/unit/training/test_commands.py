@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from jobs.train_detector import main
 from pipeline.annotations.annotations import Annotations
@@ -19,7 +20,7 @@ from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import save_scene
 from tests.conftest import ROOT
-from tests.support.oriented import SMALL
+from tests.support.oriented import SMALL, small_network
 from tests.support.prepared import scene_with
 
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
@@ -214,6 +215,34 @@ class TestCards:
         assert export(run, tmp_path / "later") == 0
         assert read_model_card(tmp_path / "later").metrics == {}
         assert "was of other steps" in capsys.readouterr().out
+
+    def test_what_scores_are_worth_is_measured_by_validate_and_goes_into_the_card_of_held_out_scenes_alone(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        """Figures of scenes that were trained on may stand there; a calibration from them would be a promise broken."""
+        talkative = small_network()
+        for name, weights in talkative.named_parameters():
+            if name.endswith("bias") and weights.shape == (1,) and weights.item() < -4:
+                torch.nn.init.constant_(weights, -1.0)  # of classes: an untrained network says nothing by itself
+        save_network(tmp_path / "init", talkative)
+        prep, run = folder_of(tmp_path / "prep", ("ship",), tuple("abcdefgh")), tmp_path / "run"
+        assert fit(tmp_path / "init", run, prep, hold_out="b,c,d,e,f,g,h") == 0
+        validate = ["validate", "--run", str(run), "--scenes", str(prep), "--tile", "64", "--halo", "16"]
+        assert main([*validate, "--only", "a,b,c,d,e,f,g"]) == 0
+        assert export(run, tmp_path / "weights") == 0
+        assert read_model_card(tmp_path / "weights").calibration is None
+        capsys.readouterr()
+        assert main([*validate, "--only", "b,c,d,e,f,g,h"]) == 0
+        measured = json.loads(capsys.readouterr().out)["calibration"]
+        assert measured["boxes"] >= 50, "an untrained network that says nothing proves nothing"
+        assert export(run, tmp_path / "weights") == 0
+        assert "what --init was trained on is not known here" in capsys.readouterr().out
+        card = read_model_card(tmp_path / "weights")
+        assert card.calibration is not None
+        assert card.calibration.scenes == tuple("bcdefgh")
+        assert card.calibration.precision == pytest.approx(tuple(measured["precision"]))
+        assert card.calibration.ece_after is not None
+        assert load_detector(tmp_path / "weights").card == card
 
     def test_a_threshold_chosen_on_other_scenes_is_said_not_inherited(self, tmp_path: Path, two_classes: Path) -> None:
         """What training on all scenes needs; and no path of this machine stands in the card."""
