@@ -7,6 +7,11 @@ from typing import Any
 
 from pipeline.types.calibration import Calibration
 
+RGB = ("red", "green", "blue")
+"""What most models look at."""
+NEAR_INFRARED = "nir"
+"""The name of that band in cards and in scenes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
