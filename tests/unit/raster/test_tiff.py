@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from pipeline.raster.gdal import EAR
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.tiff import BITS, COMPRESSION, FILL_ORDER, SAMPLES, directories, threads
@@ -85,12 +86,17 @@ def check_kinds(folder: Path, kinds: Sequence[tuple[str, int, str, int | None, d
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             try:
-                with rasterio.open(
-                    path, "w", driver="GTiff", width=SIDE, height=SIDE, count=bands, dtype=dtype, **options
-                ) as file:
+                with (
+                    EAR.listening() as signalled,
+                    rasterio.open(
+                        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=bands, dtype=dtype, **options
+                    ) as file,
+                ):
                     file.write((values % (1 << (bits or 8))).astype(dtype))
                 expected = plain(path)
             except RasterioError:
+                continue
+            if signalled:  # WebP of one band: written all the same, and what is read again depends on the threads
                 continue
             tried += 1
             np.testing.assert_array_equal(ours(path), expected, err_msg=name)
@@ -115,7 +121,7 @@ def test_many_kinds_of_tiff_are_read_as_in_a_single_thread(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_log")
 def test_every_kind_of_tiff_is_read_as_in_a_single_thread(tmp_path: Path) -> None:
-    assert check_kinds(tmp_path, list(variants())) > 2000
+    assert check_kinds(tmp_path, list(variants())) > 3600
 
 
 def reverse_bits(path: Path) -> None:
