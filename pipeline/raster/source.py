@@ -47,6 +47,9 @@ from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
+OWN = -1
+"""In place of an overview: the pixels alone. Of what has overviews, GDAL makes a smaller picture from them, unasked."""
+
 UNCHECKED = (None, Compression.none, Compression.packbits)
 """Of these a remote TIFF is decoded in one thread: GDAL's others get bits in reverse order wrong, and say nothing. (Of
 what is compressed otherwise they make an error, and one thread has the next try.)"""
@@ -55,7 +58,7 @@ what is compressed otherwise they make an error, and one thread has the next try
 def open_dataset(
     uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None, threaded: bool = True
 ) -> Any:
-    """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
+    """Open one raster, or its ``overview`` (counted from 0; see OWN), inside :func:`gdal_environment`.
 
     Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
     SceneNotFound, SceneUnreadable (what it promises is beyond the limits, too) or (a server that does not answer)
@@ -74,10 +77,10 @@ def open_dataset(
             settle(dataset, path, uri, config)
         elif not config.allow_vrt:
             check_references(dataset, uri)
-        if overview is not None:
-            full = (dataset.width, dataset.height)
+        if overview is not None and (overview != OWN or dataset.overviews(1)):
+            full, level = (dataset.width, dataset.height), "NONE" if overview == OWN else overview
             dataset.close()
-            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=overview, **how)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=level, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
         if not remote:
@@ -106,7 +109,7 @@ def _opened(name: str, path: str, drivers: Sequence[str], threaded: bool) -> tup
 
 
 class Pixels:
-    """The open files of one scene, at full resolution or one overview: pixels in their own type, and validity.
+    """The open files of one scene, at full resolution or one overview (see OWN): pixels in their type, and validity.
 
     One thread of one process only: GDAL's handles are not safe to share.
     """

@@ -13,6 +13,9 @@ from pipeline.planning.area import AreaOfInterest
 from pipeline.reporting.journal import Journal
 from pipeline.types import ModelCard
 
+SILENT = Journal(lambda _: None)
+"""For callers that look at the answer only."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:

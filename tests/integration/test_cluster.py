@@ -25,10 +25,10 @@ from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ClusterError, ModelError
 from pipeline.planning.plan import ScenePlan, WorkOrder, plan_scene, screen
 from pipeline.reporting.journal import Journal
+from pipeline.runs.context import SILENT
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.types import ModelCard
-from tests.support.clusters import SILENT
 from tests.support.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
 from tests.support.harbours import HarbourCase, small_harbour
 

@@ -12,6 +12,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from PIL import Image
 from rasterio.enums import ColorInterp, Resampling
 
 from jobs import detect_scene
@@ -127,6 +128,28 @@ def test_half_a_scene_that_came_after_its_overviews_is_looked_at(
     record = detect(scene, tmp_path / "late")
     assert record["tiles"]["skipped_empty"] == 0
     assert "gdaladdo -clean" in record["warnings"][0]
+
+
+@pytest.mark.parametrize("before", ["black", "other"])
+def test_an_eight_bit_scene_of_other_pixels_than_its_overviews_is_told_of_and_shown_as_it_is(
+    before: str, tmp_path: Path
+) -> None:
+    """No tile is skipped and no stretch taken: the preview alone would show the old pixels."""
+    scene, pixels = tmp_path / "again.tif", picture(600, 800) // 2 + 100
+    with rasterio.open(
+        scene, "w", driver="GTiff", width=800, height=600, count=3, dtype="uint8", crs=UTM, transform=NORTH_UP,
+        tiled=True, blockxsize=128, blockysize=128,
+    ) as file:  # fmt: skip
+        file.write(np.zeros((3, 600, 800), np.uint8) if before == "black" else pixels.transpose(2, 0, 1) // 3)
+    with rasterio.open(scene, "r+") as file:
+        file.build_overviews([2, 4], Resampling.average)
+    with rasterio.open(scene, "r+") as file:
+        file.write(pixels.transpose(2, 0, 1))
+    record = detect(scene, tmp_path / "out", "--output.preview_px", "200", "--detector.score_threshold", "1")
+    assert ["gdaladdo -clean" in one for one in record["warnings"]] == [True]
+    shown = np.asarray(Image.open(tmp_path / "out" / "again" / "preview.png").convert("RGB"))
+    assert 29_000 < (shown.min(axis=2) > 90).sum() < 34_000, "200 x 150 of them are of the new pixels"
+    assert record["tiles"]["skipped_empty"] == 0
 
 
 def area_without_crs(path: Path, polygon: shapely.Polygon) -> Path:

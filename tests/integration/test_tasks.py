@@ -15,10 +15,10 @@ from pipeline.errors import ClusterError
 from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import merge_in_parts
 from pipeline.planning.plan import plan_scene, screen
+from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd
-from tests.support.clusters import SILENT
 from tests.support.faults import always_dies, dies_once, refuses, slow_square
 from tests.support.harbours import small_harbour
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.reporting.journal import Journal
-
 ROOT = Path(__file__).resolve().parents[2]
-SILENT = Journal(lambda _: None)
-"""Of runs of which only the result is looked at."""
 
 
 def join_cluster() -> None:
