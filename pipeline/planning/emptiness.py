@@ -34,7 +34,7 @@ def without_empty(
 def nothing_valid(scene: Scene, tiles: int) -> str:
     """The sentence on a scene of which no tile is left."""
     reasons = {
-        "its mask or alpha band (--raster.mask none ignores it)": scene.has_mask,
+        "its mask, alpha band or transparent colours (--raster.mask none ignores them)": scene.has_mask,
         "the nodata value (--raster.nodata gives another, e.g. nan for none)": bool(scene.band_nodata)
         or scene.nodata is not None,
     }

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,7 @@ from pipeline.raster.admission import (
     odd_headers,
     settle,
 )
-from pipeline.raster.colours import colour_table
+from pipeline.raster.colours import colour_alpha, colour_table
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.headers import from_headers
@@ -130,6 +131,7 @@ class Pixels:
             self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
             self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
+            self.alpha = colour_alpha(self.files[0], scene.bands[0]) if scene.palette and self.masked else None
             self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
 
@@ -216,7 +218,7 @@ class Pixels:
         self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any], by_channel: bool
     ) -> BoolArray:  # fmt: skip
         area, shape, numbers = RasterioWindow(window.x, window.y, window.width, window.height), pixels.shape[:2], None
-        if self.nodata and self.palette is not None:
+        if self.palette is not None and (self.nodata or self.alpha is not None):
             numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
         how = {"window": area, "out_shape": shape, **decimate}
         masks = (read_mask(file, **how) for file in self.files if self.masked and has_mask(file))
@@ -224,7 +226,8 @@ class Pixels:
         if self.masked and any(self.band_masks):
             pairs = zip(self._channels(), self.band_masks, strict=True)
             alone = tuple(None if band is None else file.read_masks(band, **how) for (file, _), band in pairs)
-        valid = valid_pixels(pixels, self.nodata, numbers, masks, alone)
+        clear = [] if self.alpha is None or numbers is None else [np.take(self.alpha, numbers, mode="clip")]
+        valid = valid_pixels(pixels, self.nodata, numbers, chain(masks, clear), alone)
         if not by_channel:
             return valid
         return np.stack([valid & says for says in speaking(pixels, self.nodata, numbers, alone)], axis=-1)
