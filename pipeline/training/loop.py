@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -72,12 +73,16 @@ class Trainer:
         self._device = torch.device(config.device)
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
+        self._hand = ThreadPoolExecutor(1)
         self._optimizer = torch.optim.AdamW(_groups(self.network, config.weight_decay), lr=config.learning_rate)
 
     def run(self, report: Callable[[str], None]) -> None:
-        """Train to the last step; writes checkpoints and metrics on the way and says so through ``report``."""
+        """Train to the last step; writes checkpoints and metrics on the way and says so through ``report``.
+
+        A run that is told to stop (KeyboardInterrupt) writes a checkpoint before it does.
+        """
         self.network.train()
-        with ThreadPoolExecutor(1) as pool:
+        with self._kept(), ThreadPoolExecutor(1) as pool:
             upcoming: Future[Batch] = pool.submit(self.batch, self.step)
             start, begun = time.monotonic(), self.step
             while self.step < self.config.steps:
@@ -103,10 +108,34 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        self._whole(self._advance)
+        return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
+
+    def _advance(self) -> None:
         self._optimizer.step()
         self.step += 1
         self._update_average()
-        return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
+
+    def _whole(self, action: Callable[[], None]) -> None:
+        """Do what must not be left half done: signals to stop are raised in the main thread, and here when it is done.
+
+        The thread does one thing after the other, so what was begun is done when it comes to the next.
+        """
+        try:
+            self._hand.submit(action).result()
+        except KeyboardInterrupt:
+            self._hand.submit(int).result()
+            raise
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """A run that is told to stop inside keeps what it has learnt."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.step:
+                self.save()
+            raise
 
     def batch(self, step: int) -> Batch:
         """The tiles of a step: a function of the seed and the step."""

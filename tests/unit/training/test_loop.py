@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from signal import SIGINT, raise_signal
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from jobs.train_detector import main
 from pipeline.detectors.loading import load_detector
@@ -30,11 +33,11 @@ from tests.support.prepared import scene_with
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 
 
-def trainer(out: Path, steps: int) -> Trainer:
+def trainer(out: Path, steps: int, learner: Callable[[OrientedRTDetr], Learner] = OrientedLearner) -> Trainer:
     torch.manual_seed(0)
     sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
     config = LoopConfig(steps=steps, tiles=2, sizes_px=(64,), warmup_steps=2, checkpoint_steps=3)
-    return Trainer(OrientedLearner(OrientedRTDetr(SMALL)), sampler, config, out)
+    return Trainer(learner(OrientedRTDetr(SMALL)), sampler, config, out)
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
@@ -53,6 +56,38 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
     assert second.resume()
     assert second.step == 3
     np.testing.assert_allclose(begun + losses(second, 3), whole, rtol=1e-5)
+
+
+class Stopping(OrientedLearner):
+    """Whose third batch brings a signal to stop: before the losses are known, or while the network changes."""
+
+    def __init__(self, network: OrientedRTDetr, moment: str) -> None:
+        super().__init__(network)
+        self._moment, self._batches = moment, 0
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        self._batches += 1
+        if self._batches == 3 and self._moment == "before":
+            raise_signal(SIGINT)
+        if self._batches == 3 and self._moment == "while":
+            hook = register_optimizer_step_post_hook(lambda *_: (hook.remove(), raise_signal(SIGINT))[0])
+        return super().losses(batch, generator)
+
+
+@pytest.mark.parametrize(("moment", "step"), [("before", 2), ("while", 3)])
+def test_a_run_that_is_told_to_stop_keeps_what_it_has_learnt(moment: str, step: int, tmp_path: Path) -> None:
+    """Whole steps only: what follows is what would have followed."""
+    whole = trainer(tmp_path / "whole", 5)
+    whole.run(lambda _: None)
+    stopped = trainer(tmp_path / "parts", 5, lambda network: Stopping(network, moment))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(lambda _: None)
+    again = trainer(tmp_path / "parts", 5)
+    assert again.resume()
+    assert again.step == step
+    again.run(lambda _: None)
+    for name, value in whole.average.state_dict().items():
+        torch.testing.assert_close(again.average.state_dict()[name], value, rtol=1e-5, atol=1e-7)
 
 
 def test_a_run_goes_on_from_its_own_step_and_not_from_that_of_some_parameter(tmp_path: Path) -> None:
