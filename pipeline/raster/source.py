@@ -34,6 +34,7 @@ from pipeline.raster.admission import (
     odd_headers,
     settle,
 )
+from pipeline.raster.checksums import damaged_block, has_checksums
 from pipeline.raster.colours import colour_alpha, colour_table
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
@@ -133,7 +134,15 @@ class Pixels:
             self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
             self.alpha = colour_alpha(self.files[0], scene.bands[0]) if scene.palette and self.masked else None
             self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
+            self._checked = [self._checkable(file, uri) for file, uri in zip(self.files, scene.uris, strict=True)]
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
+
+    def _checkable(self, file: Any, uri: str) -> Path | None:
+        """Where the file lies, when its blocks have checksums that can be asked for."""
+        if is_remote(uri) or self._overview not in (None, OWN):
+            return None
+        path = Path(vsi_path(uri))
+        return path if has_checksums(file, path) else None
 
     def _channels(self) -> list[tuple[Any, int]]:
         """The file of every channel, and its band there."""
@@ -192,8 +201,18 @@ class Pixels:
         self._read(window, partial(self._read_bands, window, out, decimate))
         return out
 
+    def _check(self, window: Window) -> None:
+        """Raise OSError for a block that GDAL would decode to other pixels, and say nothing."""
+        for file, path in zip(self.files, self._checked, strict=True):
+            bands = {band for one, band in self._channels() if one is file}
+            block = damaged_block(file, path, bands, window) if path is not None and bands else None
+            if block is not None:
+                raise OSError(f"block {block} does not agree with its checksum")
+
     def _read_bands(self, window: Window, out: NDArray[Any], decimate: dict[str, Any]) -> None:
         bands, planes, shape = self.scene.bands, out.transpose(2, 0, 1), out.shape[:2]
+        if shape == (window.height, window.width):
+            self._check(window)
         area = RasterioWindow(window.x, window.y, window.width, window.height)
         if len(self.files) > 1:
             for channel, band in enumerate(bands):
