@@ -188,3 +188,28 @@ def test_a_scene_without_one_valid_pixel_is_said_to_be_that(
     assert kept == ()
     assert "not one valid pixel" in said
     assert remedy in said
+
+
+@pytest.mark.parametrize("layout", ["full", "sparse"])
+def test_a_scene_too_large_to_be_looked_at_is_judged_in_a_few_places(layout: str, tmp_path: Path) -> None:
+    """As those beyond a gigapixel without overviews are; nothing is skipped on that word."""
+    huge = replace(LIMITS, full_pass_px=1000)
+    pixels, path = np.zeros((3, 3000, 3000), np.uint8), tmp_path / "a.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=3000, height=3000, count=3, dtype="uint8", crs=UTM, transform=NORTH_UP,
+        nodata=0, tiled=True, blockxsize=128, blockysize=128, compress="deflate", sparse_ok=layout == "sparse",
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    scene = open_scene(str(path), CONFIG)
+    tiles = tiles_of(native(scene))
+    kept, (said,), wrong = without_empty(tiles, scene, native(scene), CONFIG, huge)
+    assert (kept, wrong) == (tiles, False)
+    assert "not one valid pixel in any of 64 windows of 256 px" in said
+    assert "--raster.nodata" in said
+    with rasterio.open(path, "r+") as file:
+        file.write(np.full((3, 9, 9), 7, np.uint8), window=((2900, 2909), (2900, 2909)))
+    assert without_empty(tiles, scene, native(scene), CONFIG, huge) == (tiles, (), False)
+    anything = replace(CONFIG, nodata=float("nan"))
+    scene = open_scene(str(path), anything)
+    path.unlink()
+    assert without_empty(tiles, scene, native(scene), anything, huge) == (tiles, (), False), "it cannot have holes"
