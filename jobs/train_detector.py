@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job, to_stdout
 from pipeline import __version__
+from pipeline.training.flags import add_ablate, add_fit, names
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_detector.py") -> 
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
-    """Five commands, each with the flags it needs."""
+    """One command a step, each with the flags it needs."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, epilog=EXAMPLE.format(prog=prog), formatter_class=argparse.RawTextHelpFormatter
     )
@@ -53,10 +54,12 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     prepare.add_argument("--images", type=Path, required=True, help="folder of the images")
     prepare.add_argument(
         "--classes",
-        type=_names,
+        type=names,
         help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
         "objects of a COCO file's other classes become ignore regions",
     )
+    for flag, what in (("--only", "images with such a name only"), ("--without", "images with such a name not")):
+        prepare.add_argument(flag, type=names, default=(), help=f"{what}: patterns of stems, comma-separated")
     prepare.add_argument(
         "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
     )
@@ -66,11 +69,16 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
-    _fit(commands.add_parser("fit", help="train, or go on training"))
+    backbone = commands.add_parser(
+        "backbone", help="ImageNet weights of EfficientNet-Lite0 → a folder for --pretrained"
+    )
+    backbone.add_argument("--out", type=Path, required=True)
+    add_fit(commands.add_parser("fit", help="train, or go on training"))
+    add_ablate(commands.add_parser("ablate", help="many trainings that differ in one thing each, and their table"))
     validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")
     validate.add_argument("--run", type=Path, required=True, help="folder of a run; its averaged weights are judged")
     validate.add_argument("--scenes", type=Path, required=True, help="folder of prepared scenes")
-    validate.add_argument("--only", type=_names, default=(), help="names of scenes, comma-separated (default: all)")
+    validate.add_argument("--only", type=names, default=(), help="names of scenes, comma-separated (default: all)")
     validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes (default: as they say)")
     validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
@@ -93,45 +101,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _fit(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--scenes", nargs="+", required=True, metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
-    add("--hold-out", type=_names, default=(), help="names of scenes that are not trained on")
-    add("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics.jsonl, run.json")
-    add("--init", type=Path, help="start from this checkpoint folder's weights, not from nothing")
-    add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
-    add("--steps", type=int, default=2000)
-    add("--tiles", type=int, default=6, help="tiles per step")
-    add("--sizes", type=_integers, default=(192, 224, 256), help="sides of tiles, pixels, multiples of 32")
-    add("--learning-rate", type=float, default=6e-4)
-    add("--paste", type=float, default=1.5, help="mean number of objects copied into a tile")
-    add("--scale-range", type=_range, default=(0.75, 1.4), metavar="LOW,HIGH", help="magnification of tiles")
-    add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
-    add("--light", type=float, default=1.0, help="strength of the photometric jitter")
-    add("--seed", type=int, default=0)
-    add("--device", default="cpu", help="cpu or cuda (bfloat16)")
-    add("--threads", type=int, default=2, help="CPU threads")
-    add("--checkpoint-steps", type=int, default=100)
-
-
 def _gsd_and_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gsd", type=float, help="metres per pixel on the ground (default: as the scenes are)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the prepared scenes (npz)")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
-
-
-def _range(text: str) -> tuple[float, float]:
-    low, high = (float(number) for number in text.split(","))
-    if not 0 < low <= high:
-        raise ValueError(text)
-    return low, high
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
 
 
 if __name__ == "__main__":

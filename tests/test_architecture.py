@@ -40,7 +40,7 @@ HOMES = {
     "pyarrow": ("outputs", "engine.parts"),
     "pyogrio": ("outputs", "georeference.area_files"),
     "pycocotools": ("evaluation.coco_metrics",),
-    "matplotlib": ("evaluation.comparison.plot",),
+    "matplotlib": ("evaluation.comparison.plot", "training.curves"),
     "jsonargparse": ("command_line",),
     "rich": ("reporting.progress",),
     "PIL": ("pictures", "training.data", "detectors"),

@@ -26,7 +26,9 @@ class DetectorConfig:
         require(self.batch >= 1, "detector.batch must be at least 1")
 
 
-Selector = Literal["none", "sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours"]
+Selector = Literal[
+    "none", "sae", "intensity", "entropy", "difference", "density", "small_box_density", "random", "uniform", "ours"
+]
 
 
 def one_look_factor(global_factor: float, budget: float) -> float:
@@ -44,7 +46,8 @@ class RefineConfig:
     """
 
     selector: Selector = "ours"
-    """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found."""
+    """What the choice of crops goes by; ``none`` looks once. ``sae`` is the paper's score, ``ours`` the best found;
+    ``difference`` is for detectors that reconstruct (SR-TOD)."""
     budget: float = 0.25
     """Pixels the crops of a block may cost the network, as a share of those of its global looks."""
     scales: tuple[float, ...] = (0.5,)

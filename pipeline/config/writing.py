@@ -31,6 +31,9 @@ class ExportConfig:
 
     attention: bool = False
     """Also write where the detector looked: attention.tif, a georeferenced heat map, one pixel per 8 lattice pixels."""
+    difference: bool = False
+    """Also write what the detector could not draw again: difference.tif, on the same grid. For detectors that
+    reconstruct (SR-TOD)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,12 +165,16 @@ def _chip_map(levels: Sequence[Tensor], place: Placement) -> AttentionMap:
     rows, columns = -(-place.height // CELL_PX), -(-place.width // CELL_PX)
     mass = torch.zeros((rows, columns), dtype=torch.float64)
     for level in levels:
-        mass += _axis(level.shape[0], rows, place.share_y) @ level @ _axis(level.shape[1], columns, place.share_x).T
+        mass += (
+            axis_shares(level.shape[0], rows, place.share_y)
+            @ level
+            @ axis_shares(level.shape[1], columns, place.share_x).T
+        )
     return AttentionMap(mass.numpy(), max(0.0, 1.0 - float(mass.sum())))
 
 
 @lru_cache(maxsize=256)
-def _axis(cells: int, target_cells: int, share: float) -> Tensor:
+def axis_shares(cells: int, target_cells: int, share: float = 1.0) -> Tensor:
     """Shares of ``cells`` over the whole input in ``target_cells`` over the ``share`` of it that the chip fills."""
     return torch.from_numpy(shares(np.linspace(0, 1, cells + 1), np.linspace(0, share, target_cells + 1)))
 

@@ -33,7 +33,8 @@ class Detector(Protocol):
 
         Returns one Look per chip, in order: detections with score >= ``score_threshold`` in frame CHIP, as
         canonical oriented boxes (a horizontal detector answers with angle 0 or -pi/2), and the attention map
-        when ``attention`` is asked for and the network can give one.
+        when ``attention`` is asked for and the network can give one. A network that reconstructs what it sees gives
+        its difference map always.
         Raises ModelError when the network answers anything that is not finite, MemoryError or torch's own
         ``OutOfMemoryError`` when the batch is too large (see :mod:`pipeline.detectors.torch_process`).
         """

@@ -17,7 +17,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.types import AttentionMap, BlockOutcome, Cost, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.types import (
+    AttentionMap,
+    BlockOutcome,
+    Cost,
+    Crop,
+    Detections,
+    DifferenceMap,
+    Done,
+    Failed,
+    FloatArray,
+    Frame,
+    Window,
+)
 from pipeline.types.detections import COLUMNS
 
 _SINGULAR = {"scores": "score", "class_ids": "class_id"}
@@ -32,17 +44,10 @@ _BOX = ("cx", "cy", "w", "h", "angle_rad")
 _DETECTION = pa.struct(
     [pa.field(name, pa.float64()) for name in _BOX] + [pa.field(name, kind) for name, (_, kind) in _COLUMNS.items()]
 )
-_ATTENTION = pa.struct(
-    [
-        pa.field("x", pa.int64()),
-        pa.field("y", pa.int64()),
-        pa.field("width", pa.int64()),
-        pa.field("height", pa.int64()),
-        pa.field("columns", pa.int64()),
-        pa.field("outside", pa.float64()),
-        pa.field("mass", pa.list_(pa.float64())),
-    ]
-)
+_GRID = [pa.field(name, pa.int64()) for name in ("x", "y", "width", "height", "columns")]
+_CELLS = pa.list_(pa.float64())
+_ATTENTION = pa.struct([*_GRID, pa.field("outside", pa.float64()), pa.field("mass", _CELLS)])
+_DIFFERENCE = pa.struct([*_GRID, pa.field("values", _CELLS)])
 PART_SCHEMA = pa.schema(
     [
         pa.field("tile_id", pa.string(), nullable=False),
@@ -52,9 +57,11 @@ PART_SCHEMA = pa.schema(
         pa.field("attempts", pa.int64()),
         pa.field("detections", pa.list_(_DETECTION)),
         pa.field("attention", pa.list_(_ATTENTION)),
+        pa.field("difference", pa.list_(_DIFFERENCE)),
     ]
 )
-"""Columns of a part. ``status`` is done or failed; boxes are lattice pixels; ``attention`` stands in the first row."""
+"""Columns of a part. ``status`` is done or failed; boxes are lattice pixels; maps stand in the first row. Parts from
+before there was a difference map lack its column, which reads as none."""
 
 _METADATA = b"kestrel:block"
 
@@ -66,7 +73,11 @@ class DamagedPart(ValueError):
 def write_part(outcome: BlockOutcome) -> bytes:
     """The file of one block. The same outcome gives the same bytes."""
     done, failed = outcome.done, outcome.failed
-    attention = [[_stored_map(window, found) for window, found in outcome.attention]]
+    attention = [
+        _stored(window, found.mass, mass=found.mass, outside=found.outside) for window, found in outcome.attention
+    ]
+    difference = [_stored(window, found.values, values=found.values) for window, found in outcome.difference]
+    empty = [None] * (len(done) + len(failed) - 1)
     columns = [
         pa.array([*(one.tile_id for one in done), *(one.tile_id for one in failed)], pa.string()),
         pa.array(["done"] * len(done) + ["failed"] * len(failed), pa.string()),
@@ -74,7 +85,8 @@ def write_part(outcome: BlockOutcome) -> bytes:
         pa.array([None] * len(done) + [one.reason for one in failed], pa.string()),
         pa.array([None] * len(done) + [one.attempts for one in failed], pa.int64()),
         _lists([one.detections for one in done], len(failed)),
-        pa.array(attention + [None] * (len(done) + len(failed) - 1), pa.list_(_ATTENTION)),
+        pa.array([attention, *empty], pa.list_(_ATTENTION)),
+        pa.array([difference, *empty], pa.list_(_DIFFERENCE)),
     ]
     metadata = {_METADATA: json.dumps(_facts(outcome)).encode()}
     table = pa.table(columns, schema=PART_SCHEMA.with_metadata(metadata))
@@ -90,7 +102,9 @@ def read_part(data: bytes) -> BlockOutcome:
         facts = json.loads(pq.read_metadata(io.BytesIO(data)).metadata[_METADATA])
         rows = table.select(["tile_id", "status", "error", "reason", "attempts"]).to_pylist()
         found = _detections(table["detections"].combine_chunks())
-        attention = table["attention"][0].as_py() if table.num_rows else []
+        attention, difference = (
+            (table[name][0].as_py() if table.num_rows else None) or [] for name in ("attention", "difference")
+        )
         crops = [
             Crop(window=Window(x=x, y=y, width=w, height=h), row=row, entropy=math.nan if entropy is None else entropy)
             for x, y, w, h, row, entropy in facts.pop("crops")
@@ -107,7 +121,8 @@ def read_part(data: bytes) -> BlockOutcome:
             ),
             notes=tuple(facts.pop("notes")),
             crops=tuple(crops),
-            attention=tuple(_restored_map(one) for one in attention or ()),
+            attention=tuple((_window(one), AttentionMap(_cells(one, "mass"), one["outside"])) for one in attention),
+            difference=tuple((_window(one), DifferenceMap(_cells(one, "values"))) for one in difference),
             cost=Cost(**facts),  # what is left of them; a part from before something was counted lacks it
         )
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
@@ -146,14 +161,15 @@ def _detections(column: Any) -> list[Detections]:
     return [every[slice(end - length, end)] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _stored_map(window: Window, found: AttentionMap) -> dict[str, Any]:
-    return {
-        "x": window.x, "y": window.y, "width": window.width, "height": window.height,
-        "columns": found.mass.shape[1], "outside": found.outside, "mass": found.mass.ravel(),
-    }  # fmt: skip
+def _stored(window: Window, grid: FloatArray, **content: Any) -> dict[str, Any]:
+    """A map over ``window``, its arrays flat."""
+    place = {"x": window.x, "y": window.y, "width": window.width, "height": window.height, "columns": grid.shape[1]}
+    return place | {name: np.ravel(value) if np.ndim(value) else value for name, value in content.items()}
 
 
-def _restored_map(stored: dict[str, Any]) -> tuple[Window, AttentionMap]:
-    window = Window(x=stored["x"], y=stored["y"], width=stored["width"], height=stored["height"])
-    mass = np.array(stored["mass"], np.float64).reshape(-1, stored["columns"])
-    return window, AttentionMap(mass, stored["outside"])
+def _window(stored: dict[str, Any]) -> Window:
+    return Window(x=stored["x"], y=stored["y"], width=stored["width"], height=stored["height"])
+
+
+def _cells(stored: dict[str, Any], name: str) -> FloatArray:
+    return np.array(stored[name], np.float64).reshape(-1, stored["columns"])

@@ -20,6 +20,8 @@ from pipeline.storage.files import file_ages, file_names, read_file, remove_file
 from pipeline.storage.paths import join
 from pipeline.types import Block, BlockOutcome
 
+MAPS = ((), ("attention",), ("difference",), ("attention", "difference"))
+"""What a part may hold beside detections, fewest first; its file name says so."""
 THREADS = 8
 """Parts read or written at once: an object store answers each only after a while."""
 
@@ -33,14 +35,16 @@ class WorkFolder:
     recipe_sha256: str
     attention: bool = False
     """Whether parts must hold attention maps. They are parts of their own, and serve also where none are needed."""
+    difference: bool = False
+    """The same of difference maps."""
 
     def names(self, block: Block) -> tuple[str, ...]:
         """File names under which a part of ``block`` may lie, the one to write first."""
         tiles = [[tile.tile_id, tile.index, *_corners(tile.core), *_corners(tile.window)] for tile in block.tiles]
         content = [self.recipe_sha256, _corners(block.window), tiles]
         stem = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-        plain, mapped = f"{stem}.parquet", f"{stem}.attention.parquet"
-        return (mapped,) if self.attention else (plain, mapped)
+        needed = {name for name, wanted in (("attention", self.attention), ("difference", self.difference)) if wanted}
+        return tuple(".".join((stem, *held, "parquet")) for held in MAPS if needed <= set(held))
 
     def kept(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, BlockOutcome | None]]:
         """Every block with its outcome, or None where there is no part of it (or a damaged one). In order.
@@ -91,7 +95,8 @@ class WorkFolder:
         except DamagedPart:  # a disk that filled up, a machine that lost power: do the block again
             return None
         attention = outcome.attention if self.attention else ()
-        return replace(outcome, block_id=block.block_id, attention=attention)
+        difference = outcome.difference if self.difference else ()
+        return replace(outcome, block_id=block.block_id, attention=attention, difference=difference)
 
 
 def _corners(window: Any) -> tuple[int, int, int, int]:

@@ -133,4 +133,5 @@ def together(parts: Sequence[BlockOutcome]) -> BlockOutcome:
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         crops=tuple(crop for part in parts for crop in part.crops),
         attention=tuple(one for part in parts for one in part.attention),
+        difference=tuple(one for part in parts for one in part.difference),
     )

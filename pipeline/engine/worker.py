@@ -23,7 +23,7 @@ from pipeline.geometry.obb import scaled
 from pipeline.pixels.shrinking import as_part, shrunk
 from pipeline.planning.plan import WorkOrder
 from pipeline.planning.tiles import EDGE_MARGIN_PX
-from pipeline.second_look.look import NO_ATTENTION, SecondLook, TileView
+from pipeline.second_look.look import SecondLook, TileView
 from pipeline.second_look.windows import Gain
 from pipeline.types import (
     AttentionMap,
@@ -32,6 +32,7 @@ from pipeline.types import (
     Chip,
     Cost,
     Detections,
+    DifferenceMap,
     Done,
     Failed,
     Frame,
@@ -39,6 +40,8 @@ from pipeline.types import (
     Tile,
     Window,
 )
+
+EMPTY_EXPORT = "this detector gives no {name} map: {name}.tif is empty"
 
 LoadDetector = Callable[[], Detector]
 """Makes the detector inside a worker process. Picklable."""
@@ -82,8 +85,8 @@ class TileWorker:
             as_part(shrunk(pixels.as_chip(crop.window), second.crop_factor), views[crop.row].picture) for crop in crops
         ]
         more = yield from self._look(again, order.batch, second.lowest_score, attention=False)
-        if second.lacks_attention(views):
-            self.notes.append(NO_ATTENTION)
+        lacking = second.lacks(views)
+        self.notes += [*([] if lacking is None else [lacking]), *_empty_exports(order, views)]
         failed = {tile.tile_id: look for tile, look in zip(tiles, looks, strict=True) if isinstance(look, Exception)}
         found = {tile.tile_id: Detections.empty(Frame.LATTICE) for tile in block.tiles}
         for row, view in enumerate(views):
@@ -108,7 +111,8 @@ class TileWorker:
             ),
             notes=(*pixels.notes, *self.notes),
             crops=tuple(crops),
-            attention=_maps(views) if order.export_attention else (),
+            attention=_attention(views) if order.export_attention else (),
+            difference=_difference(views) if order.export_difference else (),
         )
 
     def _look(
@@ -160,9 +164,20 @@ def _without_frames(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
-def _maps(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
+def _attention(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:
     """The attention of every tile that has some."""
     return tuple((view.tile.window, view.look.attention) for view in views if view.look.attention is not None)
+
+
+def _difference(views: Sequence[TileView]) -> tuple[tuple[Window, DifferenceMap], ...]:
+    """The difference map of every tile that has one."""
+    return tuple((view.tile.window, view.look.difference) for view in views if view.look.difference is not None)
+
+
+def _empty_exports(order: WorkOrder, views: Sequence[TileView]) -> list[str]:
+    """What is to be said of each map that is to be exported and that the detector cannot give."""
+    asked = (("attention", order.export_attention, _attention), ("difference", order.export_difference, _difference))
+    return [EMPTY_EXPORT.format(name=name) for name, wanted, maps in asked if wanted and views and not maps(views)]
 
 
 def look_to_lattice(detections: Detections, tile: Tile, order: WorkOrder, pixels: BlockPixels) -> Detections:

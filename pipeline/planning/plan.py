@@ -82,6 +82,7 @@ class WorkOrder:
     global_factor: float = 1.0
     refine: RefineConfig = field(default_factory=RefineConfig)
     export_attention: bool = False
+    export_difference: bool = False
 
 
 def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest | None) -> ScenePlan:
@@ -150,6 +151,7 @@ def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePl
         global_factor=config.tiling.global_factor,
         refine=config.refine,
         export_attention=config.export.attention,
+        export_difference=config.export.difference,
     )
     return grouped(plan, config), order
 

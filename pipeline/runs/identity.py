@@ -58,6 +58,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """Settings that can change the bytes of a result, by section; and ``cluster.threads``."""
 
+EXPORTS = ("attention", "difference")
+"""Keys of ``export``: they change no detection, but what is asked for."""
+
 PLACE = ("crs_wkt", "transform", "gcps", "rpc")
 PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver", "negative")
 VALIDITY = ("nodata", "band_nodata", "has_mask")
@@ -74,6 +77,7 @@ LATER: dict[str, Any] = {
     "mask": "auto",
     "crs": None,
     "rpc_height_m": None,
+    "difference": False,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -123,7 +127,7 @@ def request_sha256(
     """
     settings = result_settings(config)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
-    settings["export"] = {"attention": config.export.attention}
+    settings["export"] = _fields(config.export, EXPORTS)
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:
@@ -134,7 +138,7 @@ def request_sha256(
 def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunConfig) -> str:
     """Hex digest over what the detections of a block depend on, but for the block itself: it names the parts.
 
-    ``version`` is the scene's. Whether attention is exported changes no detection, so it is in no name.
+    ``version`` is the scene's. Which maps are exported changes no detection, so it is in no name.
     """
     content = {
         "scene": _fields(order.scene, (*PIXELS, *PLACE, *VALIDITY, *LAYOUT)),

@@ -18,7 +18,7 @@ RECORD = "run.json"
 """The record of a run, one of the files of its result."""
 
 
-OURS = re.compile(r"(detections|failures|preview|attention|run|manifest)\.[a-z]+|_work|\..*")
+OURS = re.compile(r"(detections|failures|preview|attention|difference|run|manifest)\.[a-z]+|_work|\..*")
 """What a result that broke off while it was uploaded may consist of."""
 
 

@@ -22,12 +22,12 @@ from pipeline.geometry.nms import merge
 from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
-from pipeline.raster.attention_map import HeatMap
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import Run, forewarnings
+from pipeline.runs.heat_maps import heat_maps
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
 from pipeline.runs.in_time import in_time
 from pipeline.runs.published import check_owner, last_record, published
@@ -118,6 +118,7 @@ class SceneRun:
             folder=work_folder(self.run, self.plan.scene),
             recipe_sha256=recipe_sha256(generous, self.version, self.run.card, config),
             attention=config.export.attention,
+            difference=config.export.difference,
         )
         work.sweep()
         return Resume(
@@ -131,7 +132,7 @@ class SceneRun:
     def map(self, resume: Resume, folder: Path) -> Account:
         """All blocks through the executor, but for those done before, and the account of what became of every tile.
 
-        The attention map, when the run exports one, grows block by block in ``folder``: memory does not.
+        The maps that the run exports grow block by block in ``folder``: memory does not.
         """
         plan, journal, metrics = self.plan, self.run.journal, self.run.executor.metrics
         tiles_kept = peak_rss_bytes = 0
@@ -139,16 +140,12 @@ class SceneRun:
             progress = stack.enter_context(Progress(self.scene_id, len(plan.tiles), plan.mpx, journal))
             failures = TileFailures(journal, self.scene_id)
             stack.callback(failures.end)
-            attention_map = None
-            if self.run.config.export.attention:
-                attention_map = stack.enter_context(HeatMap(folder / "attention.tif", plan.lattice, plan.scene))
+            export = stack.enter_context(heat_maps(self.run.config.export, folder, plan))
 
             def told() -> Iterator[BlockOutcome]:
                 nonlocal tiles_kept, peak_rss_bytes
                 for outcome, fresh in resume.outcomes(self.run.executor, plan.blocks, self.order.score_threshold):
-                    if attention_map is not None:
-                        for window, attention in outcome.attention:
-                            attention_map.add(window, attention)
+                    export(outcome)
                     if fresh:
                         metrics.block(outcome)
                         peak_rss_bytes = max(peak_rss_bytes, outcome.cost.peak_rss_bytes)

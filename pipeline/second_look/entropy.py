@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.second_look.integral_images import cells_of, count, sums
 from pipeline.second_look.windows import Glance, Windows
 from pipeline.types import AttentionMap, FloatArray, IntArray
 
@@ -27,14 +28,9 @@ def measured_windows(glance: Glance, boxes: IntArray, factor: float = 1.0) -> Wi
         unknown = np.full(len(boxes), np.nan)
         return Windows(boxes=boxes, factor=factor, intensity=np.zeros(len(boxes)), entropy=unknown)
     density = _density(glance.attention)
-    rows, columns = density.shape
-    scale = np.array([columns / glance.tile.width, rows / glance.tile.height] * 2)
-    origin = np.array([glance.tile.x, glance.tile.y] * 2)
-    cells = np.rint((boxes - origin) * scale).astype(np.int64)
-    cells[:, 2:] = np.maximum(cells[:, 2:], cells[:, :2] + 1)
-    mass = _sums(density, cells)
-    entropy = _entropy(density, cells)
-    return Windows(boxes=boxes, factor=factor, intensity=mass / _cells(cells), entropy=entropy)
+    cells = cells_of(boxes, glance.tile, density.shape)
+    intensity = sums(density, cells) / count(cells)
+    return Windows(boxes=boxes, factor=factor, intensity=intensity, entropy=_entropy(density, cells))
 
 
 def _density(attention: AttentionMap) -> FloatArray:
@@ -46,21 +42,7 @@ def _density(attention: AttentionMap) -> FloatArray:
 
 def _entropy(density: FloatArray, cells: IntArray) -> FloatArray:
     """H = log S - (sum a log a) / S inside each window, over log of its cells; 0 for a window of one cell."""
-    total = _sums(density, cells)
-    count = _cells(cells)
-    entropy = np.log(total) - _sums(density * np.log(density), cells) / total
-    normal: FloatArray = np.clip(entropy / np.log(np.maximum(count, 2)), 0, 1)
-    return np.where(count > 1, normal, 0.0)
-
-
-def _cells(cells: IntArray) -> FloatArray:
-    return ((cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1])).astype(np.float64)
-
-
-def _sums(values: FloatArray, cells: IntArray) -> FloatArray:
-    """(N,) sums over cell windows (x, y, x1, y1), from an integral image."""
-    integral = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    integral[1:, 1:] = values.cumsum(0).cumsum(1)
-    x, y, x1, y1 = cells.T
-    sums: FloatArray = integral[y1, x1] - integral[y, x1] - integral[y1, x] + integral[y, x]
-    return sums
+    total, number = sums(density, cells), count(cells)
+    entropy = np.log(total) - sums(density * np.log(density), cells) / total
+    normal: FloatArray = np.clip(entropy / np.log(np.maximum(number, 2)), 0, 1)
+    return np.where(number > 1, normal, 0.0)

@@ -15,11 +15,12 @@ from pipeline.geometry.frames import chip_to_lattice
 from pipeline.geometry.obb import scaled
 from pipeline.second_look.choice import choose_crops
 from pipeline.second_look.fusion import crop_boxes, fuse
-from pipeline.second_look.selectors import BLIND, NEEDS_ATTENTION, gain_of
+from pipeline.second_look.selectors import BLIND, NEEDS_ATTENTION, NEEDS_DIFFERENCE, gain_of
 from pipeline.second_look.windows import Gain, Glance, Visible
 from pipeline.types import BoolArray, Chip, Crop, Detections, FloatArray, Frame, Lattice, Look, Tile
 
 NO_ATTENTION = "this detector gives no attention map: the crops of the second look went by the density of detections"
+NO_DIFFERENCE = "this detector gives no difference map: the crops of the second look went by the density of detections"
 
 Valid = Callable[[FloatArray, FloatArray], BoolArray]
 """Lattice points x (N,), y (N,) → (N,) whether they lie on valid pixels."""
@@ -68,10 +69,15 @@ class SecondLook:
         """Whether the global look should answer with an attention map."""
         return self.wanted and self.gain is None and self.config.selector not in BLIND
 
-    def lacks_attention(self, views: Sequence[TileView]) -> bool:
-        """True when the selector needs attention maps and the detector cannot give them."""
-        needed = self.wanted and self.gain is None and self.config.selector in NEEDS_ATTENTION
-        return needed and any(view.look.attention is None for view in views)
+    def lacks(self, views: Sequence[TileView]) -> str | None:
+        """What is to be said when the selector needs maps that the detector cannot give, so that density stands in."""
+        if not self.wanted or self.gain is not None:
+            return None
+        if self.config.selector in NEEDS_ATTENTION and any(view.look.attention is None for view in views):
+            return NO_ATTENTION
+        if self.config.selector in NEEDS_DIFFERENCE and any(view.look.difference is None for view in views):
+            return NO_DIFFERENCE
+        return None
 
     def crops(self, views: Sequence[TileView], visible: Visible) -> list[Crop]:
         """Where to look again; rows refer to ``views``."""
@@ -80,11 +86,11 @@ class SecondLook:
         glances = [
             Glance(
                 tile=view.tile.window, factor=self.factor, attention=view.look.attention,
-                detections=view.seen[view.seen.scores >= self.config.candidate_score],
+                difference=view.look.difference, detections=view.seen[view.seen.scores >= self.config.candidate_score],
             )
             for view in views
         ]  # fmt: skip
-        config = replace(self.config, selector="density") if self.lacks_attention(views) else self.config
+        config = replace(self.config, selector="density") if self.lacks(views) else self.config
         return choose_crops(glances, self.gain or gain_of(config), config, visible)
 
     def fused(self, view: TileView, crops: Sequence[tuple[Crop, Look]], valid: Valid) -> Detections:

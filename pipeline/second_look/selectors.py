@@ -12,11 +12,15 @@ from functools import partial
 import numpy as np
 
 from pipeline.config import RefineConfig
+from pipeline.second_look.integral_images import cells_of, count, sums
 from pipeline.second_look.windows import SMALL_PX, Gain, Glance, Windows, centres_inside, shown_whole
 from pipeline.types import FloatArray, IntArray
 
 NEEDS_ATTENTION = frozenset({"sae", "intensity", "entropy"})
 """Selectors that cannot work without an attention map; ``density`` stands in for them."""
+
+NEEDS_DIFFERENCE = frozenset({"difference"})
+"""The same of difference maps."""
 
 FLAT = 1e-9
 """Values that differ by less, relative to their mean, are equal but for rounding."""
@@ -35,6 +39,7 @@ def gain_of(config: RefineConfig) -> Gain:
         "sae": sae_gain,
         "intensity": intensity_gain,
         "entropy": entropy_gain,
+        "difference": difference_gain,
         "density": of_each_tile(density_gain),
         "small_box_density": of_each_tile(small_box_density_gain),
         "random": of_each_tile(partial(random_gain, config.seed)),
@@ -66,6 +71,14 @@ def intensity_gain(_: Sequence[Glance], windows: Sequence[Windows]) -> FloatArra
 def entropy_gain(_: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
     """SAE(w) alone, within each scale."""
     return _within_scale([part.entropy for part in windows], windows)
+
+
+def difference_gain(glances: Sequence[Glance], windows: Sequence[Windows]) -> FloatArray:
+    """Ours: what the network could not draw again in the window, per pixel, within each scale; nobody has published it.
+
+    Unlike attention it does not depend on whether the first look saw anything there.
+    """
+    return _within_scale([_mean_difference(*pair) for pair in zip(glances, windows, strict=True)], windows)
 
 
 def density_gain(glance: Glance, windows: Windows) -> FloatArray:
@@ -116,6 +129,15 @@ def promise_gain(glance: Glance, windows: Windows) -> FloatArray:
     counted = centres_inside(boxes, windows.boxes) & shown_whole(boxes, windows.boxes, glance.tile, windows.factor)
     gain: FloatArray = (counted * (4 * scores * (1 - scores)) ** 2 * share).sum(axis=1) / windows.pixels
     return gain
+
+
+def _mean_difference(glance: Glance, windows: Windows) -> FloatArray:
+    """(N,) mean of the difference map in each window; zero without a map."""
+    if glance.difference is None:
+        return np.zeros(len(windows.boxes))
+    values = glance.difference.values
+    cells = cells_of(windows.boxes, glance.tile, values.shape)
+    return sums(values, cells) / count(cells)
 
 
 def _size_seen(glance: Glance) -> FloatArray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.frames import near_inner_edges
-from pipeline.types import AttentionMap, BoolArray, Detections, FloatArray, IntArray, Window
+from pipeline.types import AttentionMap, BoolArray, Detections, DifferenceMap, FloatArray, IntArray, Window
 
 ROUNDING = 1e-6
 """Pixels by which products of floats may miss whole numbers."""
@@ -35,6 +35,7 @@ class Glance:
     attention: AttentionMap | None
     detections: Detections
     """In frame LATTICE, from ``candidate_score`` on."""
+    difference: DifferenceMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.card import card_from_mapping
+from pipeline.detectors.modules.features import RESNET
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import EVALUATOR
 from pipeline.names import brief, listed
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord, plain_numbers
 from pipeline.types import ModelCard
 
@@ -54,7 +55,7 @@ def run_card(
     given card of another number of classes, other bands, normalisation or metres per pixel than the run's, and when
     nothing names the classes.
     """  # fmt: skip
-    known: dict[str, Any] = {"mean": PIXEL_MEAN, "std": PIXEL_STD}
+    known: dict[str, Any] = dict(zip(("mean", "std"), pixel_statistics(RESNET, 3), strict=True))
     if record is not None:
         known = {"bands": record.bands, "mean": record.mean, "std": record.std}
         known |= {} if record.gsd_m is None else {"gsd_m": record.gsd_m}

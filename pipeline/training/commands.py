@@ -13,31 +13,33 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
-from pipeline.training.data.augment import AugmentConfig
-from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
 from pipeline.training.export import export as export_run
-from pipeline.training.fitting import groups_of, new_record
-from pipeline.training.loop import LoopConfig, Trainer
 from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
-    RunRecord,
     add_validation,
     read_record,
     read_validations,
     state_sha256,
-    write_record,
 )
-from pipeline.training.start import first_network
+from pipeline.training.running import train
 
 Report = Callable[[str], None]
 
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.data.prepare import classes_of, prepare_scene, save_all, scenes_of_coco, scenes_of_dota
+    from pipeline.training.data.prepare import (
+        chosen,
+        classes_of,
+        prepare_scene,
+        save_all,
+        scenes_of_coco,
+        scenes_of_dota,
+    )
 
     if arguments.annotations.is_dir():
         classes = arguments.classes or ("ship",)
@@ -45,10 +47,18 @@ def prepare(arguments: Namespace, report: Report) -> None:
     else:
         classes = classes_of(arguments.annotations, arguments.classes)
         annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
+    annotated = chosen(annotated, arguments.only, arguments.without)
     start_folder(arguments.out, Prepared(classes=tuple(classes), gsd_m=arguments.gsd, shrink=arguments.shrink))
     for image, truth in annotated:
         scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
         report(save_all([scene], arguments.out)[0])
+
+
+def backbone(arguments: Namespace, report: Report) -> None:
+    """The package's ImageNet weights → a folder for ``fit --pretrained``. Raises ConfigError without the package."""
+    from pipeline.training.pretrained import package_pickle, read_pickle, save_backbone
+
+    report(str(save_backbone(arguments.out, read_pickle(package_pickle()))))
 
 
 def harbours(arguments: Namespace, report: Report) -> None:
@@ -64,74 +74,18 @@ def harbours(arguments: Namespace, report: Report) -> None:
 
 
 def fit(arguments: Namespace, report: Report) -> None:
-    """Train to the last step, from the run's own checkpoint when it has one.
-
-    Raises ConfigError when the scenes do not agree with each other, with ``--classes``, or with what the run learns.
-    """
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    groups = groups_of(arguments.scenes, arguments.hold_out)
-    record = new_record(arguments, groups)
-    before = read_record(arguments.out)
-    augment = AugmentConfig(
-        paste_mean=arguments.paste, light=arguments.light, scale_range=arguments.scale_range,
-        quarter_turns=arguments.quarter_turns,
-    )  # fmt: skip
-    config = LoopConfig(
-        steps=arguments.steps, tiles=arguments.tiles, sizes_px=arguments.sizes, seed=arguments.seed,
-        learning_rate=arguments.learning_rate, device=arguments.device, checkpoint_steps=arguments.checkpoint_steps,
-    )  # fmt: skip
-    learner = OrientedLearner(first_network(arguments.init, record.class_count), record.mean, record.std)
-    trainer = Trainer(learner, TileSampler([(group.scenes, group.share) for group in groups], augment), config,
-                      arguments.out)  # fmt: skip
-    if state_file(arguments.out).exists():
-        _check_same_task(arguments.out, before, record)
-        trainer.resume()
-        if not _goes_on(trainer.step, arguments, before, record, report):
-            return
-        record = record.went_on(before, trainer.step) if before else record
-    write_record(arguments.out, record)
-    names = [scene.name for group in groups for scene in group.scenes]
-    report(f"training on {len(names)} scenes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
-    trainer.run(report)
+    """Train by a recipe, in which flags override, to the last step. Raises ConfigError: see :func:`recipe_of` and
+    :func:`train`."""
+    flags = overridden(vars(arguments))
+    recipe = read_recipe(arguments.recipe, flags) if arguments.recipe else recipe_of(flags)
+    train(recipe, arguments.out, arguments.threads, report)
 
 
-def _check_same_task(run: object, before: RunRecord | None, record: RunRecord) -> None:
-    """Raise ConfigError when the run in that folder learns other classes, or sees pixels otherwise."""
-    if before is None:
-        return
-    for what, old, new in (
-        ("classes", before.classes, record.classes),
-        ("number of classes", before.class_count, record.class_count),
-        ("metres per pixel", before.gsd_m, record.gsd_m),
-        ("mean", before.mean, record.mean),
-        ("std", before.std, record.std),
-    ):
-        if old != new and not (what == "classes" and None in (old, new)):
-            shown = [listed(one) if isinstance(one, tuple) else one for one in (old, new)]
-            raise ConfigError(
-                f"{run} learns with the {what} {shown[0]}, these scenes have {shown[1]}: give another --out"
-            )
+def ablate(arguments: Namespace, report: Report) -> None:
+    """Do what a plan asks for, and write the table. Raises ConfigError, and ModelError when a training failed."""
+    from pipeline.training.ablation.commands import ablate as do
 
-
-def _goes_on(step: int, arguments: Namespace, before: RunRecord | None, record: RunRecord, report: Report) -> bool:
-    """Say from where the run goes on and what is other than before; False when there is nothing left to do."""
-    run, steps = arguments.out, arguments.steps
-    changes = record.changes(before) if before else []
-    if step >= steps:
-        asked = f"; --steps {steps} asks for fewer" if step > steps else ""
-        report(f"{run} is finished: it stands at step {step}{asked}, nothing was done; more --steps train it further")
-        if changes:
-            report(f"  not applied: {'; '.join(changes)}")
-        return False
-    report(f"going on from step {step} of {run}")
-    if before is None:
-        report(f"  {run} holds no run.json: what it was trained with before is not known")
-    if changes:
-        report(f"  other than before, from this step on: {'; '.join(changes)}")
-    if any(change.startswith("--steps") for change in changes):
-        report("  the learning rate falls with the length of the run: it is not that of a run of one go")
-    return True
+    do(arguments, report)
 
 
 def validate(arguments: Namespace, report: Report) -> None:
@@ -152,7 +106,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
     detector = learner.detector(learner.network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]

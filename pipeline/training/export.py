@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config, save_network
-from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.errors import ModelError
 from pipeline.training.loop import CHECKPOINT, STATE_FILE
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.oriented_rtdetr import OrientedLearner
+from pipeline.training.run_record import RunRecord
 from pipeline.types import ModelCard
 
 
@@ -41,11 +43,19 @@ def averaged_network(run: Path) -> OrientedRTDetr:
     return network.eval()
 
 
-def training_card(name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int) -> ModelCard:
+def averaged_learner(run: Path, record: RunRecord) -> OrientedLearner:
+    """The learner of :func:`averaged_network`, with the normalisation that the run was trained with."""
+    return OrientedLearner(averaged_network(run), record.mean, record.std)
+
+
+def training_card(
+    name: str, classes: tuple[str, ...], gsd_m: float | None, input_px: int, config: NetworkConfig
+) -> ModelCard:
     """The card of a network that is still being trained."""
+    mean, std = pixel_statistics(config.backbone, config.bands)
     return ModelCard(
         name=name, classes=classes, gsd_m=gsd_m, bands=("red", "green", "blue"), input_px=input_px, sha256="",
-        oriented=True, mean=PIXEL_MEAN, std=PIXEL_STD,
+        oriented=True, mean=mean, std=std,
     )  # fmt: skip
 
 

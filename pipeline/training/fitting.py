@@ -1,12 +1,13 @@
-"""What ``fit`` is given: folders of prepared scenes and their shares, and the record of a run on them."""
+"""What a training is given: folders of prepared scenes and their shares, and the record of a run on them."""
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.oriented_rtdetr.folder import read_config
@@ -15,12 +16,13 @@ from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.oriented_rtdetr import PIXEL_MEAN, PIXEL_STD
+from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
+from pipeline.training.start import first_config
 
 BANDS = ("red", "green", "blue")
 """What prepared scenes hold."""
-_NOT_SETTINGS = ("command", "out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,18 +34,21 @@ class Group:
     share: float
 
 
-def groups_of(texts: Sequence[str], hold_out: Sequence[str]) -> list[Group]:
-    """``FOLDER[:SHARE]``, each → its scenes but those held out. Raises ConfigError, also for a name to hold out that
-    none of the folders has: it would be trained on under another name."""
-    groups = [_group(text, hold_out) for text in texts]
-    held = {name for group, every in groups for name in every - {scene.name for scene in group.scenes}}
-    if unknown := sorted(set(hold_out) - held):
+def groups_of(texts: Sequence[str], hold_out: Sequence[str]) -> tuple[list[Group], list[TrainingScene]]:
+    """``FOLDER[:SHARE]``, each → its scenes but those held out; and these. Raises ConfigError, also for a name to hold
+    out that none of the folders has: it would be trained on under another name."""
+    groups, held = [], []
+    for text in texts:
+        group, out = _group(text, hold_out)
+        groups.append(group)
+        held += out
+    if unknown := sorted(set(hold_out) - {scene.name for scene in held}):
         raise ConfigError(f"--hold-out names scenes that no folder of --scenes holds: {', '.join(unknown)}")
-    return [group for group, _ in groups]
+    return groups, held
 
 
-def _group(text: str, hold_out: Sequence[str]) -> tuple[Group, set[str]]:
-    """The group, and the names of all scenes in its folder."""
+def _group(text: str, hold_out: Sequence[str]) -> tuple[Group, list[TrainingScene]]:
+    """The group, and the scenes of its folder that are held out."""
     folder, _, share = text.rpartition(":") if ":" in text else (text, "", "1")
     try:
         value = float(share)
@@ -53,38 +58,47 @@ def _group(text: str, hold_out: Sequence[str]) -> tuple[Group, set[str]]:
     scenes = [scene for scene in every if scene.name not in hold_out]
     if not scenes:
         raise ConfigError(f"--hold-out leaves no scene of {folder} to train on")
-    return Group(Path(folder), scenes, value), {scene.name for scene in every}
+    return Group(Path(folder), scenes, value), [scene for scene in every if scene.name in hold_out]
 
 
-def new_record(arguments: Namespace, groups: Sequence[Group]) -> RunRecord:
-    """The record of a run that begins with these arguments. Raises ConfigError for classes that do not fit."""
+def new_record(recipe: Recipe, threads: int, groups: Sequence[Group]) -> RunRecord:
+    """The record of a run that begins with this recipe. Raises ConfigError for classes that do not fit, and for one
+    that no scene shows."""
     prepared = agreed([group.folder for group in groups])
     names = prepared.classes if prepared else None
+    count = _class_count(recipe, names, groups)
+    _check_objects(count, names, groups)
+    config = first_config(recipe.family, recipe.network, count)
+    if config.bands != len(BANDS):
+        raise ConfigError(f"network.bands is {config.bands}, but prepared scenes have {len(BANDS)}")
+    mean, std = pixel_statistics(config.backbone, config.bands)
     return RunRecord(
         classes=names,
-        class_count=_class_count(arguments, names, groups),
+        class_count=count,
         gsd_m=prepared.pixel_m if prepared else None,
         bands=BANDS,
-        mean=PIXEL_MEAN,
-        std=PIXEL_STD,
-        arguments={key: _json(value) for key, value in vars(arguments).items() if key not in _NOT_SETTINGS},
+        mean=mean,
+        std=std,
+        arguments={**flat(recipe), "threads": threads},
         data=tuple(TrainedOn.of(group.folder, group.share, group.scenes) for group in groups),
-        init=_init(arguments.init),
+        init=_init(recipe.network.init),
+        recipe={"name": recipe.name, "sha256": recipe.sha256()},
         versions=versions(),
     )
 
 
-def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Sequence[Group]) -> int:
+def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence[Group]) -> int:
     """How many classes are learnt: as many as the scenes name; else what ``--classes`` says, ``--init`` knows, or 1."""
+    said, init = recipe.data.classes, recipe.network.init
     if names is not None:
-        if arguments.classes not in (None, len(names)):
+        if said not in (None, len(names)):
             raise ConfigError(
-                f"--classes {arguments.classes}, but the prepared scenes have {len(names)} ({listed(names)}): "
+                f"--classes {said}, but the prepared scenes have {len(names)} ({listed(names)}): "
                 "leave --classes out, or prepare with --classes and the names to learn"
             )
         count = len(names)
     else:
-        count = arguments.classes or (read_config(arguments.init).classes if arguments.init else 1)
+        count = said or (read_config(Path(init)).classes if init else 1)
     if count < 1:
         raise ConfigError(f"--classes must be at least 1, not {count}")
     for group in groups:
@@ -98,11 +112,22 @@ def _class_count(arguments: Namespace, names: tuple[str, ...] | None, groups: Se
     return count
 
 
-def _init(folder: Path | None) -> dict[str, Any] | None:
-    return None if folder is None else {"folder": str(folder), "sha256": weights_sha256(folder)}
+def _check_objects(count: int, names: tuple[str, ...] | None, groups: Sequence[Group]) -> None:
+    """Raise ConfigError for a class without an object: what was never seen is never found."""
+    seen = {
+        int(number)
+        for group in groups
+        for scene in group.scenes
+        for number in np.unique(scene.truth.class_ids[~scene.truth.ignore])
+    }
+    absent = [names[number] if names else f"number {number}" for number in range(count) if number not in seen]
+    if absent:
+        folders = listed(group.folder for group in groups)
+        raise ConfigError(
+            f"no scene of {folders} that is trained on has an object of the class {listed(absent)}: prepare with "
+            "--classes and the names that are there, or hold out other scenes"
+        )
 
 
-def _json(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return [_json(one) for one in value] if isinstance(value, list | tuple) else value
+def _init(folder: str | None) -> dict[str, Any] | None:
+    return None if folder is None else {"folder": folder, "sha256": weights_sha256(Path(folder))}

@@ -21,6 +21,14 @@ class Learner(Protocol):
         ...
 
     @property
+    def auxiliary(self) -> nn.Module | None:
+        """What learns beside the network, for the losses only: kept in checkpoints, in no average and no export.
+
+        None for nothing. The loop moves it to its device and changes its weights.
+        """
+        ...
+
+    @property
     def telling(self) -> tuple[str, ...]:
         """Names of the losses that a line of progress shows; the metrics hold all of them."""
         ...

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.detectors.modules.reconstruction import Original
+from pipeline.detectors.oriented_rtdetr.decoder_record import DecoderRecord, record_decoder
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.batches import Batch
-from pipeline.training.losses.criterion import criterion
+from pipeline.training.losses.better_sampling import LayerSampling, WeightGenerator, expansions
+from pipeline.training.losses.criterion import PLAIN, criterion
 from pipeline.training.losses.denoising import make_denoising
+from pipeline.training.losses.dynamic_balance import DynamicBalance
+from pipeline.training.losses.foreground import foreground_losses
+from pipeline.training.losses.reconstruction import reconstruction_losses
+from pipeline.training.losses.settings import RTDETRLosses
+from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
 
-PIXEL_MEAN = (0.25, 0.25, 0.25)
-"""Of pixels / 255, one value a band; the card of what is trained must say the same."""
-PIXEL_STD = (0.25, 0.25, 0.25)
 LARGEST_CHIP_PX = 1280
 """Tiles pretend to lie anywhere in a chip of this side, so that chips up to this size mean the same."""
 
@@ -26,30 +32,65 @@ class OrientedLearner:
     """The oriented RT-DETR as a :class:`~pipeline.training.learner.Learner`."""
 
     def __init__(
-        self, network: OrientedRTDetr, mean: Sequence[float] = PIXEL_MEAN, std: Sequence[float] = PIXEL_STD
-    ) -> None:
-        """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them."""
+        self, network: OrientedRTDetr, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+        losses: RTDETRLosses = PLAIN,
+    ) -> None:  # fmt: skip
+        """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them; without them
+        those that its backbone expects."""
         self._network = network
-        self.mean, self.std = tuple(mean), tuple(std)
+        expected = pixel_statistics(network.config.backbone, network.config.bands)
+        self.mean, self.std = tuple(mean or expected[0]), tuple(std or expected[1])
+        self._settings = losses
+        width = network.config.width
+        self._generators = [WeightGenerator(width) for _ in network.decoder] if losses.sample_weights else []
+        self._balance = DynamicBalance() if losses.dynamic_balance else None
+        kept = {"generators": nn.ModuleList(self._generators) if self._generators else None, "balance": self._balance}
+        there = {name: module for name, module in kept.items() if module is not None}
+        self._auxiliary = nn.ModuleDict(there) if there else None
 
     @property
     def network(self) -> OrientedRTDetr:
         return self._network
 
     @property
+    def auxiliary(self) -> nn.Module | None:
+        """The weight generators of re-weighting, one a decoder layer since each has heads of its own, and what the
+        balance of sizes remembers."""
+        return self._auxiliary
+
+    @property
     def telling(self) -> tuple[str, ...]:
         last = len(self._network.decoder) - 1
-        return ("token_class", "token_kld", f"class_{last}", f"l1_{last}", f"angle_{last}", f"kld_{last}")
+        of_last = ("class", "l1", "angle", "kld", "offset", "attention", "difficulty")
+        return ("token_class", "token_kld", "foreground", "reconstruction", *(f"{name}_{last}" for name in of_last))
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`."""
         network, device = self._network, batch.pixels.device
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pixels = normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         noisy = make_denoising(batch.targets, network.label_embedding, network.config.queries, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            output = network(pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator))
-        return criterion(output, batch.targets, noisy)
+        look: AbstractContextManager[DecoderRecord | None] = (
+            record_decoder(network) if self._settings.look_inside else nullcontext()
+        )
+        with look as record, torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            output = network(
+                pixels, noisy and noisy.queries, noisy and noisy.mask, _origin(pixels, generator), original=original
+            )
+        sampling = None if record is None else self._sampling(record)
+        losses = criterion(output, batch.targets, noisy, self._settings, sampling, self._balance)
+        masks, weight = output.features.foreground, self._settings.foreground_weight
+        losses |= foreground_losses(masks, network.config.strides, batch.targets, weight)
+        return losses | reconstruction_losses(output.features, original, self._settings.reconstruction_weight)
+
+    def _sampling(self, record: DecoderRecord) -> list[LayerSampling]:
+        etas = expansions(self._settings.eta, len(record.layers))
+        generators: Sequence[WeightGenerator | None] = self._generators or [None] * len(etas)
+        return [
+            LayerSampling(record=layer, eta=eta, generator=generator)
+            for layer, eta, generator in zip(record.layers, etas, generators, strict=True)
+        ]
 
     def config(self) -> dict[str, Any]:
         return self._network.config.to_json()

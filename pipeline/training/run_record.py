@@ -64,11 +64,18 @@ class RunRecord:
     data: tuple[TrainedOn, ...]
     init: dict[str, Any] | None = None
     """Name and SHA-256 of the weights it started from; None for nothing."""
+    recipe: dict[str, Any] | None = None
+    """Name and SHA-256 of the recipe, as its copy beside this record says it."""
     versions: dict[str, Any] = field(default_factory=dict)
     from_step: int = 0
     """Where the last ``fit`` went on."""
     earlier: tuple[dict[str, Any], ...] = ()
     """``from_step``, ``arguments``, ``data`` (folder → SHA-256) and ``versions`` of the goes before this one."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The classes, by number where nothing names them."""
+        return self.classes or tuple(str(number) for number in range(self.class_count))
 
     def went_on(self, record: RunRecord, step: int) -> RunRecord:
         """The record of ``self`` going on from ``record`` at ``step``; equal goes are one."""
@@ -86,9 +93,10 @@ class RunRecord:
         """What differs from ``record``, one phrase each: arguments, then data."""
         keys = dict.fromkeys([*record.arguments, *self.arguments])
         changed = [
-            f"--{key.replace('_', '-')} {_shown(record.arguments.get(key))} → {_shown(self.arguments.get(key))}"
+            f"{_flag(key)} {_shown(record.arguments.get(key))} → {_shown(self.arguments.get(key))}"
             for key in keys
             if _plain(record.arguments.get(key)) != _plain(self.arguments.get(key))
+            and not ("." in key and key not in record.arguments)  # a setting that an older version did not write down
         ]
         before = {one.folder: one for one in record.data}
         for one in self.data:
@@ -165,6 +173,10 @@ def _write(path: Path, content: Any) -> None:
 
 def _shallow(record: RunRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in RunRecord.__dataclass_fields__}
+
+
+def _flag(key: str) -> str:
+    return key if "." in key else f"--{key.replace('_', '-')}"
 
 
 def _plain(value: Any) -> Any:

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pipeline.detectors.oriented_rtdetr.folder import load_network
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
+from pipeline.detectors.oriented_rtdetr.folder import load_network, read_config
+from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.errors import ConfigError
+from pipeline.training.families import Family
+from pipeline.training.pretrained import load_backbone
+from pipeline.training.recipe import NetworkChoice
+from pipeline.training.sections import make
 
 
-def first_network(init: Path | None, classes: int | None) -> OrientedRTDetr:
-    """A fresh network of ``classes`` classes (None: those of ``init``, else one), with the weights of ``init``.
+def first_config(family: Family, choice: NetworkChoice, classes: int) -> Any:
+    """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    Where ``init`` knows another number of classes, what depends on that number (scores, label embedding) stays fresh.
-    Raises ModelError when ``init`` is no checkpoint of ours.
+    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both and
+    for what does not go together, ModelError when ``init`` is no checkpoint of ours.
     """
-    if init is None:
-        return OrientedRTDetr(NetworkConfig(classes=classes or 1))
-    learnt = load_network(init)
-    if classes in (None, learnt.config.classes):
-        return learnt
-    network = OrientedRTDetr(replace(learnt.config, classes=classes))
-    fresh = network.state_dict()
-    fitting = {name: t for name, t in learnt.state_dict().items() if t.shape == fresh[name].shape}
-    network.load_state_dict(fresh | fitting)
+    if choice.init is None:
+        backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
+        return make(family.network, {**backbone, **choice.fields, "classes": classes}, "network")
+    if choice.pretrained is not None:
+        raise ConfigError("--init brings its own backbone: leave --pretrained out")
+    known = read_config(Path(choice.init))
+    own = {name: getattr(known, name) for name in known.__dataclass_fields__}
+    return make(type(known), {**own, **choice.fields, "classes": classes}, "network")
+
+
+def first_network(family: Family, choice: NetworkChoice, classes: int) -> OrientedRTDetr:
+    """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
+
+    Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
+    label embedding) stays fresh. With ``pretrained`` the backbone has the weights of that folder. Its normalisation
+    statistics stay as they are. Raises as :func:`first_config`, and ConfigError for a ``pretrained`` that holds no
+    backbone.
+    """
+    config = first_config(family, choice, classes)
+    network: OrientedRTDetr
+    if choice.init is None:
+        network = family.build(config)
+        if choice.pretrained is not None:
+            load_backbone(Path(choice.pretrained), network.backbone)
+        return network
+    learnt = load_network(Path(choice.init))
+    network = learnt
+    if config != learnt.config:
+        network = family.build(config)
+        fresh = network.state_dict()
+        fitting = {n: t for n, t in learnt.state_dict().items() if n in fresh and t.shape == fresh[n].shape}
+        network.load_state_dict(fresh | fitting)
+    if isinstance(network.backbone, EfficientNetLite):
+        network.backbone.frozen_statistics = True
     return network

@@ -22,7 +22,7 @@ from __future__ import annotations
 from pipeline.types.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from pipeline.types.cards import ModelCard
 from pipeline.types.detections import STAGES, Detections, Frame
-from pipeline.types.looks import AttentionMap, Chip, Crop, Look
+from pipeline.types.looks import AttentionMap, Chip, Crop, DifferenceMap, Look
 from pipeline.types.measures import GroundMeasures
 from pipeline.types.outcomes import BlockOutcome, Cost, Done, Failed
 from pipeline.types.scenes import GroundControlPoint, RationalPolynomials, Scene, Stretch
@@ -39,6 +39,7 @@ __all__ = [
     "Cost",
     "Crop",
     "Detections",
+    "DifferenceMap",
     "Done",
     "Failed",
     "FloatArray",

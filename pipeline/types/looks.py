@@ -32,12 +32,23 @@ class AttentionMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DifferenceMap:
+    """How badly a network could draw a chip again from its features, on a grid that spans the chip exactly."""
+
+    values: FloatArray
+    """(rows, columns) float64: the mean over each cell of |reconstruction - chip|, 0 to 1 being black to white."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """What a detector answers for one chip."""
 
     detections: Detections
     """In frame CHIP."""
     attention: AttentionMap | None = None
+    """None where it was not asked for, and of networks without cross-attention."""
+    difference: DifferenceMap | None = None
+    """Of every look of a network that reconstructs what it sees (it falls out of the pass); of others None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

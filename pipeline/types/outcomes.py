@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.types.detections import Detections
-from pipeline.types.looks import AttentionMap, Crop
+from pipeline.types.looks import AttentionMap, Crop, DifferenceMap
 from pipeline.types.windows import Window
 
 
@@ -72,3 +72,5 @@ class BlockOutcome:
     """What the second look took."""
     attention: tuple[tuple[Window, AttentionMap], ...] = ()
     """Where the global look at each tile looked, when the run exports it."""
+    difference: tuple[tuple[Window, DifferenceMap], ...] = ()
+    """What the global look at each tile could not draw again, when the run exports it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def assert_equal(looks: Sequence[Look], others: Sequence[Look]) -> None:
         if ours.attention is not None and theirs.attention is not None:
             np.testing.assert_array_equal(ours.attention.mass, theirs.attention.mass)
             assert ours.attention.outside == theirs.attention.outside
+        assert (ours.difference is None) == (theirs.difference is None)
+        if ours.difference is not None and theirs.difference is not None:
+            np.testing.assert_array_equal(ours.difference.values, theirs.difference.values)
 
 
 class DetectorContract:
@@ -120,7 +124,7 @@ class DetectorContract:
         looks = detector.detect(chips, score_threshold=0.0, attention=True)
         plain = detector.detect(chips, score_threshold=0.0)
         assert all(look.attention is None for look in plain)
-        assert_equal([Look(look.detections) for look in looks], plain)
+        assert_equal([replace(look, attention=None) for look in looks], plain)
         assert len({look.attention is None for look in looks}) == 1
         for look, chip in zip(looks, chips, strict=True):
             if look.attention is not None:
@@ -128,6 +132,19 @@ class DetectorContract:
                 assert look.attention.mass.shape == (-(-height // CELL_PX), -(-width // CELL_PX))
                 assert (look.attention.mass >= 0).all()
                 assert look.attention.mass.sum() + look.attention.outside == pytest.approx(1)
+
+    def test_a_difference_map_spans_its_chip_or_is_none(self, detector: Detector, chips: list[Chip]) -> None:
+        """One way or the other for all, asked for attention or not; and the padding of a batch is in no map."""
+        looks = detector.detect(chips, score_threshold=0.0)
+        assert len({look.difference is None for look in looks}) == 1
+        for look, chip in zip(looks, chips, strict=True):
+            (alone,) = detector.detect([chip], score_threshold=0.0, attention=True)
+            assert (alone.difference is None) == (look.difference is None)
+            if look.difference is not None and alone.difference is not None:
+                height, width = chip.pixels.shape[:2]
+                assert look.difference.values.shape == (-(-height // CELL_PX), -(-width // CELL_PX))
+                assert look.difference.values.dtype == np.float64
+                assert ((look.difference.values >= 0) & (look.difference.values <= 1)).all()
 
     def test_its_loader_can_be_sent_to_a_worker(
         self, loader: Callable[[], Detector], detector: Detector, chips: list[Chip]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.second_look.windows import Glance
-from pipeline.types import AttentionMap, Detections, FloatArray, Frame, Window
+from pipeline.types import AttentionMap, Detections, DifferenceMap, FloatArray, Frame, Window
 
 TILE = Window(x=100, y=50, width=256, height=256)
 SCALES = (0.25, 0.5)
@@ -18,11 +18,15 @@ def found(boxes: list[list[float]], scores: list[float], **columns: object) -> D
 
 
 def glance(
-    mass: FloatArray | None = None, detections: Detections | None = None, tile: Window = TILE, factor: float = 2.0
-) -> Glance:
-    attention = None if mass is None else AttentionMap(mass / max(mass.sum(), 1e-12))
+    mass: FloatArray | None = None, detections: Detections | None = None, tile: Window = TILE, factor: float = 2.0,
+    difference: FloatArray | None = None,
+) -> Glance:  # fmt: skip
     return Glance(
-        tile=tile, factor=factor, attention=attention, detections=detections or Detections.empty(Frame.LATTICE)
+        tile=tile,
+        factor=factor,
+        attention=None if mass is None else AttentionMap(mass / max(mass.sum(), 1e-12)),
+        detections=detections or Detections.empty(Frame.LATTICE),
+        difference=None if difference is None else DifferenceMap(difference),
     )
 
 

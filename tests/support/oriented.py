@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
 from pipeline.types import ModelCard
 
@@ -21,10 +25,14 @@ CARD = ModelCard(
 )
 
 
-def small_network(seed: int = 0) -> OrientedRTDetr:
-    """A network whose normalisation has seen data, so that folding it away changes something."""
+def small_network(seed: int = 0, **shape: Any) -> OrientedRTDetr:
+    """A network whose normalisation has seen data, so that folding it away changes something; ``shape`` is of its
+    config. One that reconstructs draws something of its own."""
     torch.manual_seed(seed)
-    network = OrientedRTDetr(SMALL).train()
+    network = OrientedRTDetr(replace(SMALL, **shape)).train()
     for _ in range(5):
-        network(torch.rand(2, 3, 64, 64))
+        pixels = torch.rand(2, 3, 64, 64)
+        network(pixels, original=Original.of(pixels, CARD.mean, CARD.std))
+    if network.reconstruction is not None:
+        torch.nn.init.normal_(network.reconstruction.picture.weight, std=0.3)
     return network.eval()

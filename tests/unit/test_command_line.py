@@ -65,6 +65,7 @@ FROZEN_KEYS = [
     "output.preview_px",
     "output.meta",
     "export.attention",
+    "export.difference",
     "work.keep_score",
     "work.keep",
     "work.lease_s",

@@ -18,11 +18,17 @@ from pipeline.detectors.cross_attention import Decoder, Samples, level_sizes, sa
 class RotatedDeformableAttention(RTDetrV2MultiscaleDeformableAttention):  # type: ignore[misc]
     """Multi-scale deformable attention whose sampling offsets are turned and scaled with the reference box."""
 
-    def sampling_locations(self, queries: Tensor, frames: Tensor) -> Tensor:
-        """(B, N, width) queries and (B, N, 2, 3) reference frames → (B, N, heads, levels · points, 2) in [0, 1]."""
+    def box_offsets(self, queries: Tensor) -> Tensor:
+        """(B, N, width) queries → (B, N, heads, levels · points, 2) from the reference box's centre, along its axes, in
+        units of its sides: ±0.5 is on its edge."""
         batch, count, _ = queries.shape
         offsets = self.sampling_offsets(queries).view(batch, count, self.n_heads, -1, 2)
-        local = offsets * self.n_points_scale.to(queries.dtype)[:, None] * self.offset_scale
+        local: Tensor = offsets * self.n_points_scale.to(queries.dtype)[:, None] * self.offset_scale
+        return local
+
+    def sampling_locations(self, queries: Tensor, frames: Tensor) -> Tensor:
+        """(B, N, width) queries and (B, N, 2, 3) reference frames → (B, N, heads, levels · points, 2) in [0, 1]."""
+        local = self.box_offsets(queries)
         located: Tensor = (frames[:, :, None, None, :, :2] * local[..., None, :]).sum(-1) + frames[
             :, :, None, None, :, 2
         ]

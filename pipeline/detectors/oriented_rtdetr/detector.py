@@ -13,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.detectors.attention import Placement, QueryWeights, watch
 from pipeline.detectors.card import read_card
+from pipeline.detectors.difference import difference_maps
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
@@ -50,9 +52,14 @@ class OrientedDetector:
         if not chips:
             return []
         pixels = self.batch(chips)
+        sizes = [(chip.pixels.shape[0], chip.pixels.shape[1]) for chip in chips]
+        original = (
+            Original.of(pixels, self._card.mean, self._card.std, sizes) if self._network.config.reconstructs else None
+        )
         autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
         with watch(decoder_of(self._network) if attention else None) as record, autocast:
-            layers = self._network(pixels, share=max(chip.share for chip in chips)).layers
+            output = self._network(pixels, share=max(chip.share for chip in chips), original=original)
+        layers = output.layers
         # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
         scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
         boxes = canonical(layers[-1].boxes.float()).cpu().numpy()
@@ -61,9 +68,10 @@ class OrientedDetector:
         placements = [_placement(chip, pixels) for chip in chips]
         of_query = scores.max(-1).astype(np.float64) if self.query_weights == "score" else None
         maps = record.maps(placements, of_query)
+        differences = difference_maps(output.features.difference, sizes)
         return [
-            Look(detections_of(s, b, chip, score_threshold), seen)
-            for s, b, chip, seen in zip(scores, boxes, chips, maps, strict=True)
+            Look(detections_of(s, b, chip, score_threshold), seen, undrawn)
+            for s, b, chip, seen, undrawn in zip(scores, boxes, chips, maps, differences, strict=True)
         ]
 
     def batch(self, chips: Sequence[Chip]) -> Tensor:
@@ -129,4 +137,6 @@ def load(folder: Path, *, device: str, precision: str) -> OrientedDetector:
         raise ModelError(
             f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.classes}"
         )
+    if len(card.bands) != network.config.bands:
+        raise ModelError(f"{folder}: the card names {len(card.bands)} bands, the network has {network.config.bands}")
     return OrientedDetector(network, card, device, precision)

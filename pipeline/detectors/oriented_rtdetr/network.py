@@ -1,6 +1,6 @@
 """The oriented RT-DETR: RT-DETRv2 of the transformers library with rotated reference boxes.
 
-From the library: the convolutional backbone, the hybrid encoder's feature pyramid, the decoder layers. Ours:
+Backbone and feature pyramid: :mod:`pipeline.detectors.modules.features`; the decoder layers are the library's. Ours:
 
 * proposals. Every token of the pyramid scores itself and writes an oriented box; the best, of which only local maxima
   count, become the decoder's queries. The direction is written as (cos 2a, sin 2a), which has no seam.
@@ -15,20 +15,17 @@ Everything is in pixels of the chip and nothing depends on its size, so chips of
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import RTDetrResNetConfig, RTDetrV2Config
-from transformers.models.rt_detr.modeling_rt_detr_resnet import RTDetrResNetBackbone
-from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import (
-    RTDetrV2DecoderLayer,
-    RTDetrV2HybridEncoder,
-    RTDetrV2MLPPredictionHead,
-)
+from transformers import RTDetrV2Config
+from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, RTDetrV2MLPPredictionHead
 
+from pipeline.detectors.modules.features import FeatureNetwork, Features, FeaturesConfig, initialise_convolutions
+from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
@@ -41,15 +38,9 @@ POSITION_SCALE_PX = 512.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
+class NetworkConfig(FeaturesConfig):
     """The shape of the network; saved as config.json."""
 
-    classes: int = 1
-    stage_channels: tuple[int, ...] = (32, 64, 128, 192)
-    stage_depths: tuple[int, ...] = (2, 2, 2, 2)
-    """Residual blocks of the stages, of stride 4, 8, 16, …"""
-    width: int = 64
-    """Channels of the pyramid and of the queries."""
     heads: int = 4
     points: int = 4
     """Sampling points per head and level."""
@@ -59,26 +50,17 @@ class NetworkConfig:
     anchor_strides: float = 4.0
     """Side of the square a token starts from, in units of its stride."""
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Of the pyramid levels, pixels."""
-        return tuple(4 << level for level in range(len(self.stage_channels)))
-
     def to_json(self) -> dict[str, Any]:
-        return {"model_type": MODEL_TYPE, **asdict(self)}
+        return {"model_type": MODEL_TYPE, **self.values()}
 
-    def to_library(self) -> RTDetrV2Config:
-        """The library's configuration of the parts that are used from it."""
+    def decoder_config(self) -> RTDetrV2Config:
+        """The library's configuration of the decoder layers."""
         levels = len(self.strides)
-        config = RTDetrV2Config(
-            encoder_hidden_dim=self.width, encoder_in_channels=[self.width] * levels, feat_strides=list(self.strides),
-            encoder_layers=0, encode_proj_layers=[], hidden_expansion=0.5,
+        return self.to_library(
             d_model=self.width, decoder_in_channels=[self.width] * levels, num_feature_levels=levels,
             decoder_n_levels=levels, decoder_n_points=self.points, decoder_attention_heads=self.heads,
             decoder_ffn_dim=self.decoder_mlp_width, decoder_layers=self.decoder_layers,
         )  # fmt: skip
-        config._attn_implementation = "sdpa"
-        return config
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +98,8 @@ class NetworkOutput:
     token_strides: Tensor
     """(T,) pixels."""
     layers: tuple[LayerOutput, ...]
+    features: Features
+    """What it was said from."""
 
 
 class ProposalHead(nn.Module):
@@ -139,25 +123,13 @@ class ProposalHead(nn.Module):
         return embedded, self.score(embedded).float(), torch.cat([centre, sides, angle[..., None]], -1)
 
 
-class OrientedRTDetr(nn.Module):
-    """(B, 3, H, W) normalised chips, H and W multiples of the largest stride → :class:`NetworkOutput`."""
+class OrientedRTDetr(FeatureNetwork):
+    """(B, bands, H, W) normalised chips, H and W multiples of the largest stride → :class:`NetworkOutput`."""
 
     def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        library = config.to_library()
-        stages = len(config.stage_channels)
-        self.backbone = RTDetrResNetBackbone(
-            RTDetrResNetConfig(
-                embedding_size=config.stage_channels[0], hidden_sizes=list(config.stage_channels),
-                depths=list(config.stage_depths), layer_type="basic", out_indices=list(range(1, stages + 1)),
-            )
-        )  # fmt: skip
-        self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, config.width, 1, bias=False), nn.BatchNorm2d(config.width))
-            for channels in config.stage_channels
-        )
-        self.pyramid = RTDetrV2HybridEncoder(library)
+        library = config.decoder_config()
         self.proposals = ProposalHead(config)
         self.position = RTDetrV2MLPPredictionHead(4, config.width, config.width, num_layers=2)
         self.decoder = nn.ModuleList(RTDetrV2DecoderLayer(library) for _ in range(config.decoder_layers))
@@ -172,33 +144,16 @@ class OrientedRTDetr(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Weights for training from nothing; the library's own initialisation expects a pretrained backbone."""
-        spread_later: list[RotatedDeformableAttention] = []
+        """Weights for training from nothing."""
+        initialise_convolutions(self)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, RotatedDeformableAttention):
-                spread_later.append(module)
-        for attention in spread_later:
-            spread_sampling_points(attention)
+            if isinstance(module, RotatedDeformableAttention):
+                spread_sampling_points(module)
         for score in (self.proposals.score, *self.score_heads):
             nn.init.constant_(score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
         for box in self.box_heads:
             nn.init.zeros_(box.get_submodule(f"layers.{BOX_HEAD_LAYERS - 1}").weight)  # type: ignore[arg-type]
         nn.init.normal_(self.proposals.box.layers[-1].weight, std=0.01)
-
-    def features(self, pixels: Tensor) -> list[Tensor]:
-        """The pyramid: one (B, width, H / stride, W / stride) map per level."""
-        maps = self.backbone(pixels).feature_maps
-        maps = [lateral(feature) for lateral, feature in zip(self.lateral, maps, strict=True)]
-        pyramid: list[Tensor] = self.pyramid(inputs_embeds=maps).last_hidden_state
-        return pyramid
 
     def decode(
         self, queries: Queries, memory: Tensor, shapes: list[tuple[int, int]], mask: Tensor | None,
@@ -226,14 +181,16 @@ class OrientedRTDetr(nn.Module):
 
     def forward(
         self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None,
-        share: float = 1.0,
+        share: float = 1.0, original: Original | None = None,
     ) -> NetworkOutput:  # fmt: skip
         """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
 
         ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
-        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries.
+        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries;
+        ``original`` of the chips, for a network that reconstructs.
         """
-        maps = self.features(pixels)
+        features = self.features(pixels, original)
+        maps = features.levels
         shapes = [(feature.shape[2], feature.shape[3]) for feature in maps]
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
         centres, strides = token_grid(shapes, self.config.strides, memory.device)
@@ -244,7 +201,8 @@ class OrientedRTDetr(nn.Module):
             queries = Queries(
                 torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
             )
-        return NetworkOutput(logits, boxes, centres, strides, self.decode(queries, memory, shapes, mask, origin))
+        layers = self.decode(queries, memory, shapes, mask, origin)
+        return NetworkOutput(logits, boxes, centres, strides, layers, features)
 
 
 def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:

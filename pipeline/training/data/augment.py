@@ -30,7 +30,7 @@ class AugmentConfig:
     """Magnification of a tile, drawn evenly in its logarithm."""
     quarter_turns: bool = False
     """Turn by multiples of 90 degrees only: a horizontal box says nothing of the outline of a turned object."""
-    paste_mean: float = 1.5
+    paste: float = 1.5
     """Mean number of objects copied into a tile from other scenes."""
     light: float = 1.0
     """Strength of the photometric jitter; 0 is none."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.annotations.annotations import Annotations
@@ -50,6 +53,18 @@ class Batch:
         """The same on another device."""
         return Batch(self.pixels.to(device), tuple(target.to(device) for target in self.targets))
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a file holds of it: ``pixels`` (B, H, W, 3); ``boxes``, ``class_ids`` and ``ignored`` of all tiles one
+        after another, and how many of each a tile has in ``counts`` (B, 2: boxes, ignored)."""
+        targets = self.targets
+        return {
+            "pixels": self.pixels.cpu().numpy(),
+            "boxes": torch.cat([one.boxes for one in targets]).cpu().numpy(),
+            "class_ids": torch.cat([one.class_ids for one in targets]).cpu().numpy(),
+            "ignored": torch.cat([one.ignored for one in targets]).cpu().numpy(),
+            "counts": np.array([[len(one.boxes), len(one.ignored)] for one in targets]),
+        }
+
 
 class TileSampler:
     """Draws training tiles: scenes by the square root of what they hold, groups of scenes by their share."""
@@ -61,7 +76,13 @@ class TileSampler:
         weights = [self._weights(scenes) * share / total for scenes, share in groups]
         self._weights_all = np.concatenate(weights)
         self._config = config
-        self._stickers = find_stickers(groups[0][0]) if config.paste_mean > 0 else []
+        self._stickers = find_stickers(groups[0][0]) if config.paste > 0 else []
+
+    def milder(self) -> TileSampler:
+        """The same, but for tiles that keep the scale and the light of their scenes: what detection will see."""
+        same = copy(self)
+        same._config = replace(self._config, scale_range=(1.0, 1.0), light=0.0)
+        return same
 
     @staticmethod
     def _weights(scenes: Sequence[TrainingScene]) -> FloatArray:
@@ -77,7 +98,7 @@ class TileSampler:
         truth = Annotations(warp_boxes(scene.truth.boxes, pose, size), scene.truth.class_ids, scene.truth.ignore)
         truth = truth[near_tile(truth.boxes, size)]
         if self._stickers:
-            for _ in range(random.poisson(self._config.paste_mean)):
+            for _ in range(random.poisson(self._config.paste)):
                 sticker = self._stickers[random.integers(len(self._stickers))]
                 truth = paste(pixels, truth, sticker, self._config, random)
         pixels = relight(np.clip(pixels, 0, 255), self._config.light, random)

@@ -6,6 +6,7 @@ Runs once, where rasterio is; training itself needs the npz files only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from math import ceil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pipeline.annotations.dota import pictures_of, read_dota
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference.georeference import Georeference
-from pipeline.names import listed
+from pipeline.names import listed, quoted
 from pipeline.planning.lattice import make_lattice
 from pipeline.raster.overview import measure_stretch
 from pipeline.raster.own_data import own_data
@@ -62,6 +63,29 @@ def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterab
     """
     for path, picture in pictures_of(labels, images).items():
         yield picture, read_dota(path, classes)
+
+
+def chosen(
+    annotated: Iterable[tuple[Path, Annotations]], only: Sequence[str], without: Sequence[str]
+) -> list[tuple[Path, Annotations]]:
+    """The images whose stem matches a pattern of ``only`` (none given: every one) and none of ``without``.
+
+    Patterns are the shell's (``*``, ``?``, ``[0-9]``). Raises ConfigError for one that matches nothing: what it was to
+    keep apart would be trained on; and when nothing is left.
+    """
+    every = list(annotated)
+    for pattern in (*only, *without):
+        if not any(fnmatchcase(image.stem, pattern) for image, _ in every):
+            raise ConfigError(f"none of the {len(every)} annotated images is called {quoted(pattern)}")
+    kept = [
+        (image, truth)
+        for image, truth in every
+        if (not only or any(fnmatchcase(image.stem, one) for one in only))
+        and not any(fnmatchcase(image.stem, one) for one in without)
+    ]
+    if not kept:
+        raise ConfigError(f"--only and --without leave none of the {len(every)} annotated images")
+    return kept
 
 
 @own_data()

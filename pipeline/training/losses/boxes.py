@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.detectors.oriented_rtdetr.torch_boxes import align_to, corners, kld_distance, rotation
+from pipeline.training.losses.settings import VARIFOCAL_ALPHA, VARIFOCAL_GAMMA
 
 BOX_SCALE_PX = 16.0
 """Errors of centres and sides are measured in this unit."""
@@ -38,6 +39,14 @@ def _share_inside(source: Tensor, other: Tensor, grid: Tensor) -> Tensor:
     return (local.abs() <= other[:, None, 2:4] / 2).all(-1).to(source.dtype).mean(-1)
 
 
+def inside(points: Tensor, boxes: Tensor, margin_px: float = 0.0) -> Tensor:
+    """(P, 2) points × (M, 5) boxes → (P,) True where a point lies in any box."""
+    if len(boxes) == 0:
+        return torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    local = torch.einsum("pmj,mji->pmi", points[:, None] - boxes[None, :, :2], rotation(boxes[:, 4]))
+    return (local.abs() <= boxes[:, 2:4] / 2 + margin_px).all(-1).any(1)
+
+
 def box_losses(predicted: Tensor, target: Tensor, reference_angle: Tensor) -> dict[str, Tensor]:
     """(N, 5) pairs → (N,) losses: ``l1`` of centre and sides and ``angle``, both against the way to write the target
     that is nearest to ``reference_angle``, and ``kld``, to which all ways are one."""
@@ -50,9 +59,14 @@ def box_losses(predicted: Tensor, target: Tensor, reference_angle: Tensor) -> di
     }
 
 
-def varifocal(logits: Tensor, quality: Tensor, positive: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """Elementwise varifocal loss (Zhang et al., CVPR 2021): positives weigh their quality, negatives focally."""
-    weight = torch.where(positive, quality, alpha * logits.detach().sigmoid().pow(gamma))
+def varifocal(
+    logits: Tensor, quality: Tensor, positive: Tensor, alpha: float = VARIFOCAL_ALPHA, gamma: float = VARIFOCAL_GAMMA,
+    emphasis: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Elementwise varifocal loss (Zhang et al., CVPR 2021): positives weigh their quality, or ``emphasis`` where it is
+    given (Better Sampling, eq. 20); negatives focally."""
+    chance = logits.detach().sigmoid()
+    weight = torch.where(positive, quality if emphasis is None else emphasis, alpha * chance.pow(gamma))
     return functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight
 
 

@@ -27,5 +27,6 @@ def match_cost(logits: Tensor, boxes: Tensor, target_boxes: Tensor, class_ids: T
 def match(logits: Tensor, boxes: Tensor, target_boxes: Tensor, class_ids: Tensor) -> tuple[Tensor, Tensor]:
     """The cheapest assignment (Hungarian): indices of queries and of their targets, min(N, M) each."""
     cost = match_cost(logits.float(), boxes.float(), target_boxes, class_ids)
+    cost = cost.nan_to_num(nan=0.0)  # a network that diverged answers NaN: its loss is to say so, not the assignment
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(rows, device=boxes.device), torch.as_tensor(columns, device=boxes.device)

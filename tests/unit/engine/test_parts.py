@@ -15,7 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.parts import PART_SCHEMA, DamagedPart, read_part, write_part
-from pipeline.types import AttentionMap, BlockOutcome, Cost, Crop, Detections, Done, Failed, Frame, Window
+from pipeline.types import (
+    AttentionMap,
+    BlockOutcome,
+    Cost,
+    Crop,
+    Detections,
+    DifferenceMap,
+    Done,
+    Failed,
+    Frame,
+    Window,
+)
 
 
 def found(seed: int, count: int, tile: int) -> Detections:
@@ -50,6 +61,7 @@ def outcome(seed: int, counts: list[int], failed: int, crops: int, maps: int) ->
         notes=("batch halved to 2",),
         crops=tuple(Crop(window=window, row=row, entropy=math.nan if row else 1 / 7) for row in range(crops)),
         attention=tuple((window, AttentionMap(random.random((4, 3)), 0.1)) for _ in range(maps)),
+        difference=tuple((window, DifferenceMap(random.random((2, 5)))) for _ in range(maps // 2)),
     )
 
 
@@ -113,6 +125,14 @@ def test_a_part_from_before_a_cost_was_counted_is_read(drop: str) -> None:
     read = read_part(sink.getvalue())
     assert read.cost == replace(written.cost, **{drop: 0})
     assert same(read.done, written.done)
+
+
+def test_a_part_from_before_there_was_a_difference_map_is_read() -> None:
+    written = replace(outcome(0, [1, 2], 1, 1, 1), difference=())
+    table = pq.read_table(io.BytesIO(write_part(written))).drop_columns(["difference"])
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    assert same(read_part(sink.getvalue()), written)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -8, -200])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import DetectorConfig, RefineConfig, RunConfig, TilingConfig
+from pipeline.config import DetectorConfig, ExportConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import builtin_folder
@@ -17,7 +17,7 @@ from pipeline.engine.block import read_block
 from pipeline.engine.ledger import Account, account
 from pipeline.engine.worker import TileWorker
 from pipeline.planning.plan import plan_scene, screen
-from pipeline.second_look.look import NO_ATTENTION
+from pipeline.second_look.look import NO_ATTENTION, NO_DIFFERENCE
 from pipeline.types import Chip
 from tests.support.checkpoints import save_checkpoint
 from tests.support.faults import TorchOutOfMemory, Wrapped
@@ -83,17 +83,32 @@ class Blindfolded(Wrapped):
             raise ValueError("too small to see anything")
 
 
-@pytest.mark.parametrize("selector", ["sae", "intensity", "entropy"])
-def test_without_attention_the_density_of_detections_stands_in_and_it_is_said_once(
-    harbour: HarbourCase, selector: str
+@pytest.mark.parametrize(
+    ("selector", "said"),
+    [("sae", NO_ATTENTION), ("intensity", NO_ATTENTION), ("entropy", NO_ATTENTION), ("difference", NO_DIFFERENCE)],
+)
+def test_without_a_map_the_density_of_detections_stands_in_and_it_is_said_once(
+    harbour: HarbourCase, selector: str, said: str
 ) -> None:
-    """The oracle has no attention to give."""
+    """The oracle has no maps to give."""
     results = looked_at(harbour.path, harbour.load_oracle(), RefineConfig(selector=selector))  # type: ignore[arg-type]
     density = looked_at(harbour.path, harbour.load_oracle(), RefineConfig(selector="density"))
     assert results.crops
     assert [(c.window, c.row) for c in results.crops] == [(c.window, c.row) for c in density.crops]
-    assert results.notes == (NO_ATTENTION,)
+    assert results.notes == (said,)
     assert density.notes == ()
+
+
+@pytest.mark.parametrize("name", ["attention", "difference"])
+def test_a_map_that_is_to_be_exported_and_does_not_exist_is_said_to_be_empty_once(
+    harbour: HarbourCase, name: str
+) -> None:
+    export = ExportConfig(**{name: True})
+    config = RunConfig(scene=(str(harbour.path),), tiling=TWICE, export=export)
+    plan, order = screen(plan_scene(str(harbour.path), config, harbour.card, None), config, harbour.card)
+    worker = TileWorker(harbour.load_oracle())
+    results = account(plan.tiles, (worker(order, block, read_block(order, block)) for block in plan.blocks))
+    assert results.notes == (f"this detector gives no {name} map: {name}.tif is empty",)
 
 
 def test_a_crop_that_fails_costs_its_tile_and_no_other(harbour: HarbourCase) -> None:

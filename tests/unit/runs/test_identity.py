@@ -77,7 +77,7 @@ def test_every_field_of_a_scene_stands_in_one_group() -> None:
 def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
     """``scene``, ``lattice``, ``stretch``, ``raster`` and ``refine`` by their own fields; export changes nothing."""
     by_hand = {"scene", "lattice", "stretch", "raster", "refine", "score_threshold", "batch", "global_factor"}
-    assert by_hand | {"export_attention"} == set(names(WorkOrder))
+    assert by_hand | {"export_attention", "export_difference"} == set(names(WorkOrder))
     assert (names(Lattice), names(Stretch)) == (
         ["width", "height", "scale_x", "scale_y", "gsd_m"], ["kind", "low", "high", "source"],
     )  # fmt: skip
@@ -91,6 +91,7 @@ def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
         ({"order": replace(ORDER, raster=RasterConfig(nodata=0))}, True),
         ({"order": replace(ORDER, raster=RasterConfig(gdal_cache_mb=999, allow_vrt=True, max_bands=7))}, False),
         ({"order": replace(ORDER, export_attention=True)}, False),
+        ({"order": replace(ORDER, export_difference=True)}, False),
         ({"order": replace(ORDER, scene=replace(SCENE, scene_id="b", uris=("b.tif",), sensor="MSI"))}, False),
         ({"version": "2"}, True),
         ({"card": replace(CARD, sha256="f" * 64)}, True),

@@ -16,7 +16,7 @@ from pipeline.second_look.selectors import gain_of
 from pipeline.types import AttentionMap, Window
 from tests.support.glances import blob, found, glance
 
-SELECTORS = ("sae", "intensity", "entropy", "density", "small_box_density", "random", "uniform", "ours")
+SELECTORS = ("sae", "intensity", "entropy", "difference", "density", "small_box_density", "random", "uniform", "ours")
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
@@ -29,7 +29,8 @@ def test_the_budget_holds_and_windows_keep_apart(selector: str, seed: int, budge
         boxes = np.column_stack([random.uniform(tile.x, tile.x1, 9), random.uniform(0, 256, 9), np.full(9, 20.0),
                                  np.full(9, 8.0), np.zeros(9)])  # fmt: skip
         seen = found(boxes.tolist(), random.uniform(0.05, 0.9, 9).tolist())
-        glances.append(glance(random.gamma(0.3, size=(16, 16)), seen, tile))
+        drawn = random.beta(1, 9, size=(16, 16))
+        glances.append(glance(random.gamma(0.3, size=(16, 16)), seen, tile, difference=drawn))
     config = RefineConfig(selector=selector, budget=budget)  # type: ignore[arg-type]
     crops = choose_crops(glances, gain_of(config), config)
     factor = config.crop_factor(2.0)

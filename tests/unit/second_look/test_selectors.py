@@ -101,6 +101,37 @@ def test_attention_compares_tiles_of_one_block(selector: str) -> None:
     assert {crop.row for crop in choose_crops(glances, gain_of(config), config)} == {2}
 
 
+def test_the_difference_map_leads_to_what_could_not_be_drawn_though_nothing_was_seen_there() -> None:
+    """No detections, and attention that looks elsewhere."""
+    config = RefineConfig(selector="difference", budget=0.3, scales=(0.5,))
+    (crop,) = choose_crops([glance(blob(y=14, x=1), difference=blob())], gain_of(config), config)
+    assert (crop.window.x, crop.window.x1) >= (100 + 128, 100 + 192)
+    assert crop.window.y <= 50 + 3 * 16 < crop.window.y1
+    assert crop.entropy == pytest.approx(1), "the entropy is the attention's, as for every selector: flat there"
+
+
+def test_gains_of_a_difference_map_made_by_hand() -> None:
+    """4 x 4 cells over 256 px: windows of 128 px hold 4 cells each, their means are ranked as z-scores."""
+    tile = Window(x=10, y=20, width=256, height=256)
+    values = np.array([[0.1, 0.1, 0.0, 0.0], [0.1, 0.1, 0.0, 0.0], [0.0, 0.0, 0.3, 0.5], [0.0, 0.0, 0.5, 0.7]])
+    boxes = np.array([[10, 20, 138, 148], [138, 20, 266, 148], [10, 148, 138, 276], [138, 148, 266, 276]])
+    drawn = glance(tile=tile, difference=values)
+    windows = measured_windows(drawn, boxes)
+    means = np.array([0.1, 0.0, 0.0, 0.5])
+    gains = gain_of(RefineConfig(selector="difference"))([drawn], [windows])
+    np.testing.assert_allclose(gains, np.exp((means - means.mean()) / means.std()))
+
+
+def test_difference_compares_tiles_of_one_block() -> None:
+    """One pixel in eight hardly drawn in three tiles, all of them badly in one: all crops go there."""
+    calm, rough = np.full((16, 16), 0.01), np.full((16, 16), 0.04)
+    calm[::8] = 0.02
+    tiles = [Window(x=x, y=0, width=256, height=256) for x in (0, 256, 512, 768)]
+    glances = [glance(tile=tile, difference=rough if tile.x == 512 else calm) for tile in tiles]
+    config = RefineConfig(selector="difference", budget=0.125)
+    assert {crop.row for crop in choose_crops(glances, gain_of(config), config)} == {2}
+
+
 def test_even_attention_ranks_nothing() -> None:
     """Rounding noise of a flat map is no reason: all windows gain alike."""
     flat = glance(np.full((16, 16), 1 / 3))

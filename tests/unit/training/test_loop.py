@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from signal import SIGINT, raise_signal
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from jobs.train_detector import main
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.protocol import Detector
+from pipeline.errors import ModelError
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.data.scenes import TrainingScene, save_scene
-from pipeline.training.export import training_card
+from pipeline.training.export import export, training_card
 from pipeline.training.learner import Learner
 from pipeline.training.loop import CHECKPOINT, METRICS_FILE, LoopConfig, Trainer
+from pipeline.training.losses.criterion import PLAIN
+from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.validation import validate
 from pipeline.types import Chip, ModelCard, Window
@@ -33,61 +35,103 @@ from tests.support.prepared import scene_with
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 
 
-def trainer(out: Path, steps: int, learner: Callable[[OrientedRTDetr], Learner] = OrientedLearner) -> Trainer:
-    torch.manual_seed(0)
+REFINED = RTDETRLosses(sample_refinement=True, scale_aligned=True, sample_weights=True, better_class_loss=True)
+
+
+def trainer(out: Path, steps: int, settings: RTDETRLosses = PLAIN, seed: int = 0) -> Trainer:
+    torch.manual_seed(seed)
     sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
     config = LoopConfig(steps=steps, tiles=2, sizes_px=(64,), warmup_steps=2, checkpoint_steps=3)
-    return Trainer(learner(OrientedRTDetr(SMALL)), sampler, config, out)
+    return Trainer(OrientedLearner(OrientedRTDetr(SMALL), losses=settings), sampler, config, out)
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Six steps in one go, and three, a new process' worth of fresh objects, three more: the same losses."""
+@pytest.mark.parametrize("settings", [PLAIN, REFINED], ids=["plain", "Better Sampling"])
+def test_a_resumed_run_repeats_the_uninterrupted_one(settings: RTDETRLosses, tmp_path: Path) -> None:
+    """Six steps in one go, and three, a new process' worth of fresh objects, three more: the same losses. Those of what
+    learns beside the network, too."""
 
-    def losses(run: Trainer, count: int) -> list[float]:
+    def losses(run: Trainer, count: int) -> list[list[float]]:
         run.network.train()
-        return [run.learn(run.batch(run.step))["loss"] for _ in range(count)]
+        return [list(run.learn(run.batch(run.step)).values()) for _ in range(count)]
 
-    whole = losses(trainer(tmp_path / "whole", 6), 6)
-    first = trainer(tmp_path / "parts", 6)
+    whole = losses(trainer(tmp_path / "whole", 6, settings), 6)
+    first = trainer(tmp_path / "parts", 6, settings)
     begun = losses(first, 3)
     first.save()
-    torch.manual_seed(99)
-    second = trainer(tmp_path / "parts", 6)
+    second = trainer(tmp_path / "parts", 6, settings, seed=99)
     assert second.resume()
     assert second.step == 3
-    np.testing.assert_allclose(begun + losses(second, 3), whole, rtol=1e-5)
+    together = begun + losses(second, 3)
+    assert [len(row) for row in together] == [len(row) for row in whole]
+    for ours, expected in zip(together, whole, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
 
 
-class Stopping(OrientedLearner):
-    """Whose third batch brings a signal to stop: before the losses are known, or while the network changes."""
-
-    def __init__(self, network: OrientedRTDetr, moment: str) -> None:
-        super().__init__(network)
-        self._moment, self._batches = moment, 0
-
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        self._batches += 1
-        if self._batches == 3 and self._moment == "before":
-            raise_signal(SIGINT)
-        if self._batches == 3 and self._moment == "while":
-            hook = register_optimizer_step_post_hook(lambda *_: (hook.remove(), raise_signal(SIGINT))[0])
-        return super().losses(batch, generator)
+def test_what_learns_beside_the_network_is_kept_but_not_averaged_and_not_exported(tmp_path: Path) -> None:
+    run = trainer(tmp_path, 2, REFINED)
+    run.run(lambda _: None)
+    names = load_file(tmp_path / CHECKPOINT / "state.safetensors").keys()
+    beside = {name.split(".")[0] for name in names if "shared" in name or "gates" in name}
+    assert beside == {"auxiliary"}
+    assert {name.split(".", 1)[0] for name in names} == {"network", "average", "auxiliary", "optimizer"}
+    exported = export(tmp_path, tmp_path / "weights", training_card("made", ("ship",), None, 64))
+    assert load_file(tmp_path / "weights" / "model.safetensors").keys() <= OrientedRTDetr(SMALL).state_dict().keys()
+    assert load_detector(tmp_path / "weights").card == exported
 
 
-@pytest.mark.parametrize(("moment", "step"), [("before", 2), ("while", 3)])
-def test_a_run_that_is_told_to_stop_keeps_what_it_has_learnt(moment: str, step: int, tmp_path: Path) -> None:
-    """Whole steps only: what follows is what would have followed."""
-    whole = trainer(tmp_path / "whole", 5)
-    whole.run(lambda _: None)
-    stopped = trainer(tmp_path / "parts", 5, lambda network: Stopping(network, moment))
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(lambda _: None)
-    again = trainer(tmp_path / "parts", 5)
-    assert again.resume()
-    assert again.step == step
-    again.run(lambda _: None)
-    for name, value in whole.average.state_dict().items():
-        torch.testing.assert_close(again.average.state_dict()[name], value, rtol=1e-5, atol=1e-7)
+@pytest.mark.parametrize(("before", "after"), [(PLAIN, REFINED), (REFINED, PLAIN)])
+def test_a_run_does_not_go_on_with_or_without_what_learnt_beside_the_network(
+    before: RTDETRLosses, after: RTDETRLosses, tmp_path: Path
+) -> None:
+    trainer(tmp_path, 1, before).run(lambda _: None)
+    with pytest.raises(ModelError, match="give another --out") as refused:
+        trainer(tmp_path, 2, after).resume()
+    assert "weights of losses that learn to weigh samples" in str(refused.value)
+
+
+def test_what_learns_beside_the_network_does_not_shorten_its_step(tmp_path: Path) -> None:
+    """A difficulty error of 1e6 is another gradient of the generators, and the same step of the network."""
+
+    def learnt(factor: float, out: Path) -> list[Tensor]:
+        run = trainer(out, 2, RTDETRLosses(sample_weights=True))
+        losses = run._learner.losses
+
+        def scaled(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+            return {k: v * factor if k.startswith("difficulty") else v for k, v in losses(batch, generator).items()}
+
+        run._learner.losses = scaled  # type: ignore[method-assign]
+        run.network.train()
+        assert "difficulty_1" in run.learn(run.batch(0))
+        return list(run.network.state_dict().values())
+
+    plain, large = learnt(1.0, tmp_path / "plain"), learnt(1e6, tmp_path / "large")
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(plain, large, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("switch", "falls"),
+    [
+        ("sample_refinement", ("offset_0", "offset_1")),
+        ("scale_aligned", ("denoising_class_0", "denoising_class_1", "kld_1")),
+        ("sample_weights", ("difficulty_0", "difficulty_1")),
+        ("better_class_loss", ("denoising_class_0", "denoising_class_1", "kld_1")),
+    ],
+)
+def test_a_short_fit_lowers_what_a_switch_asks_for(switch: str, falls: tuple[str, ...], tmp_path: Path) -> None:
+    """On the same tiles over and over; sampling points start three times as far out as usual."""
+    run = trainer(tmp_path, 16, RTDETRLosses(**{switch: True}))  # type: ignore[arg-type]
+    run.config = replace(run.config, learning_rate=2e-3)
+    with torch.no_grad():
+        for layer in run.network.decoder:
+            layer.encoder_attn.sampling_offsets.bias.mul_(3)
+    run.network.train()
+    tiles = run.batch(1)
+    assert sum(len(target.boxes) for target in tiles.targets) > 1
+    rows = [run.learn(tiles) for _ in range(16)]
+    assert all(name in row for row in rows for name in falls)
+    for names in (falls, ("loss",)):
+        first, last = (sum(row[name] for row in part for name in names) for part in (rows[:3], rows[-3:]))
+        assert last < 0.9 * first, names
 
 
 def test_a_run_goes_on_from_its_own_step_and_not_from_that_of_some_parameter(tmp_path: Path) -> None:
@@ -200,6 +244,7 @@ class BrightnessLearner:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.network = Brightness()
+        self.auxiliary = None
         self.telling = ("error", "absent")
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -248,11 +293,11 @@ def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
     scene = TrainingScene("made", scene_with(SHIPS).pixels, scene_with(SHIPS).truth)
     torch.manual_seed(0)
-    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste_mean=0, light=0, object_share=1.0))
+    sampler = TileSampler([([scene], 1.0)], AugmentConfig(paste=0, light=0, object_share=1.0))
     config = LoopConfig(steps=400, tiles=2, sizes_px=(128,), warmup_steps=20, learning_rate=1e-3, ema_decay=0.98)
     learner = OrientedLearner(OrientedRTDetr(SMALL))
     run = Trainer(learner, sampler, config, tmp_path)
     run.run(lambda _: None)
-    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256))
+    detector = learner.detector(run.average, training_card("made", ("ship",), None, 256, SMALL))
     figures = validate(detector, [scene], 64)
     assert figures["ap50"] > 0.9

@@ -19,7 +19,7 @@ SMALL = NetworkConfig(
 @pytest.fixture(scope="module")
 def attention() -> RotatedDeformableAttention:
     torch.manual_seed(1)
-    layer = RotatedDeformableAttention(SMALL.to_library())
+    layer = RotatedDeformableAttention(SMALL.decoder_config())
     torch.nn.init.normal_(layer.sampling_offsets.weight, std=0.2)
     return layer
 

@@ -24,7 +24,7 @@ def test_tiles_of_small_scenes_are_not_mostly_black() -> None:
     assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 30.0).tolist() == [30, 70]
     assert pull_in(np.array([5.0, 90.0]), (100, 200, 3), 80.0).tolist() == [80, 50]
     corners = np.array([[12.0, 12, 16, 8, 0], [228, 12, 16, 8, 0], [12, 228, 16, 8, 0]])
-    config = AugmentConfig(scale_range=(1.0, 1.0), quarter_turns=True, paste_mean=0, light=0, object_share=1.0)
+    config = AugmentConfig(scale_range=(1.0, 1.0), quarter_turns=True, paste=0, light=0, object_share=1.0)
     sampler = TileSampler([([scene_with(corners)], 1.0)], config)
     tiles = [sampler.tile(192, default_rng(seed)) for seed in range(12)]
     assert min((pixels.max(-1) > 0).mean() for pixels, _ in tiles) > 0.7

@@ -12,7 +12,7 @@ from pipeline.annotations.annotations import Annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import obb_to_corners
-from pipeline.training.data.prepare import prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
+from pipeline.training.data.prepare import chosen, prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
 from pipeline.training.data.scenes import load_scenes
 from pipeline.types import Lattice
 from tests.support.prepared import BOX, scene_with, white_rectangle
@@ -111,3 +111,30 @@ def test_shrinking_a_lattice_keeps_its_ground() -> None:
     assert shrunk(lattice, 1.0) == lattice
     with pytest.raises(ConfigError, match=r"at least 1, not 0\.5"):
         shrunk(lattice, 0.5)
+
+
+class TestChosen:
+    IMAGES = tuple((Path(f"{name}.jpg"), Annotations.empty()) for name in ("day_01", "day_02", "night_01"))
+
+    @pytest.mark.parametrize(
+        ("only", "without", "kept"),
+        [
+            ((), (), ["day_01", "day_02", "night_01"]),
+            (("day*",), (), ["day_01", "day_02"]),
+            ((), ("*_01",), ["day_02"]),
+            (("day*", "night*"), ("*2",), ["day_01", "night_01"]),
+        ],
+    )
+    def test_images_are_chosen_by_patterns_of_their_names(
+        self, only: tuple[str, ...], without: tuple[str, ...], kept: list[str]
+    ) -> None:
+        assert [image.stem for image, _ in chosen(self.IMAGES, only, without)] == kept
+
+    @pytest.mark.parametrize(("only", "without"), [(("dusk*",), ()), ((), ("dusk*",))])
+    def test_a_pattern_that_matches_nothing_is_refused(self, only: tuple[str, ...], without: tuple[str, ...]) -> None:
+        with pytest.raises(ConfigError, match=r"none of the 3 annotated images is called 'dusk\*'"):
+            chosen(self.IMAGES, only, without)
+
+    def test_choosing_nothing_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="leave none of the 3"):
+            chosen(self.IMAGES, ("day*",), ("day*",))

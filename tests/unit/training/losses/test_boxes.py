@@ -11,8 +11,8 @@ import torch
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.training.data.batches import Target
-from pipeline.training.losses.boxes import box_losses, corner_distance, rotated_overlap, varifocal
-from pipeline.training.losses.criterion import inside, set_losses, token_targets
+from pipeline.training.losses.boxes import box_losses, corner_distance, inside, rotated_overlap, varifocal
+from pipeline.training.losses.criterion import set_losses, token_targets
 from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.matcher import match, match_cost
 

@@ -1,4 +1,5 @@
-"""Maps of where the detector looked: the attention of all tiles of a scene as one georeferenced COG.
+"""Maps of where the detector looked, or of what it could not draw again: those of all tiles of a scene as one
+georeferenced COG.
 
 Memory is bounded by a tile, never by the scene.
 """
@@ -24,25 +25,27 @@ from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
 from pipeline.pixels.cells import shares
 from pipeline.raster.gdal import gdal_environment
-from pipeline.types import AttentionMap, FloatArray, Lattice, RationalPolynomials, Scene, Window
+from pipeline.types import AttentionMap, DifferenceMap, FloatArray, Lattice, RationalPolynomials, Scene, Window
 
 CELL_PX = 8
 """Side of a pixel of the heat map, lattice pixels."""
 BLOCK_PX = 256
-DESCRIPTION = "decoder attention, 1 = spread evenly over the tile"
+ATTENTION = "decoder attention, 1 = spread evenly over the tile"
+DIFFERENCE = "difference map, mean of |reconstruction - image|, 1 = black for white"
 
 
 class HeatMap:
     """A float32 COG of ceil(lattice / 8) pixels, 8 lattice pixels each, with the scene's CRS and place.
 
-    A pixel says how many times more attention it got than if the tile's had been spread evenly over it; NaN (nodata)
-    where no tile looked. A scene placed by ground control points or RPCs hands them on, a pixel scene nothing.
+    A pixel says how many times more attention it got than if the tile's had been spread evenly over it, or how large
+    the difference is in the mean over it; NaN (nodata) where no tile looked. A scene placed by ground control points
+    or RPCs hands them on, a pixel scene nothing.
     A context manager: the file appears when the block is left without an error. Raises StorageError when it cannot be
     written.
     """
 
-    def __init__(self, path: str | Path, lattice: Lattice, scene: Scene) -> None:
-        self._target = Path(path)
+    def __init__(self, path: str | Path, lattice: Lattice, scene: Scene, description: str = ATTENTION) -> None:
+        self._target, self._description = Path(path), description
         self._cells = self._target.with_name(f".{self._target.name}.cells")
         self._part = self._target.with_name(f".{self._target.name}.part")
         self._lattice, self._scene = lattice, scene
@@ -51,7 +54,7 @@ class HeatMap:
     def __enter__(self) -> Self:
         with self._writing():
             self._file = rasterio.open(self._cells, "w+", **_profile(self._lattice, self._scene))
-            self._file.set_band_description(1, DESCRIPTION)
+            self._file.set_band_description(1, self._description)
             if self._scene.crs_wkt is not None and self._scene.transform is None and self._scene.gcps:
                 crs = rasterio.CRS.from_wkt(self._scene.crs_wkt)
                 self._file.gcps = (_control_points(self._lattice, self._scene), crs)
@@ -59,10 +62,10 @@ class HeatMap:
                 self._file.rpcs = _rational(self._lattice, self._scene.rpc)
         return self
 
-    def add(self, window: Window, attention: AttentionMap) -> None:
-        """The attention over a tile's lattice window. In any order: where tiles overlap the larger value stands."""
+    def add(self, window: Window, found: AttentionMap | DifferenceMap) -> None:
+        """The map over a tile's lattice window. In any order: where tiles overlap the larger value stands."""
         with self._writing():
-            _add(self._file, window, attention)
+            _add(self._file, window, found)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -89,23 +92,25 @@ class HeatMap:
             ) from error
 
 
-def write_attention(
-    path: str | Path, maps: Iterable[tuple[Window, AttentionMap]], lattice: Lattice, scene: Scene
-) -> None:
-    """Write the :class:`HeatMap` of ``maps``, each tile's lattice window with its attention."""
-    with HeatMap(path, lattice, scene) as heat_map:
-        for window, attention in maps:
-            heat_map.add(window, attention)
+def write_heat_map(
+    path: str | Path, maps: Iterable[tuple[Window, AttentionMap | DifferenceMap]], lattice: Lattice, scene: Scene,
+    description: str = ATTENTION,
+) -> None:  # fmt: skip
+    """Write the :class:`HeatMap` of ``maps``, each tile's lattice window with what was found over it."""
+    with HeatMap(path, lattice, scene, description) as heat_map:
+        for window, found in maps:
+            heat_map.add(window, found)
 
 
-def heat(window: Window, attention: AttentionMap) -> tuple[NDArray[np.float32], int, int]:
+def heat(window: Window, found: AttentionMap | DifferenceMap) -> tuple[NDArray[np.float32], int, int]:
     """The pixels of the heat map that a tile touches, and the column and row of the first.
 
     A pixel that the tile covers in part gets the mean over that part.
     """
-    y_shares, covered_y = _axis(window.y, window.y1, attention.mass.shape[0])
-    x_shares, covered_x = _axis(window.x, window.x1, attention.mass.shape[1])
-    density = (y_shares @ attention.mass @ x_shares.T) / (covered_y[:, None] * covered_x)
+    mass = found.mass if isinstance(found, AttentionMap) else found.values / found.values.size
+    y_shares, covered_y = _axis(window.y, window.y1, mass.shape[0])
+    x_shares, covered_x = _axis(window.x, window.x1, mass.shape[1])
+    density = (y_shares @ mass @ x_shares.T) / (covered_y[:, None] * covered_x)
     return (density * window.pixels).astype(np.float32), window.x // CELL_PX, window.y // CELL_PX
 
 
@@ -115,8 +120,8 @@ def _axis(start: int, end: int, cells: int) -> tuple[FloatArray, FloatArray]:
     return shares(np.linspace(start, end, cells + 1), edges), np.diff(np.clip(edges, start, end))
 
 
-def _add(file: Any, window: Window, attention: AttentionMap) -> None:
-    values, column, row = heat(window, attention)
+def _add(file: Any, window: Window, found: AttentionMap | DifferenceMap) -> None:
+    values, column, row = heat(window, found)
     area = RasterioWindow(column, row, values.shape[1], values.shape[0])
     file.write(np.fmax(file.read(1, window=area), values), 1, window=area)
 

@@ -14,9 +14,9 @@ from rasterio.transform import RPCTransformer
 from pipeline.config import RasterConfig
 from pipeline.errors import StorageError
 from pipeline.georeference.rational import rational_map
-from pipeline.raster.attention_map import heat, write_attention
+from pipeline.raster.heat_map import DIFFERENCE, heat, write_heat_map
 from pipeline.raster.scene import open_scene
-from pipeline.types import AttentionMap, FloatArray, Lattice, Scene, Window
+from pipeline.types import AttentionMap, DifferenceMap, FloatArray, Lattice, Scene, Window
 from tests.support.rpcs import as_gdal, rational_polynomials
 from tests.support.scenes import GEOREFERENCES, UTM, ground_control_points, picture, write_geotiff
 
@@ -48,7 +48,7 @@ def test_a_peak_lies_at_its_place_in_the_world(name: str, tmp_path: Path) -> Non
     crs, transform = GEOREFERENCES[name]
     scene = scene_at(tmp_path, 400, 300, crs=crs, transform=transform)
     lattice = lattice_of(scene, 0.8, 1.25)
-    write_attention(tmp_path / "heat.tif", [(Window(x=160, y=40, width=160, height=160), peak(20, 20, 13, 3))],
+    write_heat_map(tmp_path / "heat.tif", [(Window(x=160, y=40, width=160, height=160), peak(20, 20, 13, 3))],
                     lattice, scene)  # fmt: skip
     with rasterio.open(tmp_path / "heat.tif") as file:
         values = file.read(1)
@@ -64,7 +64,7 @@ def test_the_file_is_a_cloud_optimised_geotiff(tmp_path: Path) -> None:
     """Layout, tiles, overviews, type, nodata: what makes it one; and nothing else is left in the folder."""
     scene = scene_at(tmp_path, 640, 480)
     lattice = Lattice(width=8000, height=6001, scale_x=0.08, scale_y=480 / 6001, gsd_m=None)
-    write_attention(tmp_path / "heat.tif", [(Window(x=0, y=0, width=512, height=512), peak(64, 64, 1, 2))],
+    write_heat_map(tmp_path / "heat.tif", [(Window(x=0, y=0, width=512, height=512), peak(64, 64, 1, 2))],
                     lattice, scene)  # fmt: skip
     with rasterio.open(tmp_path / "heat.tif") as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -98,6 +98,26 @@ def test_a_shrunken_tile_keeps_its_attention(tmp_path: Path) -> None:
     np.testing.assert_allclose(values, (mass / mass.mean()).repeat(4, 0).repeat(4, 1), rtol=1e-5)
 
 
+def test_a_difference_map_is_written_as_it_is(tmp_path: Path) -> None:
+    """A tile on the grid of 8 pixels: pixel for cell, the same values; and the file says what they are."""
+    values = np.random.default_rng(0).random((16, 20))
+    tile = Window(x=64, y=32, width=160, height=128)
+    scene = scene_at(tmp_path, 400, 300)
+    write_heat_map(tmp_path / "heat.tif", [(tile, DifferenceMap(values))], lattice_of(scene), scene, DIFFERENCE)
+    found = written(tmp_path / "heat.tif")
+    np.testing.assert_allclose(found[4:20, 8:28], values, rtol=1e-6)
+    assert np.isnan(found).sum() == found.size - values.size
+    with rasterio.open(tmp_path / "heat.tif") as file:
+        assert "reconstruction" in file.descriptions[0]
+
+
+def test_a_pixel_that_a_tile_covers_in_part_has_the_mean_difference_over_that_part() -> None:
+    """12 px from 4 on, two cells of 6 px: half of the first pixel is covered (0.1), the second by 2 px and 6 px."""
+    values, column, row = heat(Window(x=4, y=8, width=12, height=8), DifferenceMap(np.array([[0.1, 0.3]])))
+    np.testing.assert_allclose(values, [[0.1, (2 * 0.1 + 6 * 0.3) / 8]], rtol=1e-6)
+    assert (column, row) == (0, 1)
+
+
 def test_overlapping_tiles_combine_by_maximum_in_any_order(tmp_path: Path) -> None:
     scene = scene_at(tmp_path, 300, 200)
     rng = np.random.default_rng(1)
@@ -111,7 +131,7 @@ def test_overlapping_tiles_combine_by_maximum_in_any_order(tmp_path: Path) -> No
         part = expected[row : row + values.shape[0], column : column + values.shape[1]]
         part[:] = np.fmax(part, values)
     for number, order in enumerate(([0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 2, 0])):
-        write_attention(tmp_path / f"{number}.tif", (tiles[i] for i in order), lattice_of(scene), scene)
+        write_heat_map(tmp_path / f"{number}.tif", (tiles[i] for i in order), lattice_of(scene), scene)
     np.testing.assert_array_equal(written(tmp_path / "0.tif"), expected.astype(np.float32))
     assert (tmp_path / "0.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
 
@@ -121,7 +141,7 @@ def test_ground_control_points_are_carried_over(tmp_path: Path) -> None:
     points = ground_control_points(400, 300)
     scene = scene_at(tmp_path, 400, 300, crs=UTM, transform=None, gcps=points)
     assert scene.transform is None
-    write_attention(tmp_path / "heat.tif", [], lattice_of(scene, 0.5, 0.5), scene)
+    write_heat_map(tmp_path / "heat.tif", [], lattice_of(scene, 0.5, 0.5), scene)
     with rasterio.open(tmp_path / "heat.tif") as file:
         found, crs = file.gcps
     assert crs == rasterio.CRS.from_user_input(UTM)
@@ -135,7 +155,7 @@ def test_rpcs_are_carried_over(tmp_path: Path) -> None:
     with pytest.warns(NotGeoreferencedWarning), rasterio.open(path, "r+") as file:
         file.rpcs = as_gdal(rpc)
     scene = open_scene(str(path), RasterConfig())
-    write_attention(tmp_path / "heat.tif", [], lattice_of(scene, 2.0, 2.0), scene)
+    write_heat_map(tmp_path / "heat.tif", [], lattice_of(scene, 2.0, 2.0), scene)
     with rasterio.open(tmp_path / "heat.tif") as file:
         found = file.rpcs
     lonlat = rational_map(scene, "level1.tif").forward(np.array([[160.0, 80.0]]))
@@ -146,7 +166,7 @@ def test_rpcs_are_carried_over(tmp_path: Path) -> None:
 
 def test_a_pixel_scene_gets_a_plain_picture(tmp_path: Path) -> None:
     scene = scene_at(tmp_path, 64, 64, crs=None, transform=None)
-    write_attention(tmp_path / "heat.tif", [(Window(x=0, y=0, width=64, height=64), peak(8, 8, 2, 5))],
+    write_heat_map(tmp_path / "heat.tif", [(Window(x=0, y=0, width=64, height=64), peak(8, 8, 2, 5))],
                     lattice_of(scene), scene)  # fmt: skip
     with pytest.warns(NotGeoreferencedWarning):
         values = written(tmp_path / "heat.tif")
@@ -156,7 +176,7 @@ def test_a_pixel_scene_gets_a_plain_picture(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     scene = scene_at(tmp_path, 64, 64)
     with pytest.raises(StorageError, match="cannot be written"):
-        write_attention(tmp_path / "absent" / "heat.tif", [], lattice_of(scene), scene)
+        write_heat_map(tmp_path / "absent" / "heat.tif", [], lattice_of(scene), scene)
 
 
 def test_a_failure_in_the_maps_leaves_nothing(tmp_path: Path) -> None:
@@ -169,6 +189,6 @@ def test_a_failure_in_the_maps_leaves_nothing(tmp_path: Path) -> None:
     scene = scene_at(tmp_path, 64, 64)
     (tmp_path / "heat.tif").write_text("older")
     with pytest.raises(ValueError, match="broke"):
-        write_attention(tmp_path / "heat.tif", broken(), lattice_of(scene), scene)
+        write_heat_map(tmp_path / "heat.tif", broken(), lattice_of(scene), scene)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["heat.tif", "scene.tif"]
     assert (tmp_path / "heat.tif").read_text() == "older"

@@ -1,0 +1,84 @@
+"""Difference-map-guided feature enhancement (DGFE of SR-TOD, arXiv 2405.11276).
+
+The finest features are weighed by channel and doubled where the difference map is above a threshold. The paper calls
+that threshold learnable. In its official code no gradient reaches it: the derivative of a sign is zero, so it stays
+where it began. That form is here as :class:`OfficialFiltration`, beside :class:`LearnableFiltration` (ours), whose
+answers are the same and whose threshold learns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+REDUCTION = 16
+"""Of the channels, in the middle of the gate."""
+SOFTNESS = 1 / 255
+"""Width of the sigmoid that the threshold learns by, in units of the difference map. Ours."""
+
+
+class OfficialFiltration(nn.Module):
+    """½ (sign(D - t) + 1): 0 or 1, and ½ where D is t exactly. No gradient reaches t."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(threshold))
+
+    def forward(self, difference: Tensor) -> Tensor:
+        """D of any shape → the same shape."""
+        return (torch.sign(difference - self.threshold) + 1) * 0.5
+
+
+class LearnableFiltration(nn.Module):
+    """1 where D > t, else 0, with the gradient of σ((D - t) / SOFTNESS) for t and none for D.
+
+    What learns is log t: it stays positive, and a step changes it by a share of itself, whatever its size.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.log_threshold = nn.Parameter(torch.tensor(math.log(threshold)))
+
+    def forward(self, difference: Tensor) -> Tensor:
+        """D of any shape → the same shape."""
+        above = difference.detach() - self.log_threshold.exp()
+        soft = (above / SOFTNESS).sigmoid()
+        return (above > 0).to(soft.dtype) + (soft - soft.detach())
+
+
+class ChannelGate(nn.Module):
+    """(B, width, H, W) → (B, width, 1, 1) in 0 to 1: σ(MLP(mean) + MLP(maximum)) over the pixels, one MLP for both."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        narrow = max(1, width // REDUCTION)
+        self.weigh = nn.Sequential(nn.Linear(width, narrow), nn.ReLU(), nn.Linear(narrow, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        gate: Tensor = self.weigh(features.mean((2, 3))) + self.weigh(features.amax((2, 3)))
+        return gate.sigmoid()[:, :, None, None]
+
+
+class DifferenceEnhancement(nn.Module):
+    """Finest features (B, width, h, w) and their difference map (B, 1, H, W) → enhanced features of the same shape.
+
+    Gate ⊗ (M + 1) ⊗ features, M being the filtered map at the features' size: of each cell the first pixel counts
+    (the paper's nearest). So every feature is weighed by its channel, and counts once or twice.
+    """
+
+    def __init__(self, width: int, threshold: float, *, learnable: bool) -> None:
+        super().__init__()
+        self.filtration = LearnableFiltration(threshold) if learnable else OfficialFiltration(threshold)
+        self.gate = ChannelGate(width)
+
+    def forward(self, features: Tensor, difference: Tensor) -> Tensor:
+        """See the class."""
+        # Filtering knows no neighbours: of the pixels that are left out nothing need be known.
+        difference = functional.interpolate(difference, features.shape[-2:], mode="nearest")
+        mask: Tensor = self.filtration(difference) + 1
+        enhanced: Tensor = self.gate(features) * features * mask.to(features.dtype)
+        return enhanced

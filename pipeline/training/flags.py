@@ -1,0 +1,68 @@
+"""Flags of ``fit`` and ``ablate``. Imports nothing that takes long: ``--help`` does not wait for torch."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """What is not given is as the recipe says, else as shown."""
+    add = partial(parser.add_argument, default=argparse.SUPPRESS)
+    parser.add_argument("--recipe", help="YAML file, or name of a shipped one: all that defines a training")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics, run.json")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add("--scenes", nargs="+", metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
+    add("--hold-out", type=names, help="names of scenes that are not trained on")
+    add(
+        "--choose",
+        nargs="+",
+        metavar="FOLDER",
+        help="prepared scenes that, as those held out, choose the best",
+    )
+    add("--init", help="start from this checkpoint folder's weights, not from nothing")
+    add("--pretrained", help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own")
+    add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
+    add("--steps", type=int, help="2000")
+    add("--tiles", type=int, help="tiles per step (6)")
+    add("--sizes", type=_integers, help="sides of tiles, pixels, multiples of 32 (192,224,256)")
+    add("--learning-rate", type=float, help="6e-4")
+    add("--paste", type=float, help="mean number of objects copied into a tile (1.5)")
+    add("--scale-range", type=_range, metavar="LOW,HIGH", help="magnification of tiles (0.75,1.4)")
+    add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
+    add("--light", type=float, help="strength of the photometric jitter (1)")
+    add("--seed", type=int, help="0")
+    add("--device", help="cpu or cuda (bfloat16)")
+    add("--checkpoint-steps", type=int, help="100")
+    add("--validate-steps", type=int, help="steps between AP of held-out scenes and of those trained on (0: never)")
+    add("--validate-scenes", type=int, help="most scenes of either kind that are judged then (24)")
+
+
+def add_ablate(parser: argparse.ArgumentParser) -> None:
+    """A plan, and where its data and its runs are."""
+    parser.add_argument("--plan", required=True, help="YAML file, or name of a shipped one: recipes, sets, seeds")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the folders of prepared scenes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of runs, rows.jsonl and table.md")
+    parser.add_argument("--only", type=names, default=(), help="names of recipes, comma-separated (default: all)")
+    parser.add_argument("--sets", type=names, default=(), help="names of sets, comma-separated (default: all)")
+    parser.add_argument("--steps", type=int, help="of every training (default: as the plan says)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; two processes may do the same plan")
+    parser.add_argument("--table-only", action="store_true", help="train nothing: the table of the rows that stand")
+    parser.add_argument("--dry-run", action="store_true", help="list the trainings, and which have a row")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Comma-separated."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, high = (float(number) for number in text.split(","))
+    if not 0 < low <= high:
+        raise ValueError(text)
+    return low, high
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))

@@ -1,0 +1,16 @@
+"""What is subtracted from pixels and what they are divided by; a card says the same of what is trained."""
+
+from __future__ import annotations
+
+from pipeline.detectors.modules import efficientnet_lite
+from pipeline.detectors.modules.features import RESNET
+
+PIXEL_MEAN = PIXEL_STD = 0.25
+"""Of pixels / 255, for backbones that learn from nothing."""
+
+
+def pixel_statistics(backbone: str, bands: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of pixels / 255, one value a band, as the weights of ``backbone`` expect them."""
+    if backbone == RESNET:
+        return (PIXEL_MEAN,) * bands, (PIXEL_STD,) * bands
+    return (efficientnet_lite.PIXEL_MEAN,) * bands, (efficientnet_lite.PIXEL_STD,) * bands

@@ -1,0 +1,119 @@
+"""One training, from a recipe to the last step; it goes on where it was cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.names import listed
+from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.prepared import agreed
+from pipeline.training.data.scenes import TrainingScene, load_scenes
+from pipeline.training.export import state_file, training_card
+from pipeline.training.fitting import Group, groups_of, new_record
+from pipeline.training.judging import SceneJudge
+from pipeline.training.learner import Learner
+from pipeline.training.loop import Trainer
+from pipeline.training.recipe import Recipe
+from pipeline.training.run_record import RunRecord, read_record, write_record
+from pipeline.training.start import first_network
+from pipeline.types import ModelCard
+
+Report = Callable[[str], None]
+RECIPE_FILE = "recipe.yaml"
+
+
+def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
+    """Train to the last step into the folder ``out``, from its own checkpoint when it has one; the recipe is copied
+    there.
+
+    Raises ConfigError when the scenes do not agree with each other, with the recipe, or with what the run learns.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(recipe.schedule.seed)
+    if not recipe.data.scenes:
+        raise ConfigError("there is nothing to train on: give --scenes, or a recipe with data.scenes")
+    groups, held = groups_of(recipe.data.scenes, recipe.data.hold_out)
+    record = new_record(recipe, threads, groups)
+    before = read_record(out)
+    family = recipe.family
+    network = first_network(family, recipe.network, record.class_count)
+    learner = family.learner(network, record.mean, record.std, recipe.losses)
+    card = training_card(recipe.name, record.named, record.gsd_m, recipe.schedule.validate_px, network.config)
+    judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
+    sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data)
+    trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
+    if state_file(out).exists():
+        _check_same_task(out, before, record)
+        trainer.resume()
+        if not _goes_on(trainer.step, out, before, record, report):
+            return
+        record = record.went_on(before, trainer.step) if before else record
+    write_record(out, record)
+    _copy(recipe, out)
+    names = [scene.name for group in groups for scene in group.scenes]
+    report(f"training on {len(names)} scenes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
+    trainer.run(report)
+
+
+def _judge(
+    recipe: Recipe, learner: Learner, card: ModelCard, groups: Sequence[Group], held: Sequence[TrainingScene]
+) -> SceneJudge:
+    """Of the scenes that are held out or given to choose by, and of those of the first folder that is trained on."""
+    folders = [Path(folder) for folder in recipe.data.choose]
+    agreed([*(group.folder for group in groups), *folders])
+    held_out = list(held)
+    for folder in folders:
+        if any(folder.resolve() == group.folder.resolve() for group in groups):
+            raise ConfigError(f"--choose {folder} is trained on: it says nothing of what the network never saw")
+        held_out += load_scenes(folder)
+    return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
+
+
+def _copy(recipe: Recipe, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{RECIPE_FILE}.{os.getpid()}"
+    partial.write_text(recipe.to_yaml())
+    partial.replace(out / RECIPE_FILE)
+
+
+def _check_same_task(run: Path, before: RunRecord | None, record: RunRecord) -> None:
+    """Raise ConfigError when the run in that folder learns other classes, or sees pixels otherwise."""
+    if before is None:
+        return
+    for what, old, new in (
+        ("classes", before.classes, record.classes),
+        ("number of classes", before.class_count, record.class_count),
+        ("metres per pixel", before.gsd_m, record.gsd_m),
+        ("mean", before.mean, record.mean),
+        ("std", before.std, record.std),
+    ):
+        if old != new and not (what == "classes" and None in (old, new)):
+            shown = [listed(one) if isinstance(one, tuple) else one for one in (old, new)]
+            raise ConfigError(
+                f"{run} learns with the {what} {shown[0]}, these scenes have {shown[1]}: give another --out"
+            )
+
+
+def _goes_on(step: int, run: Path, before: RunRecord | None, record: RunRecord, report: Report) -> bool:
+    """Say from where the run goes on and what is other than before; False when there is nothing left to do."""
+    steps = record.arguments["steps"]
+    changes = record.changes(before) if before else []
+    if step >= steps:
+        asked = f"; --steps {steps} asks for fewer" if step > steps else ""
+        report(f"{run} is finished: it stands at step {step}{asked}, nothing was done; more --steps train it further")
+        if changes:
+            report(f"  not applied: {'; '.join(changes)}")
+        return False
+    report(f"going on from step {step} of {run}")
+    if before is None:
+        report(f"  {run} holds no run.json: what it was trained with before is not known")
+    if changes:
+        report(f"  other than before, from this step on: {'; '.join(changes)}")
+    if any(change.startswith("--steps") for change in changes):
+        report("  the learning rate falls with the length of the run: it is not that of a run of one go")
+    return True
