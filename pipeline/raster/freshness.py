@@ -17,7 +17,7 @@ from pipeline.pixels.resampling import source_window
 from pipeline.raster.limits import LIMITS, Limits, overview_for
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.types import BoolArray, FloatArray, IntArray, Lattice, Scene, Tile, Window
+from pipeline.types import BoolArray, IntArray, Lattice, Scene, Tile, Window
 
 OLDER = (
     "the overviews are not of these pixels (older, it seems): the pixels themselves are asked for what is to be known "
@@ -27,7 +27,7 @@ OLDER = (
 """The sentence for a user."""
 PLACES = 4
 """Windows along each side in which an overview is compared with the pixels."""
-COMPARED_PX = 512
+COMPARED_PX = 256
 """Side of such a window, scene pixels."""
 TOLERANCE = 0.1
 """What resampling and lossy compression may add to the range of the pixels, as a share of it."""
@@ -105,25 +105,26 @@ def _contradict(
     """One channel of one place: (h, w) of the overview, (H, W) of the pixels around, and their :func:`_edges`."""
     if not told.any() or not valid.any():
         return bool(told.mean() > 0.5 or valid.mean() > 0.5)
-    if not seen[told].any() and (pixels[valid] == 0).mean() < FEW_BLACK:
+    among = pixels if valid.all() else pixels[valid]
+    if not seen[told].any() and (among == 0).mean() < FEW_BLACK:
         return True
-    among, values = pixels[valid].astype(np.float64), seen.astype(np.float64)
-    room = TOLERANCE * float(np.ptp(among)) + 0.01 * float(np.abs(among).max())
-    room += LOSS if seen.dtype == np.uint8 else 0
-    low = _around(np.where(valid, pixels, np.inf), edges, np.minimum)
-    high = _around(np.where(valid, pixels, -np.inf), edges, np.maximum)
+    least, most = float(among.min()), float(among.max())
+    room = TOLERANCE * (most - least) + 0.01 * max(abs(least), abs(most)) + (LOSS if seen.dtype == np.uint8 else 0)
+    ends = np.iinfo(pixels.dtype) if pixels.dtype.kind in "iu" else np.finfo(pixels.dtype)
+    low = _around(np.where(valid, pixels, pixels.dtype.type(ends.max)), edges, np.minimum).astype(np.float64)
+    high = _around(np.where(valid, pixels, pixels.dtype.type(ends.min)), edges, np.maximum).astype(np.float64)
+    values = seen.astype(np.float64)
     return float(((values < low - room) | (values > high + room))[told].mean()) > 0.5
 
 
-def _around(values: FloatArray, edges: tuple[IntArray, IntArray], least: np.ufunc) -> FloatArray:
+def _around(values: NDArray[Any], edges: tuple[IntArray, IntArray], least: np.ufunc) -> NDArray[Any]:
     """(h, w) the least, or most, of (H, W) ``values`` in the cell of each pixel of the overview and REACH around it."""
     for axis, cuts in enumerate(edges):
         starts = np.minimum(cuts[:-1], values.shape[axis] - 1)
         values = least.reduceat(values, starts, axis=axis)
         count = values.shape[axis] - 2 * REACH
-        values = least.reduce(
-            [values.take(range(step, step + count), axis=axis) for step in range(2 * REACH + 1)], axis=0
-        )
+        steps = [values.take(range(step, step + count), axis=axis) for step in range(2 * REACH + 1)]
+        values = least.reduce(steps, axis=0)
     return values
 
 
