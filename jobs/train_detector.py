@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job, to_stdout
 from pipeline import __version__
-from pipeline.training.flags import add_ablate, add_fit, names
+from pipeline.training.flags import add_ablate, add_fit, add_mine, add_prepare, add_review, names
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -48,31 +48,19 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     prepare = commands.add_parser(
         "prepare", help="annotated scenes → chips at the model's GSD, with detection's own reader"
     )
-    prepare.add_argument(
-        "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
-    )
-    prepare.add_argument("--images", type=Path, required=True, help="folder of the images")
-    prepare.add_argument(
-        "--classes",
-        type=names,
-        help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
-        "objects of a COCO file's other classes become ignore regions",
-    )
-    for flag, what in (("--only", "images with such a name only"), ("--without", "images with such a name not")):
-        prepare.add_argument(flag, type=names, default=(), help=f"{what}: patterns of stems, comma-separated")
-    prepare.add_argument(
-        "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
-    )
+    add_prepare(prepare)
     _gsd_and_out(prepare)
+    add_review(
+        commands.add_parser("review", help="annotations → a copy padded alike in all scenes, with ignore regions")
+    )
     harbours = commands.add_parser("harbours", help="procedural harbours → chips, every ship known")
     harbours.add_argument("--first-seed", type=int, default=0)
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
     _gsd_and_out(harbours)
-    backbone = commands.add_parser(
-        "backbone", help="ImageNet weights of EfficientNet-Lite0 → a folder for --pretrained"
-    )
+    backbone = commands.add_parser("backbone", help="EfficientNet-Lite0's ImageNet weights → a folder for --pretrained")
     backbone.add_argument("--out", type=Path, required=True)
+    add_mine(commands.add_parser("mine", help="a detector's false alarms on prepared scenes → places for 'fit'"))
     add_fit(commands.add_parser("fit", help="train, or go on training"))
     add_ablate(commands.add_parser("ablate", help="many trainings that differ in one thing each, and their table"))
     validate = commands.add_parser("validate", help="AP50, precision and recall on prepared scenes")

@@ -4,7 +4,8 @@
 
     PipelineError                     what, where, and what to do about it, in one sentence
     ├── ConfigError(ValueError)           exit 2   the run is misconfigured
-    │   └── OutsideArea                       the area of interest does not touch the scene: among others it is skipped
+    │   ├── OutsideArea                       the area of interest does not touch the scene: among others it is skipped
+    │   └── NoSuchBands                       the scene does not name the bands that the model looks at
     ├── SceneError                        exit 3   this input can never work
     │   ├── SceneNotFound(FileNotFoundError)
     │   ├── SceneUnreadable(OSError)
@@ -68,6 +69,13 @@ class ConfigError(PipelineError, ValueError):
 
 class OutsideArea(ConfigError):
     """The area of interest does not touch a scene."""
+
+
+class NoSuchBands(ConfigError):
+    """A scene has not the bands that the model looks at, or does not say which they are."""
+
+    band_names: tuple[str, ...] = ()
+    """What the scene calls its bands; nothing where it does not say."""
 
 
 class SceneError(PipelineError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _rings(annotation: dict[str, Any]) -> list[list[float]]:
 
 def _scene(rows: list[dict[str, Any]], class_of: dict[Any, int], image: _Image) -> tuple[Annotations, int, int]:
     """The truth of one image, and how many boxes were left out of it: without area, outside."""
-    boxes = np.concatenate([np.zeros((0, 5)), *(_box(row) for row in rows)])
+    boxes = np.concatenate([np.zeros((0, 5)), *(box_of(row) for row in rows)])
     sized = boxes[:, 3] > 0
     inside = np.ones(len(boxes), np.bool_)
     if image.bounds is not None:
@@ -117,17 +117,19 @@ def _scene(rows: list[dict[str, Any]], class_of: dict[Any, int], image: _Image) 
         changed = across & (clipped != bounds).any(axis=1)
         boxes[changed] = aabb_to_obb(clipped[changed])
     class_ids = np.array([class_of.get(row["category_id"], EVERY_CLASS) for row in rows], np.int64)
-    ignore = np.array([_is_ignored(row) or row["category_id"] not in class_of for row in rows], np.bool_)
+    ignore = np.array([is_ignored(row) or row["category_id"] not in class_of for row in rows], np.bool_)
     keep = sized & inside
     truth = Annotations(boxes[keep], class_ids[keep], ignore[keep])
     return truth, int((~sized).sum()), int((sized & ~inside).sum())
 
 
-def _is_ignored(row: dict[str, Any]) -> bool:
+def is_ignored(row: Mapping[str, Any]) -> bool:
+    """Whether an annotation marks a region where a detection is neither right nor wrong."""
     return bool(row.get("iscrowd") or row.get("ignore"))
 
 
-def _box(row: dict[str, Any]) -> FloatArray:
+def box_of(row: Mapping[str, Any]) -> FloatArray:
+    """(1, 5) the oriented box of one annotation: of its four corners, else of ``rbox``, else of ``bbox``."""
     rings = row.get("segmentation")
     if isinstance(rings, list) and rings and len(rings[0]) == 8:
         return corners_to_obb(np.array(rings[0], np.float64).reshape(1, 4, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.detectors import oriented_rtdetr, transformers_detr
+from pipeline.detectors import oriented_fcos, oriented_rtdetr, transformers_detr
 from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.torch_process import prepare_torch
@@ -38,6 +38,7 @@ def _by_model_type(*families: Family) -> dict[str, Family]:
 FAMILIES = _by_model_type(
     transformers_detr,
     oriented_rtdetr,
+    oriented_fcos,
 )
 """Model type → the family that loads it. A new family is a folder, and a line here."""
 

@@ -16,7 +16,8 @@ from pipeline.names import complaint, path_part, shown
 from pipeline.storage.fetching import fetch_folder
 from pipeline.types import ModelCard
 
-_BUILTIN = "builtin:"
+BUILTIN = "builtin:"
+"""What the names of embedded detectors begin with."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HUB_TIMEOUT_S = 5.0
 
@@ -28,8 +29,8 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
     over a hub name, and what is there but no folder is never looked for on the hub. Raises ConfigError for an unknown
     builtin, ModelError when there is nothing under that name or a file that is no folder of weights.
     """
-    if uri.startswith(_BUILTIN):
-        return builtin_folder(uri.removeprefix(_BUILTIN))
+    if uri.startswith(BUILTIN):
+        return builtin_folder(uri.removeprefix(BUILTIN))
     reason = complaint(uri)
     if reason is not None:
         raise ModelError(f"--weights {shown(uri)} is refused: {reason}")
@@ -56,13 +57,21 @@ def _local(name: str) -> Path | None:
         return None
 
 
+def _embedded() -> Path:
+    return Path(__file__).parent / "weights"
+
+
+def builtin_names() -> list[str]:
+    """The embedded detectors, without ``builtin:``."""
+    return sorted(path.parent.name for path in _embedded().glob("*/config.json"))
+
+
 def builtin_folder(name: str) -> Path:
     """The folder of an embedded detector. Raises ConfigError that lists what there is."""
-    root = Path(__file__).parent / "weights"
-    known = sorted(path.parent.name for path in root.glob("*/config.json"))
+    known = builtin_names()
     if name not in known:
-        raise ConfigError(f"--weights: there is no {_BUILTIN}{name}; embedded are: {', '.join(known) or 'none'}")
-    return root / name
+        raise ConfigError(f"--weights: there is no {BUILTIN}{name}; embedded are: {', '.join(known) or 'none'}")
+    return _embedded() / name
 
 
 def hub_folder(name: str) -> Path:

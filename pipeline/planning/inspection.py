@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.config import RunConfig
 from pipeline.config.looking import one_look_factor
 from pipeline.errors import redacted
-from pipeline.names import listed
 from pipeline.planning.blocks import GOOD_AMPLIFICATION, decoded_pixels, delivered_pixels
+from pipeline.planning.embedded import band_warnings, choices, embedded_cards
 from pipeline.planning.places import NO_PLACE
 from pipeline.planning.plan import ScenePlan
 from pipeline.types import ModelCard, Scene
@@ -97,6 +97,8 @@ class Inspection:
     estimated_s: float
     """Seconds from the start to the last tile; reading runs beside it."""
     pace: Pace
+    embedded: tuple[str, ...] = ()
+    """Which embedded detectors suit the scene's bands, one sentence each, and which to choose."""
     warnings: tuple[str, ...] = ()
     """What will hurt, one sentence each, with the remedy."""
 
@@ -140,6 +142,7 @@ def inspect(plan: ScenePlan, card: ModelCard, config: RunConfig, pace: Pace) -> 
         model_gsd_m=card.gsd_m,
         model_classes=card.classes,
         model_bands=card.bands,
+        embedded=tuple(choices(scene.band_names, embedded_cards())),
         looks=_looks(config),
         same_cost=_same_cost(config),
         estimated_s=pace.start_s + len(plan.tiles) * pace.seconds_per_tile / pace.workers,
@@ -183,13 +186,7 @@ def _file_warnings(scene: Scene) -> Iterator[str]:
 
 
 def _pixel_warnings(scene: Scene, card: ModelCard, config: RunConfig) -> Iterator[str]:
-    if len(scene.bands) < len(card.bands):
-        yield (
-            f"{len(scene.bands)} band(s) are read but the model knows {len(card.bands)} ({listed(card.bands)}): "
-            "bands are repeated, and scores will suffer; choose others with raster.bands"
-        )
-    elif len(set(scene.bands)) < len(scene.bands) and len(scene.uris) == 1 and not scene.palette:
-        yield f"bands {scene.bands} repeat one another: a grey scene is shown to a model trained on colour"
+    yield from band_warnings(scene, card)
     if scene.dtype != "uint8" and config.raster.stretch == "none":
         yield f"{scene.dtype} pixels without a stretch are clipped to 0 to 255; use raster.stretch=percentile"
 

@@ -34,6 +34,8 @@ def _scene_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
 def _plan_rows(seen: Inspection) -> Iterator[tuple[str, str]]:
     gsd = "unknown GSD" if seen.model_gsd_m is None else f"{seen.model_gsd_m:g} m"
     yield "model", f"{seen.model}, {gsd}, {listed(seen.model_classes)}; bands {listed(seen.model_bands)}"
+    for sentence in seen.embedded:
+        yield "embedded", sentence
     across, down = seen.resampling
     factor = "none" if across == down == 1 else f"{across:.4g} x {down:.4g} scene pixels per lattice pixel"
     at = "" if seen.lattice_gsd_m is None else f" ({seen.lattice_gsd_m:.4g} m)"

@@ -8,12 +8,13 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.config import RasterConfig, RefineConfig, RunConfig
-from pipeline.errors import OutsideArea
+from pipeline.errors import NoSuchBands, OutsideArea
 from pipeline.georeference.georeference import Georeference
 from pipeline.georeference.shift import DatumShift
 from pipeline.names import public_uri
 from pipeline.planning.area import AreaOfInterest, area_in_lattice, outside
 from pipeline.planning.blocks import plan_blocks
+from pipeline.planning.embedded import advice, band_warnings, embedded_cards
 from pipeline.planning.emptiness import without_empty
 from pipeline.planning.lattice import make_lattice
 from pipeline.planning.places import place_warnings
@@ -90,7 +91,10 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
 
     Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
     """
-    scene = with_meta(open_scene(uri, config.raster), meta_entries(config))
+    try:
+        scene = with_meta(open_scene(uri, config.raster, card.bands), meta_entries(config))
+    except NoSuchBands as error:
+        raise NoSuchBands(f"{error}; {advice(error.band_names, embedded_cards())}") from error
     scene = replace(scene, scene_id=scene_id_of(scene.uris, config.scene_id))
     georeference = Georeference.of(scene)
     native_gsd = georeference.ground_gsd() if georeference else None
@@ -115,7 +119,12 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
         tiles_outside_aoi=len(planned) - len(tiles),
         area=area,
         shift=shift,
-        warnings=(*scene.warnings, *place_warnings(georeference, shift), *(() if halo is None else (halo,))),
+        warnings=(
+            *scene.warnings,
+            *band_warnings(scene, card),
+            *place_warnings(georeference, shift),
+            *(() if halo is None else (halo,)),
+        ),
     )
 
 

@@ -16,8 +16,8 @@ from pipeline.errors import ConfigError, SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import is_remote, vsi_path
 from pipeline.types import ByteArray
+from pipeline.types.cards import RGB
 
-RGB = ("red", "green", "blue")
 OTHERS = {"edge", "coastal", "infra", "near", "nir", "swir", "shortwave", "thermal", "i"}
 """Words that make another band of a name with a colour in it: red edge, coastal blue, near infra red, green I."""
 INFRARED = {"nir", "nir1", "nir2", "infrared", "swir", "b8", "b08", "b8a"}
@@ -58,7 +58,7 @@ def choose_bands(datasets: Sequence[Any], uris: Sequence[str], config: RasterCon
                 f"raster.bands asks for band {missing[0]}, but {public_uri(uris[0])} has {count} "
                 f"band{'s' if count > 1 else ''}, counted from 1"
             )
-        return Bands(bands=config.bands, negative=count == 1 and _white_is_zero(first))
+        return Bands(bands=config.bands, negative=count == 1 and white_is_zero(first))
     if len(uris) > 1:
         return Bands(bands=_first_three(range(1, count + 1)), warnings=tuple(_misordered(uris)))
     image = [band for band, kind in enumerate(first.colorinterp, 1) if kind != ColorInterp.alpha]
@@ -76,7 +76,7 @@ def choose_bands(datasets: Sequence[Any], uris: Sequence[str], config: RasterCon
     return Bands(
         bands=bands,
         palette=palette,
-        negative=len(image) == 1 and not palette and _white_is_zero(first),
+        negative=len(image) == 1 and not palette and white_is_zero(first),
         warnings=(*warnings, *_odd_alpha(first, config), *_odd_numbers(numbers=numbers, palette=palette)),
     )
 
@@ -219,7 +219,8 @@ def colour_alpha(file: Any, band: int) -> ByteArray | None:
     return None if alpha.all() else alpha
 
 
-def _white_is_zero(dataset: Any) -> bool:
+def white_is_zero(dataset: Any) -> bool:
+    """Whether the file says that its smallest number is white."""
     return str(dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE", "")).upper() == "YES"
 
 

@@ -14,16 +14,18 @@ from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
 from pipeline.raster.admission import forget_signalled, odd_headers
-from pipeline.raster.colours import Bands, choose_bands, colour_alpha
+from pipeline.raster.colours import Bands, colour_alpha
 from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
 from pipeline.raster.headers import from_headers
 from pipeline.raster.masks import has_mask, masked_alone
+from pipeline.raster.named_bands import band_names, shown_bands
 from pipeline.raster.pages import page_warnings
 from pipeline.raster.placing import placing
 from pipeline.raster.source import open_dataset
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import Scene
+from pipeline.types.cards import RGB
 
 DATE_TAGS = (
     "ACQUISITIONDATETIME",
@@ -41,10 +43,13 @@ SENSOR_TAGS = ("SATELLITEID", "SENSOR", "SENSOR_ID", "SPACECRAFT_ID", "SPACECRAF
 ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
 
-def open_scene(uri: str, config: RasterConfig, patience: Patience = PATIENCE) -> Scene:
+def open_scene(
+    uri: str, config: RasterConfig, model_bands: tuple[str, ...] = RGB, patience: Patience = PATIENCE
+) -> Scene:
     """Read the headers of one scene; no pixel is decoded.
 
     ``uri`` is a local path, https://, http:// or s3://, or several one-band files of one grid joined by commas.
+    ``model_bands`` are what the model's card calls its bands: which of the file are read.
     Raises SceneNotFound, SceneUnreadable, SceneNotGeoreferenced, ConfigError (bands the file has not) or
     StorageError (a server that does not answer).
     """
@@ -52,10 +57,10 @@ def open_scene(uri: str, config: RasterConfig, patience: Patience = PATIENCE) ->
     for one in uris:
         check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    return from_headers(uris, config, lambda: _scene(uris, drivers, config), patience)
+    return from_headers(uris, config, lambda: _scene(uris, drivers, config, model_bands), patience)
 
 
-def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) -> Scene:
+def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig, model_bands: tuple[str, ...]) -> Scene:
     """What the headers say, inside :func:`from_headers`."""
     with contextlib.ExitStack() as stack, odd_headers(", ".join(uris)):
         datasets = [stack.enter_context(open_dataset(one, drivers, config)) for one in uris]
@@ -66,14 +71,15 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig) 
         _check_one_grid(datasets, uris)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
-        chosen = choose_bands(datasets, uris, config)
+        chosen = shown_bands(datasets, uris, config, model_bands)
         bands = chosen.bands
         place = placing(first, public_uri(uris[0]), config)
         block_height, block_width = first.block_shapes[0]
         facts: dict[str, Any] = {**scene_facts(_all_tags(first)), **_nodata(datasets, bands, config)}
         return Scene(
             scene_id=scene_id_of(uris), uris=uris, width=first.width, height=first.height, bands=bands,
-            band_count=count, dtype="uint8" if chosen.palette else first.dtypes[0], palette=chosen.palette,
+            band_count=count, band_names=band_names(datasets, uris),
+            dtype="uint8" if chosen.palette else first.dtypes[0], palette=chosen.palette,
             negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
             transform=place.transform, gcps=place.gcps, rpc=place.rpc,
             warnings=(*place.warnings, *page_warnings(first, uris[0], config), *chosen.warnings),

@@ -66,7 +66,7 @@ PIXELS = ("width", "height", "bands", "band_count", "dtype", "driver", "negative
 VALIDITY = ("nodata", "band_nodata", "has_mask")
 LAYOUT = ("block_width", "block_height", "overviews")
 FACTS = ("acquired", "sensor", "attribution")
-TOLD = ("warnings", "palette")
+TOLD = ("warnings", "palette", "band_names")
 """Fields of a scene by what they are about; beside them stand ``scene_id`` and ``uris``. No digest has what is TOLD."""
 
 LATER: dict[str, Any] = {

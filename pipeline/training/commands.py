@@ -15,9 +15,8 @@ from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
-from pipeline.training.export import averaged_network, checkpoint_step, state_file, training_card
+from pipeline.training.export import averaged_network, checkpoint_step, learner_of, state_file, training_card
 from pipeline.training.export import export as export_run
-from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
     add_validation,
@@ -26,6 +25,7 @@ from pipeline.training.run_record import (
     state_sha256,
 )
 from pipeline.training.running import train
+from pipeline.types.cards import RGB
 
 Report = Callable[[str], None]
 
@@ -36,6 +36,7 @@ def prepare(arguments: Namespace, report: Report) -> None:
         chosen,
         classes_of,
         prepare_scene,
+        raster_config,
         save_all,
         scenes_of_coco,
         scenes_of_dota,
@@ -48,10 +49,26 @@ def prepare(arguments: Namespace, report: Report) -> None:
         classes = classes_of(arguments.annotations, arguments.classes)
         annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
     annotated = chosen(annotated, arguments.only, arguments.without)
-    start_folder(arguments.out, Prepared(classes=tuple(classes), gsd_m=arguments.gsd, shrink=arguments.shrink))
+    made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
+    start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
+    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
     for image, truth in annotated:
-        scene = prepare_scene(image, truth, arguments.gsd, RasterConfig(), arguments.shrink)
+        scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])
+
+
+def review(arguments: Namespace, report: Report) -> None:
+    """A COCO file → a reviewed copy of it: see :mod:`pipeline.training.reviewing`."""
+    from pipeline.training.reviewing import review as review_annotations
+
+    review_annotations(arguments, report)
+
+
+def mine(arguments: Namespace, report: Report) -> None:
+    """A detector's false alarms on prepared scenes → places for ``fit``: see :mod:`pipeline.training.mining`."""
+    from pipeline.training.mining import mine as mine_places
+
+    mine_places(arguments, report)
 
 
 def backbone(arguments: Namespace, report: Report) -> None:
@@ -97,7 +114,7 @@ def validate(arguments: Namespace, report: Report) -> None:
     if missing := set(arguments.only) - {scene.name for scene in scenes}:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     network, record = averaged_network(arguments.run), read_record(arguments.run)
-    learner = OrientedLearner(network)
+    learner = learner_of(arguments.run, network, record)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:
@@ -105,9 +122,15 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
             f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
         )
+    bands = record.bands if record else RGB
+    if prepared and prepared.bands != bands:
+        raise ConfigError(
+            f"{arguments.scenes} has the bands {listed(prepared.bands)}, but {arguments.run} learnt {listed(bands)}: "
+            f"prepare the scenes with --bands {','.join(bands)}"
+        )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config)
-    detector = learner.detector(learner.network, card)
+    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
+    detector = learner.detector(network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]
     trained = {name for one in (record.data if record else ()) for name in one.scenes}

@@ -1,16 +1,22 @@
-"""The families of detectors that can be trained: what a recipe may say of each, and the learner that is made of it."""
+"""The families of detectors that can be trained: how networks are made, written and read, and what trains them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
-from pipeline.errors import ConfigError
+from pipeline.detectors.checkpoint import model_type
+from pipeline.detectors.modules.features import FeatureNetwork
+from pipeline.detectors.network_folder import NetworkFolder
+from pipeline.detectors.oriented_fcos.folder import FOLDER as FCOS_FOLDER
+from pipeline.detectors.oriented_rtdetr.folder import FOLDER as RTDETR_FOLDER
+from pipeline.errors import ConfigError, ModelError
 from pipeline.names import listed, near_names, quoted
 from pipeline.training.learner import Learner
-from pipeline.training.losses.settings import RTDETRLosses
+from pipeline.training.losses.settings import FCOSLosses, RTDETRLosses
+from pipeline.training.oriented_fcos import FCOSLearner
 from pipeline.training.oriented_rtdetr import OrientedLearner
 
 
@@ -19,25 +25,29 @@ class Family:
     """One family of detectors, for training."""
 
     name: str
-    network: type
-    """Of the network's configuration: a frozen dataclass with ``classes``; every default is the plain network."""
+    folder: NetworkFolder[Any, Any]
+    """How its networks are written and read; it knows their configuration and their class."""
     losses: type
     """Of the losses' settings: a frozen dataclass whose defaults are the plain training."""
-    learner: Callable[[Any, Sequence[float], Sequence[float], Any], Learner]
-    """Network, mean and std of pixels / 255, losses' settings → what the loop asks."""
-    build: Callable[[Any], Any]
-    """Configuration → fresh network."""
+    learner: Callable[[Any, Sequence[float] | None, Sequence[float] | None, Any], Learner]
+    """Network, mean and std of pixels / 255 (None: as its backbone expects), losses' settings → what the loop asks."""
+
+    @property
+    def network(self) -> type:
+        """Of the network's configuration: a frozen dataclass with ``classes``; every default is the plain network."""
+        return self.folder.config
+
+    def build(self, config: Any) -> FeatureNetwork:
+        """A fresh network of that configuration."""
+        network: FeatureNetwork = self.folder.network(config)
+        return network
 
 
 FAMILIES = (
-    Family(
-        name="oriented_rtdetr",
-        network=NetworkConfig,
-        losses=RTDETRLosses,
-        learner=OrientedLearner,
-        build=OrientedRTDetr,
-    ),
+    Family(name="oriented_rtdetr", folder=RTDETR_FOLDER, losses=RTDETRLosses, learner=OrientedLearner),
+    Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner),
 )
+"""The first is what is trained where nothing says another."""
 
 
 def family_of(name: str) -> Family:
@@ -47,6 +57,15 @@ def family_of(name: str) -> Family:
         if one.name == name:
             return one
     near = near_names(name, names)
-    raise ConfigError(
-        f"network.family {quoted(name)} is none; {f'did you mean {near[0]}?' if near else f'there is {listed(names)}'}"
-    )
+    hint = f"did you mean {near[0]}?" if near else f"there is {listed(names)}"
+    raise ConfigError(f"network.family {quoted(name)} is none; {hint}")
+
+
+def family_in(folder: Path) -> Family:
+    """The family of the network whose ``config.json`` is in ``folder``. Raises ModelError where it is none of ours."""
+    kind = model_type(folder)
+    for one in FAMILIES:
+        if one.folder.model_type == kind:
+            return one
+    kinds = [one.folder.model_type for one in FAMILIES]
+    raise ModelError(f"{folder} holds a {quoted(kind)}, which cannot be trained here: what can is {listed(kinds)}")

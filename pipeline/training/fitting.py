@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.oriented_rtdetr.folder import read_config
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.reporting.versions import versions
@@ -19,10 +18,8 @@ from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
-from pipeline.training.start import first_config
-
-BANDS = ("red", "green", "blue")
-"""What prepared scenes hold."""
+from pipeline.training.start import first_config, init_config
+from pipeline.types.cards import RGB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,15 +65,16 @@ def new_record(recipe: Recipe, threads: int, groups: Sequence[Group]) -> RunReco
     names = prepared.classes if prepared else None
     count = _class_count(recipe, names, groups)
     _check_objects(count, names, groups)
-    config = first_config(recipe.family, recipe.network, count)
-    if config.bands != len(BANDS):
-        raise ConfigError(f"network.bands is {config.bands}, but prepared scenes have {len(BANDS)}")
+    bands = prepared.bands if prepared else RGB
+    for group in groups:
+        _check_bands(group, bands)
+    config = first_config(recipe.family, recipe.network, count, len(bands))
     mean, std = pixel_statistics(config.backbone, config.bands)
     return RunRecord(
         classes=names,
         class_count=count,
         gsd_m=prepared.pixel_m if prepared else None,
-        bands=BANDS,
+        bands=bands,
         mean=mean,
         std=std,
         arguments={**flat(recipe), "threads": threads},
@@ -98,7 +96,7 @@ def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence
             )
         count = len(names)
     else:
-        count = said or (read_config(Path(init)).classes if init else 1)
+        count = said or (init_config(recipe.family, Path(init)).classes if init else 1)
     if count < 1:
         raise ConfigError(f"--classes must be at least 1, not {count}")
     for group in groups:
@@ -110,6 +108,16 @@ def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence
                 f"names), or give --classes {largest + 1}"
             )
     return count
+
+
+def _check_bands(group: Group, bands: Sequence[str]) -> None:
+    """Raise ConfigError for a scene whose pixels have another number of bands than its folder says."""
+    for scene in group.scenes:
+        if scene.pixels.shape[-1] != len(bands):
+            raise ConfigError(
+                f"{group.folder}: the scene {scene.name} has {scene.pixels.shape[-1]} band(s), where {listed(bands)} "
+                "are expected: prepare it again"
+            )
 
 
 def _check_objects(count: int, names: tuple[str, ...] | None, groups: Sequence[Group]) -> None:

@@ -1,4 +1,4 @@
-"""Flags of ``fit`` and ``ablate``. Imports nothing that takes long: ``--help`` does not wait for torch."""
+"""Flags of most commands. Imports nothing that takes long: ``--help`` does not wait for torch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="prepared scenes that, as those held out, choose the best",
     )
+    add("--family", help="of detectors: oriented_rtdetr, or oriented_fcos (oriented_rtdetr)")
     add("--init", help="start from this checkpoint folder's weights, not from nothing")
     add("--pretrained", help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own")
     add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
@@ -30,6 +31,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, help="6e-4")
     add("--paste", type=float, help="mean number of objects copied into a tile (1.5)")
     add("--scale-range", type=_range, metavar="LOW,HIGH", help="magnification of tiles (0.75,1.4)")
+    add("--false-alarms", help="file of places that 'mine' found: tiles are drawn there more often")
     add("--quarter-turns", action="store_true", help="turn tiles by multiples of 90 degrees only: for horizontal boxes")
     add("--light", type=float, help="strength of the photometric jitter (1)")
     add("--seed", type=int, help="0")
@@ -50,6 +52,59 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; two processes may do the same plan")
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of the rows that stand")
     parser.add_argument("--dry-run", action="store_true", help="list the trainings, and which have a row")
+
+
+def add_prepare(parser: argparse.ArgumentParser) -> None:
+    """Annotated images, and what is learnt from them."""
+    parser.add_argument(
+        "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
+    parser.add_argument(
+        "--classes",
+        type=names,
+        help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
+        "objects of a COCO file's other classes become ignore regions",
+    )
+    for flag, what in (("--only", "images with such a name only"), ("--without", "images with such a name not")):
+        parser.add_argument(flag, type=names, default=(), help=f"{what}: patterns of stems, comma-separated")
+    parser.add_argument(
+        "--shrink", type=float, default=1.0, help="make pixels this many times larger: for images without a GSD"
+    )
+    add_bands(parser)
+
+
+def add_review(parser: argparse.ArgumentParser) -> None:
+    """Annotations, and what to do about them."""
+    add = parser.add_argument
+    add("--annotations", type=Path, required=True, help="COCO json with oriented boxes; it is not changed")
+    add("--images", type=Path, required=True, help="folder of the images")
+    add("--regions", type=Path, help="yaml: scene → [x0, y0, x1, y1, what], regions to be ignored")
+    add("--out", type=Path, required=True, help="the reviewed COCO json")
+    add_bands(parser)
+
+
+def add_mine(parser: argparse.ArgumentParser) -> None:
+    """A detector, and where it looks."""
+    add = parser.add_argument
+    add("--weights", required=True, help="a detector, best one that never saw these scenes: a fold's, exported")
+    add("--scenes", type=Path, required=True, help="folder of prepared scenes")
+    add("--only", type=names, default=(), help="names of scenes, comma-separated (default: all)")
+    add("--lowest-score", type=float, default=0.1, help="of a false alarm that counts")
+    add("--halo", type=int, default=80, help="overlap of tiles, pixels")
+    add("--threads", type=int, default=1)
+    add("--out", type=Path, required=True, help="json; scenes that are in it already and not mined now stay")
+
+
+def add_bands(parser: argparse.ArgumentParser) -> None:
+    """Which bands of the images, and where those lie that do not say."""
+    colours = ("red", "green", "blue")
+    what = "names of the bands to look at, comma-separated, e.g. nir; found by what the files call their bands"
+    parser.add_argument("--bands", type=names, default=colours, help=what)
+    parser.add_argument("--band-numbers", type=_integers, help="where these bands stand in files that do not say")
+    parser.add_argument(
+        "--raster.crs", dest="crs", help="the CRS of images that lack it, as in 'detect'; none: pixels alone"
+    )
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -104,14 +104,13 @@ class Trainer:
         self.config, self.out, self.step = config, out, 0
         self._learner, self._sampler, self._mild = learner, sampler, sampler.milder()
         self._judge = judge if config.validate_steps else None
-        self._device = torch.device(config.device)
+        self._device, self._wholly = torch.device(config.device), Wholly()
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         groups = parameter_groups(self.network, config.weight_decay, config.backbone_rate)
         self._auxiliary = learner.auxiliary
         if self._auxiliary is not None:
             groups += parameter_groups(self._auxiliary.to(self._device), config.weight_decay, 1.0)
-        self._wholly = Wholly()
         self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
     def run(self, report: Callable[[str], None]) -> None:
@@ -238,10 +237,11 @@ class Trainer:
         with safe_open(path, framework="pt") as stored:
             self.step = int(stored.metadata()["step"])  # the optimiser's are of single parameters, and may be behind
         auxiliary = _strip(tensors, "auxiliary.")
-        if bool(auxiliary) != (self._auxiliary is not None):
+        own = self._auxiliary.state_dict() if self._auxiliary is not None else {}
+        if auxiliary.keys() != own.keys():
             raise ModelError(
-                f"{path} holds {'' if auxiliary else 'no '}weights of losses that learn to weigh samples, these "
-                f"arguments ask for {'none' if auxiliary else 'some'}: give another --out"
+                f"{path} was trained with other losses that keep weights of their own (sample_weights, "
+                "dynamic_balance) than these arguments ask for: give another --out"
             )
         try:
             self.network.load_state_dict(_strip(tensors, "network."))
@@ -250,8 +250,8 @@ class Trainer:
                 self._auxiliary.load_state_dict(auxiliary)
         except RuntimeError as error:
             raise ModelError(
-                f"{path} is of another network than these arguments ask for (--classes, --init): give another --out "
-                f"({one_sentence(error)})"
+                f"{path} is of another network than these arguments ask for (--family, --classes, --init): give another"
+                f" --out ({one_sentence(error)})"
             ) from error
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip(tensors, "optimizer.").items():

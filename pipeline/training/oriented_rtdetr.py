@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.decoder_record import DecoderRecord, record_decoder
-from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, normalise
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.better_sampling import LayerSampling, WeightGenerator, expansions
 from pipeline.training.losses.criterion import PLAIN, criterion

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
+from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
 from pipeline.errors import ConfigError, one_sentence
 from pipeline.names import listed, shown
+from pipeline.training.contradictions import check_together
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.families import FAMILIES, Family, family_of
 from pipeline.training.loop import LoopConfig
@@ -23,8 +25,11 @@ SHIPPED = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "network", "losses", "schedule")
 _CHOSEN = ("family", "init", "pretrained")
 """Of ``network``: what is no field of its configuration."""
-_PLACES = ("scenes", "hold_out", "choose")
-"""Of ``data``: where scenes lie. Not what is learnt from them."""
+_NOT_LEARNT = {
+    "data": ("scenes", "hold_out", "choose", "false_alarms"),
+    "schedule": ("device", "checkpoint_steps", "validate_steps", "validate_scenes", "validate_px"),
+}
+"""Where scenes lie, and how a run is watched: not what is learnt, nor how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class DataConfig(AugmentConfig):
     """Names of scenes of these folders that are not trained on."""
     choose: tuple[str, ...] = ()
     """Folders of prepared scenes that are not trained on; with those held out they choose the best checkpoint."""
+    false_alarms: str | None = None
+    """File of places that ``mine`` found: tiles are drawn there more often."""
     classes: int | None = None
     """How many, for scenes that do not name them."""
 
@@ -49,7 +56,7 @@ class NetworkChoice:
     init: str | None = None
     """Folder of a checkpoint whose weights, and fields not in ``fields``, it starts from."""
     pretrained: str | None = None
-    """Folder of ImageNet weights of the backbone."""
+    """Folder of ImageNet weights of the backbone, which is EfficientNet-Lite0 then."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the family's network configuration that are other than ``init``'s, or than the defaults."""
 
@@ -89,7 +96,8 @@ class Recipe:
         return hashlib.sha256(self.to_yaml().encode()).hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 (hex) over what it says other than the defaults; name, seed and where scenes lie do not count.
+        """SHA-256 (hex) over what it says other than the defaults; name, seed, where scenes lie and how a run
+        is watched do not count.
 
         So a setting that later versions add does not make another recipe of it, and one on another machine is the same.
         """
@@ -105,7 +113,7 @@ class Recipe:
             section: {
                 key: Path(value).name if key in _CHOSEN and value else value
                 for key, value in said[section].items()
-                if not (section == "data" and key in _PLACES)
+                if key not in _NOT_LEARNT.get(section, ())
                 and (key not in plain[section] or _listed(plain[section][key]) != value)
             }
             for section in SECTIONS
@@ -177,11 +185,17 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     asked = {key: network.pop(key) for key in tuple(network) if key in _CHOSEN}
     choice = typed(NetworkChoice, asked, "network")
     family = family_of(choice.get("family", NetworkChoice().family))
+    fields = _network_fields(family, network)
+    if choice.get("pretrained") is not None and choice.get("init") is None:
+        fields = {"backbone": EFFICIENTNET_LITE0, **fields}
+    losses = make(family.losses, _of_family(family, "losses", given["losses"]), "losses")
+    if choice.get("init") is None:  # else the rest of the network is known only when it is read
+        check_together(make(family.network, fields, "network"), losses)
     return Recipe(
         name=str(content.get("name", Recipe().name)),
         data=make(DataConfig, typed(DataConfig, given["data"], "data"), "data"),
-        network=NetworkChoice(**choice, fields=_network_fields(family, network)),
-        losses=make(family.losses, _of_family(family, "losses", given["losses"]), "losses"),
+        network=NetworkChoice(**choice, fields=fields),
+        losses=losses,
         schedule=make(LoopConfig, typed(LoopConfig, schedule, "schedule"), "schedule"),
     )
 
@@ -198,9 +212,7 @@ def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _network_fields(family: Family, given: Mapping[str, Any]) -> dict[str, Any]:
     if "classes" in given:
         raise ConfigError("network.classes: how many classes there are the prepared scenes say (or data.classes)")
-    values = _of_family(family, "network", given)
-    make(family.network, values, "network")
-    return values
+    return _of_family(family, "network", given)
 
 
 def _of_family(family: Family, section: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,10 +240,11 @@ def _keys(section: str) -> list[str]:
 
 
 FLAGS = {
-    "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "init": "network.init",
-    "pretrained": "network.pretrained",
+    "scenes": "data.scenes", "hold_out": "data.hold_out", "choose": "data.choose", "family": "network.family",
+    "init": "network.init", "pretrained": "network.pretrained",
     "classes": "data.classes", "steps": "schedule.steps", "tiles": "schedule.tiles", "sizes": "schedule.sizes_px",
-    "learning_rate": "schedule.learning_rate", "paste": "data.paste", "scale_range": "data.scale_range",
+    "learning_rate": "schedule.learning_rate", "paste": "data.paste",
+    "false_alarms": "data.false_alarms", "scale_range": "data.scale_range",
     "quarter_turns": "data.quarter_turns", "light": "data.light", "seed": "seed", "device": "schedule.device",
     "checkpoint_steps": "schedule.checkpoint_steps", "validate_steps": "schedule.validate_steps",
     "validate_scenes": "schedule.validate_scenes",

@@ -10,7 +10,9 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed
+from pipeline.training.contradictions import check_together
 from pipeline.training.data.batches import TileSampler
+from pipeline.training.data.false_alarms import read_places
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import state_file, training_card
@@ -41,11 +43,14 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     record = new_record(recipe, threads, groups)
     before = read_record(out)
     family = recipe.family
-    network = first_network(family, recipe.network, record.class_count)
+    network = first_network(family, recipe.network, record.class_count, len(record.bands))
+    check_together(network.config, recipe.losses)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
-    card = training_card(recipe.name, record.named, record.gsd_m, recipe.schedule.validate_px, network.config)
+    px = recipe.schedule.validate_px
+    card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)
     judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
-    sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data)
+    places = read_places(Path(recipe.data.false_alarms)) if recipe.data.false_alarms else None
+    sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data, places)
     trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
     if state_file(out).exists():
         _check_same_task(out, before, record)
@@ -88,6 +93,7 @@ def _check_same_task(run: Path, before: RunRecord | None, record: RunRecord) -> 
     for what, old, new in (
         ("classes", before.classes, record.classes),
         ("number of classes", before.class_count, record.class_count),
+        ("bands", before.bands, record.bands),
         ("metres per pixel", before.gsd_m, record.gsd_m),
         ("mean", before.mean, record.mean),
         ("std", before.std, record.std),

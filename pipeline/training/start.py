@@ -6,33 +6,52 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
-from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
-from pipeline.detectors.oriented_rtdetr.folder import load_network, read_config
-from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ConfigError
-from pipeline.training.families import Family
+from pipeline.training.families import Family, family_in
 from pipeline.training.pretrained import load_backbone
 from pipeline.training.recipe import NetworkChoice
 from pipeline.training.sections import make
 
 
-def first_config(family: Family, choice: NetworkChoice, classes: int) -> Any:
+def first_config(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> Any:
     """The configuration of :func:`first_network`: what was chosen, and else that of ``init``, or the family's defaults.
 
-    With ``pretrained`` the backbone is EfficientNet-Lite0. Raises ConfigError for ``init`` and ``pretrained`` both and
-    for what does not go together, ModelError when ``init`` is no checkpoint of ours.
+    Raises ConfigError for ``init`` and ``pretrained`` both, for other ``bands`` than the scenes', and for what does not
+    go together; ModelError when ``init`` is no checkpoint of ours.
     """
+    if choice.fields.get("bands", bands) != bands:
+        raise ConfigError(
+            f"network.bands is {choice.fields['bands']}, but the prepared scenes have {bands}: leave it out"
+        )
     if choice.init is None:
-        backbone = {} if choice.pretrained is None else {"backbone": EFFICIENTNET_LITE0}
-        return make(family.network, {**backbone, **choice.fields, "classes": classes}, "network")
+        return make(family.network, {**choice.fields, "classes": classes, "bands": bands}, "network")
     if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
-    known = read_config(Path(choice.init))
+    known = init_config(family, Path(choice.init))
+    if known.bands != bands:
+        raise ConfigError(
+            f"--init {choice.init} looks at {known.bands} band(s), the scenes have {bands}: leave --init out, or "
+            "prepare the scenes with its bands"
+        )
     own = {name: getattr(known, name) for name in known.__dataclass_fields__}
     return make(type(known), {**own, **choice.fields, "classes": classes}, "network")
 
 
-def first_network(family: Family, choice: NetworkChoice, classes: int) -> OrientedRTDetr:
+def init_config(family: Family, init: Path) -> FeaturesConfig:
+    """The configuration of the weights in ``init``. Raises ConfigError when they are of another family, ModelError when
+    they are no checkpoint of ours."""
+    other = family_in(init)
+    if other != family:
+        raise ConfigError(
+            f"the weights in {init} are of {other.name}, but {family.name} is to be trained: give --family "
+            f"{other.name} (network.family), or leave --init out"
+        )
+    config: FeaturesConfig = family.folder.read_config(init)
+    return config
+
+
+def first_network(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> FeatureNetwork:
     """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
 
     Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
@@ -40,14 +59,13 @@ def first_network(family: Family, choice: NetworkChoice, classes: int) -> Orient
     statistics stay as they are. Raises as :func:`first_config`, and ConfigError for a ``pretrained`` that holds no
     backbone.
     """
-    config = first_config(family, choice, classes)
-    network: OrientedRTDetr
+    config = first_config(family, choice, classes, bands)
     if choice.init is None:
         network = family.build(config)
         if choice.pretrained is not None:
             load_backbone(Path(choice.pretrained), network.backbone)
         return network
-    learnt = load_network(Path(choice.init))
+    learnt: FeatureNetwork = family.folder.load(Path(choice.init))
     network = learnt
     if config != learnt.config:
         network = family.build(config)

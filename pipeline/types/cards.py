@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+RGB = ("red", "green", "blue")
+"""What most models look at."""
+NEAR_INFRARED = "nir"
+"""The name of that band in cards and in scenes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:

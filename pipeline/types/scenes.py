@@ -54,6 +54,8 @@ class Scene:
     """1-based bands delivered, in order. With several ``uris``: band 1 of each."""
     band_count: int
     """Bands in the file (or the number of files)."""
+    band_names: tuple[str, ...] = ()
+    """``red``, ``green``, ``blue``, ``nir`` or nothing, of every band in the file, as far as it says. In no digest."""
     dtype: str
     """numpy name of the pixels' type, e.g. ``uint16``; of a palette image, of its colours: ``uint8``."""
     driver: str

@@ -125,7 +125,8 @@ def test_a_cluster_writes_the_same_bytes(
     harbour: HarbourCase, weights: Path, ray_cluster: None, tmp_path: Path
 ) -> None:
     alone = detect(harbour, tmp_path / "one", "--executor", "local", "--weights", str(weights))
-    many = detect(harbour, tmp_path / "many", "--cluster.workers", "2", "--weights", str(weights))
+    patient = ("--cluster.workers", "2", "--cluster.start_s", "240")
+    many = detect(harbour, tmp_path / "many", *patient, "--weights", str(weights))
     for name in ("difference.tif", "detections.parquet", "detections.geojson", "failures.parquet"):
         assert (many / name).read_bytes() == (alone / name).read_bytes(), name
 

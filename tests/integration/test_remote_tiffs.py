@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 def check(path: Path, expected: np.ndarray) -> None:
     """Of one bit GDAL makes 0 and 255."""
     with http_server(path.parent) as server:
-        scene = open_scene(f"{server.url}/{path.name}", CONFIG, QUICK)
+        scene = open_scene(f"{server.url}/{path.name}", CONFIG, patience=QUICK)
         with SceneReader(scene, native(scene), AS_IT_IS, CONFIG, QUICK) as reader:
             shown = reader.read(native(scene).window)[0][..., 0]
     np.testing.assert_array_equal(shown if expected.max() > 1 else shown > 0, expected)

@@ -16,8 +16,11 @@ from torch.nn import functional
 
 REDUCTION = 16
 """Of the channels, in the middle of the gate."""
-SOFTNESS = 1 / 255
-"""Width of the sigmoid that the threshold learns by, in units of the difference map. Ours."""
+SOFTNESS = 0.5
+"""Width of the sigmoid that the threshold learns by, in units of log D: 2/255 at a threshold of 4/255. By logarithms,
+so that a gradient is left where D is several times the threshold, as it is everywhere in a fresh network. Ours."""
+LEAST = 1e-6
+"""D below this, that of the padding, counts as this under the logarithm."""
 
 
 class OfficialFiltration(nn.Module):
@@ -33,7 +36,7 @@ class OfficialFiltration(nn.Module):
 
 
 class LearnableFiltration(nn.Module):
-    """1 where D > t, else 0, with the gradient of σ((D - t) / SOFTNESS) for t and none for D.
+    """1 where D > t, else 0, with the gradient of σ((log D - log t) / SOFTNESS) for t and none for D.
 
     What learns is log t: it stays positive, and a step changes it by a share of itself, whatever its size.
     """
@@ -44,9 +47,9 @@ class LearnableFiltration(nn.Module):
 
     def forward(self, difference: Tensor) -> Tensor:
         """D of any shape → the same shape."""
-        above = difference.detach() - self.log_threshold.exp()
-        soft = (above / SOFTNESS).sigmoid()
-        return (above > 0).to(soft.dtype) + (soft - soft.detach())
+        difference = difference.detach()
+        soft = ((difference.clamp(min=LEAST).log() - self.log_threshold) / SOFTNESS).sigmoid()
+        return (difference > self.log_threshold.exp()).to(soft.dtype) + (soft - soft.detach())
 
 
 class ChannelGate(nn.Module):

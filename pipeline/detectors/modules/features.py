@@ -119,6 +119,8 @@ class Features:
 class FeatureNetwork(nn.Module):
     """A network without its head. A base class, not a part: weights keep the names that they have in older folders."""
 
+    config: FeaturesConfig
+
     def __init__(self, config: FeaturesConfig) -> None:
         super().__init__()
         if config.backbone == EFFICIENTNET_LITE0:

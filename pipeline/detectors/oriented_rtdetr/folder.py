@@ -1,80 +1,10 @@
-"""The folder of an oriented RT-DETR: ``config.json`` (:class:`NetworkConfig`), ``model.safetensors`` and ``card.json``.
-
-Weights are 16-bit, running statistics 32-bit. Nothing is ever unpickled.
-"""
+"""The folder of an oriented RT-DETR: ``config.json`` is :class:`NetworkConfig`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
-
-import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, read_json
+from pipeline.detectors.network_folder import NetworkFolder
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
-from pipeline.errors import ModelError, one_sentence
-from pipeline.names import brief, listed
 
-
-def save_network(folder: Path, network: OrientedRTDetr) -> None:
-    """Write ``config.json`` and ``model.safetensors`` (16-bit where float32 is not needed) to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(network.config.to_json(), indent=2) + "\n")
-    statistics = ("running_mean", "running_var")
-    tensors = {
-        name: tensor.detach().cpu().half().contiguous()
-        if tensor.is_floating_point() and not name.endswith(statistics)
-        else tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    save_file(tensors, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # the library makes it private
-
-
-def load_network(folder: Path) -> OrientedRTDetr:
-    """The network stored in ``folder``, float32, in eval mode. Raises ModelError when the files do not fit."""
-    config = read_config(folder)
-    try:
-        tensors = load_file(folder / WEIGHTS)
-        with torch.device("meta"):  # a config may promise any size: no memory is taken before the weights agree
-            shapes = OrientedRTDetr(config).state_dict()
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read the weights {folder / WEIGHTS}: {error}") from error
-    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / CONFIG} describes no network that can be built: {one_sentence(error)}") from error
-    wanted = {name: t.shape for name, t in shapes.items() if not name.endswith("num_batches_tracked")}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if wanted != found:
-        unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise ModelError(
-            f"{folder / WEIGHTS} does not fit the network of {CONFIG}: {len(unlike)} tensors are missing, "
-            f"unknown or of another shape, the first is {brief(unlike[0])}"
-        )
-    check_numbers(folder, tensors)
-    network = OrientedRTDetr(config)
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
-    return network.eval()
-
-
-def read_config(folder: Path) -> NetworkConfig:
-    """The network's shape from ``config.json``. Raises ModelError when it is missing or not one of ours."""
-    path = folder / CONFIG
-    try:
-        values = read_json(path)
-        check_sizes(values, path)
-        if values.pop("model_type") != MODEL_TYPE:
-            raise ModelError(f"{path} is not of model type {MODEL_TYPE}")
-        known = {field.name for field in fields(NetworkConfig)}
-        if unknown := sorted(values.keys() - known):
-            raise ModelError(f"{path} has settings this version does not know: {listed(unknown)}")
-        checked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return NetworkConfig(**checked)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} is not a configuration of the oriented detector: {error}") from error
+FOLDER = NetworkFolder(model_type=MODEL_TYPE, config=NetworkConfig, network=OrientedRTDetr)
+save_network, load_network, read_config = FOLDER.save, FOLDER.load, FOLDER.read_config

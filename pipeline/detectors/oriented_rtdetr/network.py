@@ -126,6 +126,8 @@ class ProposalHead(nn.Module):
 class OrientedRTDetr(FeatureNetwork):
     """(B, bands, H, W) normalised chips, H and W multiples of the largest stride → :class:`NetworkOutput`."""
 
+    config: NetworkConfig
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         self.config = config

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed, near_names, quoted, shown
-from pipeline.training.recipe import Recipe, read_recipe, read_yaml
+from pipeline.training.recipe import NetworkChoice, Recipe, read_recipe, read_yaml
 from pipeline.training.sections import make, typed, unknown_key
 
 
@@ -121,16 +121,16 @@ def _of(kind: type, given: Any, where: str) -> Any:
 
 
 def tasks_of(plan: Plan, data: Path) -> list[Task]:
-    """Every training of the plan, the first seed of all rows before the second of any.
+    """Every training of the plan: the first seed of all rows before the second of any, and of these set after set.
 
     ``data`` is the folder of all prepared scenes. Raises ConfigError for a recipe that is none, for two of one name,
     and when the baseline is not among them.
     """
     tasks = []
     for turn in range(max(len(row.seeds) for row in plan.rows)):
-        for row in plan.rows:
-            if turn < len(row.seeds):
-                for name in row.sets or plan.sets:
+        for name in plan.sets:
+            for row in plan.rows:
+                if turn < len(row.seeds) and name in (row.sets or plan.sets):
                     tasks += list(_tasks(plan, row, name, row.seeds[turn], data))
     names: dict[str, str] = {}
     for row, recipe in ((row, read_recipe(row.recipe, {})) for row in plan.rows):
@@ -157,7 +157,14 @@ def _tasks(plan: Plan, row: RowPlan, name: str, seed: int, data: Path) -> Iterat
             {"seed": seed, "data": {**own.data, **places},
              "schedule": {"validate_px": own.tile_px, **plan.schedule, **own.schedule}},
         )  # fmt: skip
+        recipe = replace(recipe, network=_below(data, recipe.network))
         yield Task(recipe=recipe, set_name=name, fold=fold, seed=seed, digest=recipe.digest())
+
+
+def _below(data: Path, choice: NetworkChoice) -> NetworkChoice:
+    """The choice with the folders of weights that it names below ``data``: a shipped recipe knows no machine."""
+    init, pretrained = (one and str(data / one) for one in (choice.init, choice.pretrained))
+    return replace(choice, init=init, pretrained=pretrained)
 
 
 def with_steps(tasks: list[Task], steps: int) -> list[Task]:

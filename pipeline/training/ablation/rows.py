@@ -25,7 +25,8 @@ Key = tuple[str, str, str, int | None, int]
 def read_rows(path: Path) -> dict[Key, dict[str, Any]]:
     """The rows of a file by the key of their task, the last of each; none where there is no file.
 
-    A last line that was cut off is passed over: its training is judged again. Raises ConfigError for any other.
+    A line that was cut off, which a kill leaves, is passed over: its training is judged again. Raises ConfigError for
+    any other line that is no row.
     """
     rows: dict[Key, dict[str, Any]] = {}
     lines = path.read_text().splitlines() if path.exists() else []
@@ -34,7 +35,7 @@ def read_rows(path: Path) -> dict[Key, dict[str, Any]]:
             row = dict(json.loads(line))
             rows[(row["recipe"], row["digest"], row["set"], row["fold"], row["seed"])] = row
         except (ValueError, KeyError, TypeError) as error:
-            if number < len(lines):
+            if not (line.startswith("{") and isinstance(error, json.JSONDecodeError)):
                 raise ConfigError(f"line {number} of {path} is no row ({told(error)})") from error
     return rows
 

@@ -18,7 +18,7 @@ from pipeline.training.ablation.plan import Plan, SetPlan, Task
 from pipeline.training.ablation.rows import DETECTIONS_FILE, ROWS_FILE, add_row, read_rows, save_detections
 from pipeline.training.curves import read_metrics
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.export import averaged_learner, training_card
+from pipeline.training.export import averaged_network, learner_of, training_card
 from pipeline.training.judging import HALO_PX, sample
 from pipeline.training.loop import METRICS_FILE
 from pipeline.training.run_record import read_record
@@ -82,9 +82,9 @@ def _figures(own: SetPlan, task: Task, data: Path, folder: Path, threads: int, r
     torch.set_num_threads(threads)
     record = read_record(folder)
     assert record is not None
-    learner = averaged_learner(folder, record)
-    network = learner.network
-    card = training_card(task.recipe.name, record.named, record.gsd_m, own.tile_px, network.config)
+    network = averaged_network(folder)
+    learner = learner_of(folder, network, record)
+    card = training_card(task.recipe.name, record.named, record.gsd_m, own.tile_px, network.config, record.bands)
     detector = learner.detector(network, card)
     parameters = sum(one.numel() for one in network.parameters())
     judged: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.annotations.annotations import Annotations
+from pipeline.errors import ConfigError
 from pipeline.evaluation.bootstrap import Units, draw, extents, interval, make_units, resampled_ap
 from pipeline.evaluation.matching import match_classes
 from pipeline.training.ablation.figures import SIZES_PX
@@ -121,7 +122,7 @@ def _differences(plan: Plan, done: Sequence[Task], data: Path, out: Path) -> dic
     judged = _Judged(plan, data, out)
     differences = {}
     for recipe, own in by_recipe.items():
-        folds = {fold for _, fold in {**own, **baseline}}
+        folds = tuple(range(len(plan.sets[done[0].set_name].folds))) or (None,)
         seeds = [
             seed for seed in sorted({seed for seed, _ in own})
             if all((seed, fold) in own and (seed, fold) in baseline for fold in folds)
@@ -144,7 +145,8 @@ class _Judged:
     def __init__(self, plan: Plan, data: Path, out: Path) -> None:
         self._plan, self._data, self._out = plan, data, out
         self._known: dict[tuple[Key, ...], FloatArray] = {}
-        self._truth: dict[tuple[str, ...], tuple[list[Annotations], Units]] = {}
+        self._scenes: tuple[str, ...] = ()
+        self._units: Units | None = None
 
     def ap50(self, folds: Sequence[Task]) -> FloatArray:
         """(1 + RESAMPLES,) AP50 of the scenes as they are, and of every draw; one task a fold."""
@@ -154,20 +156,24 @@ class _Judged:
         return self._known[key]
 
     def _measure(self, folds: Sequence[Task]) -> FloatArray:
-        found: dict[str, Detections] = {}
-        truth: list[Annotations] = []
+        judged: dict[str, tuple[Detections, Annotations]] = {}
         for task in folds:
             own = load_detections(self._out / RUNS / task.folder / DETECTIONS_FILE.format(part=REPORT))
             plan = self._plan.sets[task.set_name]
             for folder in [plan.report] if plan.report else [one.partition(":")[0] for one in plan.train]:
                 names = [name for name in own if (self._data / folder / f"{name}.npz").exists()]
-                truth += load_truth(self._data / folder, names)
-                found |= {name: own[name] for name in names}
-        detections = list(found.values())
-        scenes = tuple(found)
-        if scenes not in self._truth:
-            self._truth[scenes] = (truth, make_units(truth, extents(detections, truth)))
-        truth, units = self._truth[scenes]
+                truths = load_truth(self._data / folder, names)
+                judged |= {name: (own[name], truth) for name, truth in zip(names, truths, strict=True)}
+        scenes = tuple(sorted(judged))
+        detections, truth = [judged[name][0] for name in scenes], [judged[name][1] for name in scenes]
+        if self._units is None:
+            self._scenes, self._units = scenes, make_units(truth, extents(detections, truth))
+        elif scenes != self._scenes:
+            raise ConfigError(
+                f"{folds[0].folder} was judged on other scenes than the others: take its row out of {ROWS_FILE} and "
+                "judge it again"
+            )
+        units = self._units
         matches = list(match_classes(detections, truth, (0.5,)).values())
         draws = np.concatenate([np.ones((1, units.count)), draw(units, RESAMPLES)])
         return resampled_ap(matches, units, units.of_detections(detections), draws)

@@ -26,6 +26,8 @@ class AugmentConfig:
 
     object_share: float = 0.65
     """Share of the tiles that are drawn around an object; the others lie anywhere."""
+    false_alarm_share: float = 0.15
+    """Share of the tiles that are drawn around a false alarm, of scenes where some were mined: by their scores."""
     scale_range: tuple[float, float] = (0.75, 1.4)
     """Magnification of a tile, drawn evenly in its logarithm."""
     quarter_turns: bool = False
@@ -98,17 +100,27 @@ def warp_boxes(boxes: FloatArray, pose: Pose, size: int) -> FloatArray:
 
 
 def relight(tile: Pixels, strength: float, random: Generator) -> Pixels:
-    """Gain, offset and gamma, common and per band, sometimes grey or swapped bands, noise. Black stays black."""
+    """Gain, offset and gamma, common and per band, sometimes grey or swapped bands, noise. Black stays black.
+
+    Of one band there is nothing to swap, and it is grey: what is drawn for that changes nothing.
+    """
     if strength == 0:
         return tile
     nodata = (tile == 0).all(-1, keepdims=True)
-    gain = np.exp(random.normal(0, 0.2 * strength) + random.normal(0, 0.1 * strength, 3)).astype(np.float32)
-    offset = (random.normal(0, 8 * strength) + random.normal(0, 5 * strength, 3)).astype(np.float32)
+    bands = tile.shape[-1]
+    gain = np.exp(_common_and_own(0.2 * strength, 0.1 * strength, bands, random)).astype(np.float32)
+    offset = _common_and_own(8 * strength, 5 * strength, bands, random).astype(np.float32)
     gamma = np.float32(np.exp(random.normal(0, 0.2 * strength)))
     lit = 255 * (np.clip(tile * gain + offset, 0, 255) / 255) ** gamma
     if random.random() < 0.15 * strength:
-        lit = lit[..., random.permutation(3)]
+        lit = lit[..., random.permutation(bands)]
     if random.random() < 0.1 * strength:
-        lit = np.repeat(lit.mean(-1, keepdims=True), 3, -1)
+        lit = np.repeat(lit.mean(-1, keepdims=True), bands, -1)
     lit = lit + random.standard_normal(lit.shape, np.float32) * np.float32(random.uniform(0, 3) * strength)
     return np.where(nodata, 0, np.clip(lit, 0, 255)).astype(np.float32)
+
+
+def _common_and_own(common: float, own: float, bands: int, random: Generator) -> FloatArray:
+    """(bands,) normal draws: one that all share, and one of each, of these standard deviations."""
+    shared = random.normal(0, common)
+    return np.asarray(shared + random.normal(0, own, bands), np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,7 +46,7 @@ class Batch:
     """B tiles and their truth."""
 
     pixels: Tensor
-    """(B, H, W, 3) uint8."""
+    """(B, H, W, C) uint8."""
     targets: tuple[Target, ...]
 
     def to(self, device: torch.device) -> Batch:
@@ -69,13 +69,22 @@ class Batch:
 class TileSampler:
     """Draws training tiles: scenes by the square root of what they hold, groups of scenes by their share."""
 
-    def __init__(self, groups: Sequence[tuple[Sequence[TrainingScene], float]], config: AugmentConfig) -> None:
-        """``groups``: (scenes, share of the tiles) pairs, real ones first: objects are copied from the first only."""
+    def __init__(
+        self,
+        groups: Sequence[tuple[Sequence[TrainingScene], float]],
+        config: AugmentConfig,
+        false_alarms: Mapping[str, FloatArray] | None = None,
+    ) -> None:
+        """``groups``: (scenes, share of the tiles) pairs, real ones first: objects are copied from the first only.
+
+        ``false_alarms``: scene → (N, 3) x, y, score of what a detector took for objects, scene pixels.
+        """
         total = sum(share for _, share in groups)
         self._scenes = [scene for scenes, _ in groups for scene in scenes]
         weights = [self._weights(scenes) * share / total for scenes, share in groups]
         self._weights_all = np.concatenate(weights)
         self._config = config
+        self._false_alarms = {name: places for name, places in (false_alarms or {}).items() if len(places)}
         self._stickers = find_stickers(groups[0][0]) if config.paste > 0 else []
 
     def milder(self) -> TileSampler:
@@ -86,11 +95,11 @@ class TileSampler:
 
     @staticmethod
     def _weights(scenes: Sequence[TrainingScene]) -> FloatArray:
-        weights = np.array([np.sqrt(1 + len(scene.truth)) for scene in scenes])
+        weights = np.array([np.sqrt(1 + np.count_nonzero(~scene.truth.ignore)) for scene in scenes])
         return np.asarray(weights / weights.sum())
 
     def tile(self, size: int, random: Generator) -> tuple[ByteArray, Annotations]:
-        """One (size, size, 3) uint8 tile and its truth."""
+        """One (size, size, C) uint8 tile and its truth."""
         scene = self._scenes[random.choice(len(self._scenes), p=self._weights_all)]
         pose = draw_pose(self._centre(scene, size, random), self._config, random)
         pose = replace(pose, centre=pull_in(pose.centre, scene.pixels.shape, MOST_OVERHANG * size / pose.scale))
@@ -106,8 +115,13 @@ class TileSampler:
 
     def _centre(self, scene: TrainingScene, size: int, random: Generator) -> FloatArray:
         height, width = scene.pixels.shape[:2]
-        if len(scene.truth) and random.random() < self._config.object_share:
-            around = scene.truth.boxes[random.integers(len(scene.truth)), :2]
+        places = self._false_alarms.get(scene.name)
+        if places is not None and random.random() < self._config.false_alarm_share:
+            chosen = random.choice(len(places), p=places[:, 2] / places[:, 2].sum())
+            return np.asarray(places[chosen, :2] + random.uniform(-0.4, 0.4, 2) * size)
+        objects = np.flatnonzero(~scene.truth.ignore)
+        if len(objects) and random.random() < self._config.object_share:
+            around = scene.truth.boxes[objects[random.integers(len(objects))], :2]
             return np.asarray(around + random.uniform(-0.4, 0.4, 2) * size)
         return random.uniform(0, 1, 2) * (width, height)
 

@@ -26,6 +26,7 @@ from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.types import Lattice
+from pipeline.types.cards import RGB
 
 
 def scenes_of_coco(
@@ -90,20 +91,36 @@ def chosen(
 
 @own_data()
 def prepare_scene(
-    image: Path, truth: Annotations, gsd_m: float | None, raster: RasterConfig, shrink: float = 1.0
+    image: Path,
+    truth: Annotations,
+    gsd_m: float | None,
+    raster: RasterConfig,
+    shrink: float = 1.0,
+    bands: tuple[str, ...] = RGB,
 ) -> TrainingScene:
     """Read ``image`` on the lattice of ``gsd_m`` metres (None: native) and bring its truth there.
 
     ``shrink`` makes lattice pixels that many times larger: a scene without a GSD can be shrunk by this only.
-    Raises SceneError for what detection would refuse too.
+    ``bands`` are those of the model that will learn from it, chosen from the file as detection chooses them. What is
+    valid and black in all of them becomes 1, as 0 means a hole: in near infrared much of the water is that dark.
+    Raises SceneError for what detection would refuse too, ConfigError for bands that the file has not.
     """
-    scene = open_scene(str(image), raster)
+    scene = open_scene(str(image), raster, bands)
     georeference = Georeference.of(scene)
     lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
         pixels, valid = reader.read(lattice.window)
-    pixels = np.where(valid[..., None], pixels, np.uint8(0))
+    dark = valid & (pixels == 0).all(-1)
+    pixels = np.where(valid[..., None], pixels, np.uint8(0)) + dark[..., None].astype(np.uint8)
     return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
+
+
+def raster_config(bands: Sequence[str], numbers: Sequence[int] | None, crs: str | None = None) -> RasterConfig:
+    """How scenes are read: ``numbers`` (from 1) say where ``bands`` stand in files that do not, ``crs`` where those lie
+    that have none. Raises ConfigError."""
+    if numbers and len(numbers) != len(bands):
+        raise ConfigError(f"--band-numbers names {len(numbers)} for the {len(bands)} of --bands ({listed(bands)})")
+    return RasterConfig(bands=tuple(numbers) if numbers else None, crs=crs)
 
 
 def shrunk(lattice: Lattice, factor: float) -> Lattice:

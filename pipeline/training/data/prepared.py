@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed, told
+from pipeline.types.cards import RGB
 
 PREPARED = "prepared.json"
 _CHUNK_BYTES = 1 << 22
@@ -27,6 +28,8 @@ class Prepared:
     """Metres per pixel that was asked for; None for the scenes' own."""
     shrink: float = 1.0
     """How many times larger pixels were made."""
+    bands: tuple[str, ...] = RGB
+    """Names of the pixels' bands, in their order."""
 
     @property
     def pixel_m(self) -> float | None:
@@ -62,29 +65,31 @@ def read_prepared(folder: Path) -> Prepared | None:
         content: dict[str, Any] = json.loads(path.read_text())
         classes = tuple(str(name) for name in content["classes"])
         gsd_m = None if content.get("gsd_m") is None else float(content["gsd_m"])
-        return Prepared(classes=classes, gsd_m=gsd_m, shrink=float(content.get("shrink", 1.0)))
+        bands = tuple(str(name) for name in content.get("bands", RGB))
+        return Prepared(classes=classes, gsd_m=gsd_m, shrink=float(content.get("shrink", 1.0)), bands=bands)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({told(error)}): prepare the scenes again") from error
 
 
 def agreed(folders: Sequence[Path]) -> Prepared | None:
     """What all ``folders`` say of their scenes (their pixels in ``gsd_m``, None where they are not of one size); None
-    when an older version prepared any. Raises ConfigError for two that differ in their classes, or were brought to
-    different pixels: they cannot be trained on together."""
+    when an older version prepared any. Raises ConfigError for two that differ in their classes or bands, or were
+    brought to different pixels: they cannot be trained on together."""
     said = [read_prepared(folder) for folder in folders]
     known = [(folder, one) for folder, one in zip(folders, said, strict=True) if one is not None]
     for folder, one in known[1:]:
         first, other = known[0]
         unlike = None not in (one.pixel_m, other.pixel_m) and one.pixel_m != other.pixel_m
-        if unlike or one.classes != other.classes:
+        if unlike or one.classes != other.classes or one.bands != other.bands:
             raise ConfigError(
                 f"{first} and {folder} cannot be trained on together: the one is of {_told(other)}, the other of "
-                f"{_told(one)}; prepare both with the same --classes and --gsd"
+                f"{_told(one)}; prepare both with the same --classes, --bands and --gsd"
             )
     if not known or len(known) < len(folders):
         return None
     pixels = {one.pixel_m for _, one in known}
-    return Prepared(classes=known[0][1].classes, gsd_m=pixels.pop() if len(pixels) == 1 else None)
+    alike = known[0][1]
+    return Prepared(classes=alike.classes, gsd_m=pixels.pop() if len(pixels) == 1 else None, bands=alike.bands)
 
 
 def scenes_sha256(folder: Path, names: Sequence[str]) -> str:
@@ -101,4 +106,5 @@ def scenes_sha256(folder: Path, names: Sequence[str]) -> str:
 def _told(one: Prepared) -> str:
     pixels = "the scenes' own pixels" if one.pixel_m is None else f"pixels of {one.pixel_m:g} m"
     shrunk = f", shrunk {one.shrink:g} times" if one.shrink != 1 else ""
-    return f"classes {listed(one.classes)}, {pixels}{shrunk}"
+    bands = f", bands {listed(one.bands)}" if one.bands != RGB else ""
+    return f"classes {listed(one.classes)}, {pixels}{shrunk}{bands}"

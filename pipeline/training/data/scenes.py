@@ -23,7 +23,7 @@ class TrainingScene:
 
     name: str
     pixels: ByteArray
-    """(H, W, 3) uint8, black where invalid."""
+    """(H, W, C) uint8, 0 in every band where invalid, and only there."""
     truth: Annotations
 
 

@@ -21,7 +21,7 @@ class Sticker:
     scene: TrainingScene
     index: int
     ground: Pixels
-    """(3,) median colour around it."""
+    """(C,) median colour around it."""
 
 
 def find_stickers(scenes: Sequence[TrainingScene], roughest: float = 14.0, ring_px: int = 5) -> list[Sticker]:
@@ -36,7 +36,7 @@ def find_stickers(scenes: Sequence[TrainingScene], roughest: float = 14.0, ring_
 
 
 def _ring(scene: TrainingScene, index: int, ring_px: int) -> Pixels:
-    """(M, 3) pixels around a box and outside every box."""
+    """(M, C) pixels around a box and outside every box."""
     box = scene.truth.boxes[index]
     size = int(box[2] + 2 * ring_px + 2)
     pose = Pose(box[:2], -float(box[4]), 1.0, False)

@@ -32,6 +32,22 @@ def rotated_overlap(first: Tensor, second: Tensor) -> Tensor:
     return common / (area_first + area_second - common).clamp(min=1e-6)
 
 
+@torch.no_grad()
+def generalised_overlap(first: Tensor, second: Tensor) -> Tensor:
+    """(N, 5), (N, 5) → (N,) generalised IoU (Rezatofighi et al., CVPR 2019) of pairs, -1 to 1.
+
+    What encloses both is the smallest rectangle along the second's axes: for equal angles the GIoU of upright boxes.
+    """
+    local = (corners(first) - second[:, None, :2]) @ rotation(second[:, 4])
+    half = second[:, 2:4] / 2
+    reach = torch.maximum(local.amax(1), half) - torch.minimum(local.amin(1), -half)
+    overlap = rotated_overlap(first, second)
+    area_both = first[:, 2] * first[:, 3] + second[:, 2] * second[:, 3]
+    union = area_both / (1 + overlap)
+    enclosing = torch.maximum(reach.prod(1), union)
+    return overlap - (enclosing - union) / enclosing.clamp(min=1e-6)
+
+
 def _share_inside(source: Tensor, other: Tensor, grid: Tensor) -> Tensor:
     """Share of ``source``'s grid points that lie in ``other``."""
     points = source[:, None, :2] + (grid * source[:, None, 2:4]) @ rotation(source[:, 4]).transpose(-1, -2)
@@ -57,6 +73,14 @@ def box_losses(predicted: Tensor, target: Tensor, reference_angle: Tensor) -> di
         "angle": (predicted[:, 4] - aligned[:, 4]).sin().square() * elongation,
         "kld": kld_distance(predicted, target),
     }
+
+
+def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Elementwise focal loss (Lin et al., ICCV 2017) for targets of 0 and 1."""
+    chance = logits.sigmoid()
+    missed = target * (1 - chance) + (1 - target) * chance
+    weight = target * alpha + (1 - target) * (1 - alpha)
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight * missed.pow(gamma)
 
 
 def varifocal(

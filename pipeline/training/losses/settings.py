@@ -51,9 +51,7 @@ class RTDETRLosses:
 
     def __post_init__(self) -> None:
         if not isinstance(self.eta, Sequence) or not self.eta:
-            raise ConfigError(
-                f"losses: eta must be numbers of at least 1, first decoder layer to last, not {self.eta!r}"
-            )
+            raise ConfigError(f"eta must be numbers of at least 1, first decoder layer to last, not {self.eta!r}")
         for name, values, low, high in (
             ("eta", self.eta, 1.0, math.inf), ("beta", (self.beta,), 0.0, 1.0), ("theta", (self.theta,), 0.0, math.inf),
             ("gamma", (self.gamma,), 0.0, math.inf), ("alpha", (self.alpha,), 0.0, math.inf),
@@ -65,7 +63,7 @@ class RTDETRLosses:
             for value in values:
                 if not (isinstance(value, int | float) and low <= value <= high and math.isfinite(value)):
                     most = f" and at most {high:g}" if math.isfinite(high) else ""
-                    raise ConfigError(f"losses: {name} must be at least {low:g}{most}, not {value!r}")
+                    raise ConfigError(f"{name} must be at least {low:g}{most}, not {value!r}")
 
     @property
     def negatives(self) -> tuple[float, float]:
@@ -76,3 +74,23 @@ class RTDETRLosses:
     def look_inside(self) -> bool:
         """Whether the losses need to see what the decoder did inside, not only what it answered."""
         return self.sample_refinement or self.sample_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FCOSLosses:
+    """The oriented FCOS's. Raises ConfigError for a number out of its range."""
+
+    aligned_points: bool = False
+    """APS (arXiv 2112.08902): the points that both tasks like learn an object, not those of its size's level."""
+    foreground_weight: float = 0.5
+    """Of the loss of the foreground masks, where the network has some (after E-FPN-BS), >= 0."""
+    reconstruction_weight: float = 1.0
+    """Of the mean squared error of a network that reconstructs (SR-TOD, arXiv 2405.11276); the paper's is 1."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.aligned_points, bool):
+            raise ConfigError(f"losses: aligned_points must be true or false, not {self.aligned_points!r}")
+        for name in ("foreground_weight", "reconstruction_weight"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 <= value < math.inf):
+                raise ConfigError(f"losses: {name} must be at least 0, not {value!r}")

@@ -70,23 +70,30 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(settings: RTDETRLosses, tmp
 def test_what_learns_beside_the_network_is_kept_but_not_averaged_and_not_exported(tmp_path: Path) -> None:
     run = trainer(tmp_path, 2, REFINED)
     run.run(lambda _: None)
-    names = load_file(tmp_path / CHECKPOINT / "state.safetensors").keys()
+    state = load_file(tmp_path / CHECKPOINT / "state.safetensors")
+    fresh = trainer(tmp_path / "fresh", 2, REFINED)._learner.auxiliary
+    assert fresh is not None
+    learnt = {name: value for name, value in fresh.state_dict().items() if value.ndim > 1}
+    assert all(not torch.equal(value, state[f"auxiliary.{name}"]) for name, value in learnt.items())
+    names = state.keys()
     beside = {name.split(".")[0] for name in names if "shared" in name or "gates" in name}
     assert beside == {"auxiliary"}
     assert {name.split(".", 1)[0] for name in names} == {"network", "average", "auxiliary", "optimizer"}
-    exported = export(tmp_path, tmp_path / "weights", training_card("made", ("ship",), None, 64))
+    exported = export(tmp_path, tmp_path / "weights", training_card("made", ("ship",), None, 64, SMALL))
     assert load_file(tmp_path / "weights" / "model.safetensors").keys() <= OrientedRTDetr(SMALL).state_dict().keys()
     assert load_detector(tmp_path / "weights").card == exported
 
 
-@pytest.mark.parametrize(("before", "after"), [(PLAIN, REFINED), (REFINED, PLAIN)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(PLAIN, REFINED), (REFINED, PLAIN), (REFINED, RTDETRLosses(dynamic_balance=True))]
+)
 def test_a_run_does_not_go_on_with_or_without_what_learnt_beside_the_network(
     before: RTDETRLosses, after: RTDETRLosses, tmp_path: Path
 ) -> None:
     trainer(tmp_path, 1, before).run(lambda _: None)
     with pytest.raises(ModelError, match="give another --out") as refused:
         trainer(tmp_path, 2, after).resume()
-    assert "weights of losses that learn to weigh samples" in str(refused.value)
+    assert "was trained with other losses that keep weights of their own" in str(refused.value)
 
 
 def test_what_learns_beside_the_network_does_not_shorten_its_step(tmp_path: Path) -> None:

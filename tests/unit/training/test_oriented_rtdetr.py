@@ -46,6 +46,23 @@ def test_what_a_learner_subtracts_and_divides_by_is_what_its_card_says() -> None
     assert loss() != loss(mean=(0.1, 0.2, 0.3), std=(0.25,) * 3)
 
 
+def test_every_decoder_layer_has_its_own_room_around_the_box() -> None:
+    """Points at 1.3 half sides in both layers: within the first layer's 1.5, beyond the last one's 1.0."""
+    torch.manual_seed(0)
+    network = OrientedRTDetr(SMALL)
+    for layer in network.decoder:
+        torch.nn.init.constant_(layer.encoder_attn.sampling_offsets.bias, 1.3 * SMALL.points)
+    tiles = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig(object_share=1.0)).batch(
+        2, 64, np.random.default_rng(0)
+    )
+    matched = sum(len(target.boxes) for target in tiles.targets)
+    assert 0 < matched <= SMALL.queries
+    learner = OrientedLearner(network, losses=RTDETRLosses(sample_refinement=True))
+    losses = learner.losses(tiles, torch.Generator().manual_seed(1))
+    assert float(losses["offset_0"].detach()) == 0
+    assert float(losses["offset_1"].detach()) == pytest.approx(0.36, rel=1e-3)
+
+
 E_FPN_BS = replace(SMALL, context=True, foreground=True)
 
 

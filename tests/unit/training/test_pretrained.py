@@ -15,9 +15,13 @@ from pipeline.detectors.modules.resnet import SmallResNet
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training import pretrained
 from pipeline.training.data.prepare import save_all
+from pipeline.training.families import family_of
 from pipeline.training.pretrained import load_backbone, package_pickle, read_pickle, save_backbone
+from pipeline.training.recipe import NetworkChoice
 from pipeline.training.start import first_network
 from tests.support.prepared import BOX, scene_with
+
+RTDETR = family_of("oriented_rtdetr")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,7 @@ def test_what_is_missing_is_said_in_a_sentence(
     with pytest.raises(ConfigError, match="the network needs that backbone"):
         load_backbone(folder, SmallResNet(3, (8, 8), (1, 1)))
     with pytest.raises(ConfigError, match="--init brings its own backbone"):
-        first_network(tmp_path, 1, folder)
+        first_network(RTDETR, NetworkChoice(init=str(tmp_path), pretrained=str(folder)), 1)
     tensors = read_pickle(package_pickle())
     del tensors["stem.conv.weight"]
     save_backbone(tmp_path / "short", tensors)
@@ -102,7 +106,7 @@ def test_a_fit_starts_from_them_and_its_export_says_how_pixels_are_normalised(fo
     card, config = (json.loads((out / name).read_text()) for name in ("card.json", "config.json"))
     assert (card["mean"][0], card["std"][0]) == (127 / 255, 128 / 255)
     assert config["backbone"] == "efficientnet_lite0"
-    again = first_network(out, 2)
+    again = first_network(RTDETR, NetworkChoice(init=str(out)), 2)
     assert again.config.classes == 2
     assert isinstance(again.backbone, EfficientNetLite)
     assert again.backbone.frozen_statistics

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.errors import ConfigError
-from pipeline.training.families import FAMILIES, Family
+from pipeline.training.contradictions import NEEDS
+from pipeline.training.families import FAMILIES
 from pipeline.training.flags import add_fit
 from pipeline.training.loop import LoopConfig
 from pipeline.training.recipe import (
@@ -145,6 +146,7 @@ class TestDigest:
             {"data": {"scenes": ["a"], "hold_out": ["b"], "choose": ["c"]}},
             {"schedule": {"steps": LoopConfig().steps}},
             {"network": {"width": 64}},
+            {"schedule": {"validate_steps": 5, "validate_scenes": 2, "validate_px": 640, "checkpoint_steps": 7}},
         ):
             assert recipe_of(same).digest() == plain.digest(), same
 
@@ -164,23 +166,21 @@ def test_every_setting_of_every_family_has_a_default_and_a_name_of_its_own() -> 
         assert "family" not in kind.__dataclass_fields__
 
 
-def test_a_setting_of_another_family_names_that_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever fields the families have: here one that is made up."""
-    from dataclasses import dataclass
-
-    import pipeline.training.recipe as module
-
-    @dataclass(frozen=True, kw_only=True)
-    class Other:
-        classes: int = 1
-        receptive_field: str = "none"
-
-    other: Family = replace(FAMILIES[0], name="other", network=Other)
-    monkeypatch.setattr(module, "FAMILIES", (FAMILIES[0], other))
-    with pytest.raises(
-        ConfigError, match=r"receptive_field is a setting of other, and this recipe trains oriented_rtd"
-    ):
-        recipe_of({"network": {"receptive_field": "first"}})
+@pytest.mark.parametrize(
+    ("family", "section", "key", "other"),
+    [
+        ("oriented_rtdetr", "network", "receptive_field", "oriented_fcos"),
+        ("oriented_rtdetr", "losses", "aligned_points", "oriented_fcos"),
+        ("oriented_fcos", "network", "decoder_layers", "oriented_rtdetr"),
+        ("oriented_fcos", "losses", "sample_refinement", "oriented_rtdetr"),
+    ],
+)
+def test_a_setting_of_another_family_names_that_family(family: str, section: str, key: str, other: str) -> None:
+    """An adapter without towers, refined samples without a deformable decoder: said, not passed over."""
+    said = {"network": {"family": family}, "losses": {}}
+    said[section][key] = 1
+    with pytest.raises(ConfigError, match=f"{section}.{key} is a setting of {other}, and this recipe trains {family}"):
+        recipe_of(said)
 
 
 def test_all_settings_of_a_section_are_kept_in_the_flat_record() -> None:
@@ -188,3 +188,45 @@ def test_all_settings_of_a_section_are_kept_in_the_flat_record() -> None:
     for field in fields(LoopConfig):
         setting = "seed" if field.name == "seed" else f"schedule.{field.name}"
         assert setting in kept or {v: k for k, v in FLAGS.items()}[setting] in kept
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"losses": {"eta": [2.0]}}, r"losses\.eta is \[2\.0\], but losses\.sample_refinement is off"),
+        ({"losses": {"beta": 0.5}}, r"losses\.beta is 0\.5, but losses\.scale_aligned is off"),
+        ({"losses": {"alpha": 0.4}}, r"losses\.alpha is 0\.4, but losses\.better_class_loss is off"),
+        ({"losses": {"foreground_weight": 1.0}}, r"foreground_weight is 1\.0, but network\.foreground is off"),
+        (
+            {"losses": {"reconstruction_weight": 2}},
+            r"reconstruction_weight is 2\.0, but network\.reconstruction is off",
+        ),
+        ({"network": {"reconstruction_threshold": 0.1}}, r"threshold is 0\.1, but network\.reconstruction is off"),
+        ({"network": {"reconstruction": "leranable"}}, "network: reconstruction must be none, learnable or official"),
+        ({"network": {"backbone": "efficientnet_lite0", "stage_depths": [1]}}, "network: stage_channels and stage_dep"),
+        (
+            {"network": {"context": True, "stage_channels": [8], "stage_depths": [1]}},
+            "network: context needs more than",
+        ),
+    ],
+)
+def test_what_would_change_nothing_or_lacks_its_level_is_refused(content: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        recipe_of(content)
+
+
+def test_a_setting_counts_where_its_part_is_on() -> None:
+    losses = {"sample_refinement": True, "eta": [2.0], "foreground_weight": 1, "reconstruction_weight": 2}
+    recipe = recipe_of({"losses": losses, "network": {"foreground": True, "reconstruction": "official"}})
+    assert recipe.losses.eta == (2.0,)
+
+
+def test_every_setting_that_needs_a_part_is_one_of_some_family() -> None:
+    """So that a field that is renamed does not fall out of the check."""
+    known = {
+        f"{section}.{key}"
+        for family in FAMILIES
+        for section in ("network", "losses")
+        for key in getattr(family, section).__dataclass_fields__
+    }
+    assert set(NEEDS) | set(NEEDS.values()) <= known

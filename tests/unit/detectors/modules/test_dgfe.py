@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -44,17 +42,26 @@ def test_no_gradient_reaches_the_official_threshold() -> None:
 
 def test_our_threshold_gets_the_gradient_of_the_sigmoid() -> None:
     """By finite differences of the soft step, through log t."""
-    difference = torch.linspace(0, 0.05, 100, dtype=torch.float64)
+    difference = torch.linspace(1e-4, 0.05, 100, dtype=torch.float64)
     filtration = LearnableFiltration(THRESHOLD).double()
     filtration(difference).sum().backward()
 
     def soft(log_threshold: float) -> float:
-        return float(((difference - math.exp(log_threshold)) / SOFTNESS).sigmoid().sum())
+        return float(((difference.log() - log_threshold) / SOFTNESS).sigmoid().sum())
 
     at, step = float(filtration.log_threshold.detach()), 1e-6
     expected = (soft(at + step) - soft(at - step)) / (2 * step)
     assert expected < -1, "a higher threshold lets less through"
     assert float(filtration.log_threshold.grad) == pytest.approx(expected, rel=1e-6)
+
+
+def test_our_threshold_feels_a_map_that_is_far_above_it_and_nothing_of_the_padding() -> None:
+    """Ten times the threshold, as a fresh network draws: a sigmoid of D itself, 1/255 wide, would be flat there."""
+    for value, felt in ((10 * THRESHOLD, True), (0.0, False)):
+        filtration = LearnableFiltration(THRESHOLD)
+        filtration(torch.full((4,), value)).sum().backward()
+        assert filtration.log_threshold.grad is not None
+        assert (float(filtration.log_threshold.grad) < -0.01) is felt
 
 
 def test_our_difference_map_gets_no_gradient_from_the_filtration() -> None:

@@ -20,6 +20,7 @@ from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector, load
 from pipeline.detectors.oriented_rtdetr.folder import load_network, save_network
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.detectors.protocol import FEWEST_QUERIES, Detector
+from pipeline.detectors.torch_chips import batch_of
 from pipeline.errors import ModelError
 from pipeline.types import Chip, Frame, Window
 from tests.support.oriented import CARD, small_network
@@ -95,7 +96,7 @@ def test_a_crop_gets_its_share_of_the_queries(folder: Path, share: float, querie
     detector = OrientedDetector(small_network(), CARD)
     shared = replace(chip(64, 64), share=share)
     with torch.inference_mode():
-        layers = detector._network(detector.batch([shared]), share=share).layers
+        layers = detector._network(batch_of([shared], CARD, 32, torch.device("cpu")), share=share).layers
     assert layers[-1].logits.shape[1] == queries
     found = detector.detect([shared], score_threshold=0.0)[0].detections
     assert len(found) <= queries

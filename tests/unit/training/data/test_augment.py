@@ -48,3 +48,13 @@ def test_what_lies_outside_the_scene_is_black_and_stays_black() -> None:
     tile = warp_pixels(scene_with(BOX).pixels, Pose(np.array([-500.0, 0.0]), 0.3, 1.0, False), 64)
     assert tile.max() == 0
     assert relight(tile, 1.0, default_rng(0)).max() == 0
+
+
+@pytest.mark.parametrize("bands", [1, 2, 5])
+def test_any_number_of_bands_is_lit_and_a_hole_stays_one(bands: int) -> None:
+    tile = np.full((32, 32, bands), 90, np.float32)
+    tile[:8] = 0
+    lit = relight(tile, 1.0, default_rng(3))
+    assert lit.shape == tile.shape
+    assert lit[:8].max() == 0
+    assert np.abs(lit[8:] - 90).mean() > 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.random import default_rng
 
@@ -37,3 +39,32 @@ def test_ignored_and_cut_objects_count_nowhere() -> None:
     target = to_target(truth, 64)
     assert target.boxes[:, 0].tolist() == [30]
     assert sorted(target.ignored[:, 0].tolist()) == [-3, 40, 60]
+
+
+def test_tiles_are_drawn_around_objects_not_around_regions_that_are_ignored() -> None:
+    boxes = np.array([[40.0, 40, 16, 8, 0], [200, 200, 30, 30, 0]])
+    truth = Annotations(boxes, np.zeros(2, np.int64), np.array([False, True]))
+    scene = replace(scene_with(boxes), truth=truth)
+    config = AugmentConfig(scale_range=(1.0, 1.0), paste=0, light=0, object_share=1.0)
+    sampler = TileSampler([([scene], 1.0)], config)
+    kept = [sampler.tile(64, default_rng(seed))[1] for seed in range(12)]
+    assert all((~one.ignore).any() for one in kept)
+
+
+def test_false_alarms_draw_tiles_by_their_scores_and_are_no_objects() -> None:
+    scene = scene_with(np.array([[40.0, 40, 16, 8, 0]]))
+    scene.pixels[188:192, 188:192] = 220
+    config = AugmentConfig(scale_range=(1.0, 1.0), paste=0, light=0, object_share=0.0, false_alarm_share=1.0)
+    places = {"made": np.array([[190.0, 190, 0.9], [60, 190, 1e-9]]), "other": np.array([[1.0, 1, 0.5]])}
+    sampler = TileSampler([([scene], 1.0)], config, places)
+    tiles = [sampler.tile(64, default_rng(seed)) for seed in range(20)]
+    assert all(pixels.max() > 150 for pixels, _ in tiles), "what was taken for a ship is in every tile"
+    assert all(len(truth) == 0 for _, truth in tiles)
+
+
+def test_without_false_alarms_nothing_is_drawn_differently() -> None:
+    scene = scene_with(BOX)
+    plain = TileSampler([([scene], 1.0)], AugmentConfig()).batch(2, 64, default_rng(1))
+    elsewhere = {"other": np.array([[1.0, 1, 0.5]])}
+    same = TileSampler([([scene], 1.0)], AugmentConfig(), elsewhere).batch(2, 64, default_rng(1))
+    assert plain.pixels.equal(same.pixels)

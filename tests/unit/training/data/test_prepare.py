@@ -12,7 +12,15 @@ from pipeline.annotations.annotations import Annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import obb_to_corners
-from pipeline.training.data.prepare import chosen, prepare_scene, save_all, scenes_of_coco, scenes_of_dota, shrunk
+from pipeline.training.data.prepare import (
+    chosen,
+    prepare_scene,
+    raster_config,
+    save_all,
+    scenes_of_coco,
+    scenes_of_dota,
+    shrunk,
+)
 from pipeline.training.data.scenes import load_scenes
 from pipeline.types import Lattice
 from tests.support.prepared import BOX, scene_with, white_rectangle
@@ -111,6 +119,41 @@ def test_shrinking_a_lattice_keeps_its_ground() -> None:
     assert shrunk(lattice, 1.0) == lattice
     with pytest.raises(ConfigError, match=r"at least 1, not 0\.5"):
         shrunk(lattice, 0.5)
+
+
+def near_infrared(path: Path) -> Path:
+    """One band of 16 bit: land above, then water, of which much is as dark as the darkest, and a ship."""
+    import rasterio
+
+    values = np.full((1, 64, 64), 120, np.uint16)
+    values[:, :20] = 3000
+    values[:, 30:34, 20:40] = 1500
+    values[:, 40:] = 100
+    with rasterio.open(
+        path, "w", driver="GTiff", width=64, height=64, count=1, dtype="uint16", crs="EPSG:32633",
+        transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
+    ) as file:  # fmt: skip
+        file.write(values)
+        file.descriptions = ("B08",)
+    return path
+
+
+def test_one_band_is_prepared_as_one_and_dark_water_is_no_hole(tmp_path: Path) -> None:
+    """The first hundredth of the values becomes 0, which means "no data": what is valid must not."""
+    truth = Annotations(np.array([[30.0, 32, 20, 4, 0]]), np.zeros(1, np.int64), np.zeros(1, np.bool_))
+    scene = prepare_scene(near_infrared(tmp_path / "a.tif"), truth, None, RasterConfig(), bands=("nir",))
+    assert scene.pixels.shape == (64, 64, 1)
+    assert scene.pixels.min() == 1
+    assert scene.pixels[32, 30, 0] > 100
+
+
+def test_bands_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="looks at nir, swir"):
+        prepare_scene(
+            near_infrared(tmp_path / "a.tif"), Annotations.empty(), None, RasterConfig(), bands=("nir", "swir")
+        )
+    with pytest.raises(ConfigError, match=r"names 1 for the 3 of --bands \(red, green, blue\)"):
+        raster_config(("red", "green", "blue"), (4,))
 
 
 class TestChosen:

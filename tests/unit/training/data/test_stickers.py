@@ -25,3 +25,13 @@ def test_objects_on_rough_ground_are_not_copied() -> None:
     scene = scene_with(BOX)
     noise = default_rng(0).integers(0, 255, scene.pixels.shape, np.uint8)
     assert find_stickers([TrainingScene("rough", noise, scene.truth)]) == []
+
+
+def test_objects_of_one_band_are_copied_too() -> None:
+    scene = scene_with(BOX)
+    grey = TrainingScene("grey", scene.pixels[..., :1], scene.truth)
+    (sticker,) = find_stickers([grey])
+    tile = np.full((128, 128, 1), 30, np.float32)
+    truth = paste(tile, Annotations.empty(), sticker, AugmentConfig(), default_rng(4))
+    assert len(truth) == 1
+    assert tile.max() > 100

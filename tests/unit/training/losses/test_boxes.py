@@ -11,7 +11,15 @@ import torch
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.training.data.batches import Target
-from pipeline.training.losses.boxes import box_losses, corner_distance, inside, rotated_overlap, varifocal
+from pipeline.training.losses.boxes import (
+    box_losses,
+    corner_distance,
+    focal,
+    generalised_overlap,
+    inside,
+    rotated_overlap,
+    varifocal,
+)
 from pipeline.training.losses.criterion import set_losses, token_targets
 from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.matcher import match, match_cost
@@ -34,6 +42,39 @@ def test_overlap_measure_agrees_with_exact_polygons() -> None:
     exact = rotated_iou_pairs(first, second)
     assert np.abs(found - exact).max() < 0.08
     assert np.abs(found - exact).mean() < 0.02
+
+
+OCTAGON = 200 * (math.sqrt(2) - 1)
+"""What two squares of 10 × 10 share when one is turned by 45 degrees."""
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7])
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ((20.0, 0, 10, 10, 0), -100 / 300),  # nothing shared; a third of what encloses both is neither
+        ((0.0, 0, 10, 10, 0), 1),
+        ((0.0, 0, 40, 40, math.pi / 4), 100 / 1600 - (3200 - 1600) / 3200),  # its corners reach 20 sqrt 2
+        ((0.0, 0, 10, 10, math.pi / 4), OCTAGON / (200 - OCTAGON) - OCTAGON / 200),  # theirs 5 sqrt 2
+    ],
+)
+def test_generalised_overlap_with_a_square_by_hand_whatever_way_both_are_turned(
+    first: tuple[float, ...], expected: float, turn: float
+) -> None:
+    x, _, w, h, angle = first
+    turned = torch.tensor([[x * math.cos(turn), x * math.sin(turn), w, h, angle + turn]])
+    square = torch.tensor([[0.0, 0, 10, 10, turn]])
+    assert float(generalised_overlap(turned, square)) == pytest.approx(expected, abs=0.03)
+
+
+def test_focal_loss_is_the_formula() -> None:
+    """-α (1 - p)^γ ln p and -(1 - α) p^γ ln(1 - p), at p = 0.9, and its gradient."""
+    logits = torch.tensor([math.log(9.0)] * 2, requires_grad=True)
+    found = focal(logits, torch.tensor([1.0, 0.0]))
+    assert found.tolist() == pytest.approx([-0.25 * 0.01 * math.log(0.9), -0.75 * 0.81 * math.log(0.1)], rel=1e-4)
+    found.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0] < 0 < logits.grad[1]
 
 
 def test_corner_distance_is_zero_for_every_way_to_write_a_rectangle() -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detectors.oriented_rtdetr.decoder_record import LayerRecord
+from pipeline.detectors.oriented_rtdetr.decoder_record import LayerRecord, record_decoder
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput, OrientedRTDetr
 from pipeline.training.data.batches import Batch, Target
 from pipeline.training.losses.better_sampling import LayerSampling, WeightGenerator, sample_weights
 from pipeline.training.losses.boxes import rotated_overlap
-from pipeline.training.losses.criterion import WEIGHTS, match_all, set_losses
+from pipeline.training.losses.criterion import WEIGHTS, criterion, denoising_losses, match_all, set_losses
+from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from tests.support.oriented import SMALL
@@ -127,6 +128,42 @@ def test_refinement_asks_matched_queries_only() -> None:
     halved = set_losses(layer, targets, 3, half, LayerSampling(record=record, eta=1.5))
     assert float(halved["offset"].detach()) == pytest.approx(4.5)
     assert float(halved["attention"]) == 0
+
+
+@pytest.mark.parametrize(("noisy_at", "own_at", "paid"), [(9.0, 0.0, False), (0.0, 9.0, True)])
+def test_denoising_queries_are_not_refined(noisy_at: float, own_at: float, paid: bool) -> None:
+    """Only where the decoder's own queries sample counts; the denoising ones stand before them."""
+    torch.manual_seed(0)
+    network, tiles = OrientedRTDetr(SMALL), batch(2)
+    noisy = make_denoising(tiles.targets, network.label_embedding, SMALL.queries, torch.Generator().manual_seed(0))
+    assert noisy is not None
+    count = noisy.target.shape[1]
+    with record_decoder(network) as record:
+        output = network(torch.rand(1, 3, 64, 64), noisy.queries, noisy.mask)
+    sampling = []
+    for layer in record.layers:
+        offsets = torch.full_like(layer.offsets, own_at)
+        offsets[:, :count] = noisy_at
+        moved = LayerRecord(offsets, layer.weights, layer.class_features, layer.box_features)
+        sampling.append(LayerSampling(record=moved, eta=1.0))
+    losses = criterion(output, tiles.targets, noisy, SWITCHES["SPR"], sampling)
+    assert (float(losses["offset_0"]) > 0) == (float(losses["offset_1"]) > 0) == paid
+
+
+def test_denoising_queries_are_asked_for_the_same_scores_as_matched_ones() -> None:
+    """A good query of twice the area, scored as ST would have it: 0.5 ** 0.73 * 0.357 ** 0.27. It is nearer to that
+    target than to the IoU of 0.5, and its class loss is the cross-entropy at that target, weighed by it."""
+    _, targets, _ = answers()
+    box = targets[0].boxes[:1]
+    wide = (box * torch.tensor([1, 1, 2, 1, 1]))[None]
+    target = float(rotated_overlap(wide[0], box)) ** 0.73 * math.exp(-6 * (math.sqrt(2) - 1) ** 2 * 0.27)
+    logits = torch.full((1, 1, 2), math.log(target / (1 - target)))
+    of = [Target(box, torch.tensor([0]), torch.zeros(0, 5))]
+    index = torch.zeros(1, 1, dtype=torch.int64)
+    for name, wanted in (("plain", float(rotated_overlap(wide[0], box))), ("ST", target)):
+        loss = denoising_losses(LayerOutput(logits, wide, wide), of, index, SWITCHES[name])["class"]
+        other = 0.75 * target**2 * bce(target, 0)
+        assert float(loss) == pytest.approx(WEIGHTS["class"] * (wanted * bce(target, wanted) + other), rel=1e-4)
 
 
 def batch(*counts: int, height: int = 64, width: int = 64) -> Batch:

@@ -1,0 +1,78 @@
+"""The oriented FCOS as a :class:`~pipeline.detectors.protocol.Detector`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipeline.detectors.card import read_card
+from pipeline.detectors.difference import difference_maps
+from pipeline.detectors.oriented_fcos.folder import load_network
+from pipeline.detectors.oriented_fcos.network import OrientedFCOS
+from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
+from pipeline.detectors.torch_chips import (
+    PRECISIONS,
+    batch_of,
+    check_card,
+    check_finite,
+    detections_of,
+    fold_normalisation,
+    original_of,
+    sizes_of,
+)
+from pipeline.geometry.nms import rotated_nms
+from pipeline.types import Chip, Detections, Look, ModelCard
+
+SAME_OBJECT_IOU = 0.3
+"""Many points say one object. Of those that overlap by more than this the best stays: what the merge of tiles goes by
+too, so that one look answers an object once, and the density of detections is that of objects."""
+
+
+class OrientedFCOSDetector:
+    """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
+
+    def __init__(self, network: OrientedFCOS, card: ModelCard, device: str = "cpu", precision: str = "float32") -> None:
+        """``network`` is taken over and changed: convolutions swallow the normalisation that only they have."""
+        self._card = card
+        self._device = torch.device(device)
+        self._precision = PRECISIONS[precision]
+        self._network = fold_normalisation(network.eval()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    @torch.inference_mode()
+    def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
+        """See :meth:`pipeline.detectors.protocol.Detector.detect`. A dense network has no attention map to give.
+
+        The score is sqrt(class · quality), as FCOS with centre-ness and MOD with overlap.
+        """
+        if not chips:
+            return []
+        pixels = batch_of(chips, self._card, self._network.config.strides[-1], self._device)
+        original = original_of(pixels, chips, self._card, self._network.config)
+        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
+            output = self._network(pixels, original)
+        scores = (output.logits.sigmoid() * output.quality.sigmoid()[..., None]).sqrt().cpu().numpy()
+        boxes = canonical(output.boxes).cpu().numpy()
+        check_finite(self._card, scores, boxes)
+        differences = difference_maps(output.features.difference, sizes_of(chips))
+        return [
+            Look(_distinct(detections_of(s, b, chip, score_threshold)), None, undrawn)
+            for s, b, chip, undrawn in zip(scores, boxes, chips, differences, strict=True)
+        ]
+
+
+def _distinct(found: Detections) -> Detections:
+    """Of detections, one an object, best first. A lower score threshold adds to them and takes none away."""
+    return found[rotated_nms(found.boxes, found.scores, found.class_ids, SAME_OBJECT_IOU)]
+
+
+def load(folder: Path, *, device: str, precision: str) -> OrientedFCOSDetector:
+    """The oriented FCOS stored in ``folder``. Raises ModelError when anything in it does not fit."""
+    network, card = load_network(folder), read_card(folder)
+    check_card(folder, card, network.config)
+    return OrientedFCOSDetector(network, card, device, precision)

@@ -1,0 +1,42 @@
+"""Settings that count for nothing without another one: whoever gives them believes that something else is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.names import quoted
+from pipeline.training.sections import defaults
+
+NEEDS = {
+    "losses.eta": "losses.sample_refinement",
+    "losses.offset_weight": "losses.sample_refinement",
+    "losses.attention_weight": "losses.sample_refinement",
+    "losses.beta": "losses.scale_aligned",
+    "losses.theta": "losses.scale_aligned",
+    "losses.gamma": "losses.better_class_loss",
+    "losses.alpha": "losses.better_class_loss",
+    "losses.foreground_weight": "network.foreground",
+    "losses.reconstruction_weight": "network.reconstruction",
+    "network.reconstruction_threshold": "network.reconstruction",
+}
+"""Setting → the part that it is of. A family that has neither is not asked."""
+_OFF = (False, "none")
+
+
+def check_together(network: Any, losses: Any) -> None:
+    """Raise ConfigError for a setting other than its default whose part is off.
+
+    ``network`` is the configuration of the network that is trained, ``losses`` are the settings of its losses.
+    """
+    sections = {"network": network, "losses": losses}
+    plain = {name: defaults(type(one)) for name, one in sections.items()}
+    for setting, part in NEEDS.items():
+        section, key = setting.split(".")
+        other, switch = part.split(".")
+        value = getattr(sections[section], key, None)
+        if key in plain[section] and value != plain[section][key] and getattr(sections[other], switch, False) in _OFF:
+            shown = quoted(list(value) if isinstance(value, tuple) else value)
+            raise ConfigError(
+                f"{setting} is {shown}, but {part} is off: it would change nothing; switch that on, or leave it out"
+            )

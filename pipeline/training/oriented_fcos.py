@@ -1,0 +1,69 @@
+"""How the oriented FCOS is trained: normalised tiles, and what every point of them is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.detectors.modules.reconstruction import Original
+from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
+from pipeline.detectors.oriented_fcos.network import OrientedFCOS
+from pipeline.detectors.torch_chips import normalise
+from pipeline.training.data.batches import Batch
+from pipeline.training.losses.fcos import PLAIN, fcos_losses
+from pipeline.training.losses.foreground import foreground_losses
+from pipeline.training.losses.reconstruction import reconstruction_losses
+from pipeline.training.losses.settings import FCOSLosses
+from pipeline.training.normalisation import pixel_statistics
+from pipeline.types import ModelCard
+
+
+class FCOSLearner:
+    """The oriented FCOS as a :class:`~pipeline.training.learner.Learner`."""
+
+    def __init__(
+        self, network: OrientedFCOS, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+        losses: FCOSLosses = PLAIN,
+    ) -> None:  # fmt: skip
+        """``mean`` and ``std`` of pixels / 255, one value a band, as the network's card will have them; without them
+        those that its backbone expects."""
+        self._network, self._settings = network, losses
+        expected = pixel_statistics(network.config.backbone, network.config.bands)
+        self.mean, self.std = tuple(mean or expected[0]), tuple(std or expected[1])
+
+    @property
+    def network(self) -> OrientedFCOS:
+        return self._network
+
+    @property
+    def auxiliary(self) -> None:
+        """Nothing learns beside the network."""
+        return None
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        return ("class", "l1", "angle", "kld", "quality", "foreground", "reconstruction")
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """See :meth:`pipeline.training.learner.Learner.losses`. There is no chance in it."""
+        device = batch.pixels.device
+        mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        network, settings, pixels = self._network, self._settings, normalise(batch.pixels, mean, std)
+        original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            output = network(pixels, original)
+        losses, masks = fcos_losses(output, batch.targets, settings), output.features.foreground
+        losses |= foreground_losses(masks, network.config.strides, batch.targets, settings.foreground_weight)
+        return losses | reconstruction_losses(output.features, original, settings.reconstruction_weight)
+
+    def config(self) -> dict[str, Any]:
+        return self._network.config.to_json()
+
+    def detector(self, network: nn.Module, card: ModelCard) -> OrientedFCOSDetector:
+        """See :meth:`pipeline.training.learner.Learner.detector`."""
+        if not isinstance(network, OrientedFCOS):
+            raise TypeError(f"an oriented FCOS is made of an OrientedFCOS, not of a {type(network).__name__}")
+        return OrientedFCOSDetector(network, card, str(next(network.parameters()).device))

@@ -1,0 +1,25 @@
+"""A small oriented FCOS with random weights; its card is that of ``tests/support/oriented.py``."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.detectors.oriented_fcos.network import FCOSConfig, OrientedFCOS
+
+SMALL_FCOS = FCOSConfig(stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, tower_layers=2)
+
+
+def small_fcos(config: FCOSConfig = SMALL_FCOS, seed: int = 0) -> OrientedFCOS:
+    """A network whose normalisation has seen data, and whose points do not all say the same.
+
+    Its boxes are small and hardly overlap: which of two that score alike stays would be a matter of rounding.
+    """
+    torch.manual_seed(seed)
+    network = OrientedFCOS(config).train()
+    with torch.no_grad():
+        for last in (network.score, network.box, network.quality):
+            last.weight.normal_(std=0.1)
+        network.box.bias[2:4] = -2.0
+    for _ in range(5):
+        network(torch.rand(2, 3, 64, 64))
+    return network.eval()
