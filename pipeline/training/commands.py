@@ -51,7 +51,7 @@ def prepare(arguments: Namespace, report: Report) -> None:
     annotated = chosen(annotated, arguments.only, arguments.without)
     made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
     start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
-    raster = raster_config(arguments.bands, arguments.band_numbers)
+    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
     for image, truth in annotated:
         scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])

@@ -97,9 +97,12 @@ def add_mine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bands(parser: argparse.ArgumentParser) -> None:
-    """Which bands of the images."""
+    """Which bands of the images, and where those lie that do not say."""
     add_names_of_bands(parser)
     parser.add_argument("--band-numbers", type=_integers, help="where these bands stand in files that do not say")
+    parser.add_argument(
+        "--raster.crs", dest="crs", help="the CRS of images that lack it, as in 'detect'; none: pixels alone"
+    )
 
 
 def add_names_of_bands(parser: argparse.ArgumentParser) -> None:

@@ -115,11 +115,12 @@ def prepare_scene(
     return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
 
 
-def raster_config(bands: Sequence[str], numbers: Sequence[int] | None) -> RasterConfig:
-    """How scenes are read: ``numbers`` (from 1) say where ``bands`` stand in files that do not. Raises ConfigError."""
+def raster_config(bands: Sequence[str], numbers: Sequence[int] | None, crs: str | None = None) -> RasterConfig:
+    """How scenes are read: ``numbers`` (from 1) say where ``bands`` stand in files that do not, ``crs`` where those lie
+    that have none. Raises ConfigError."""
     if numbers and len(numbers) != len(bands):
         raise ConfigError(f"--band-numbers names {len(numbers)} for the {len(bands)} of --bands ({listed(bands)})")
-    return RasterConfig(bands=tuple(numbers) if numbers else None)
+    return RasterConfig(bands=tuple(numbers) if numbers else None, crs=crs)
 
 
 def shrunk(lattice: Lattice, factor: float) -> Lattice:
