@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> in
     with Stops(late) as stops:
         try:
             with printing():
-                config = parse_run(arguments, prog)
+                config = parse_run(arguments, prog, lambda said: journal.emit("warning", f"warning: {said}"))
                 if isinstance(config, str):
                     print(config)
                     return 0
@@ -89,6 +89,7 @@ def detect(config: RunConfig, journal: Journal) -> int:
     from pipeline.cluster.submission import refuse_relative_paths
     from pipeline.detectors.weights import load, model_card
     from pipeline.engine.local import LocalExecutor
+    from pipeline.planning.threshold import score_threshold
     from pipeline.runs.run import check_run, detect
 
     check_run(config)
@@ -98,7 +99,8 @@ def detect(config: RunConfig, journal: Journal) -> int:
         executor=config.executor,
     )  # fmt: skip
     card = model_card(config.weights)
-    loader = partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
+    score_threshold(card, config.detector)  # said before a cluster is started for it
+    loader = partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
     with RayExecutor(loader, config.cluster, journal) as executor:

@@ -15,6 +15,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked copy need not be installed
@@ -27,6 +28,7 @@ from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.detectors.weights import model_card
 from pipeline.errors import ConfigError
+from pipeline.evaluation.calibrated import calibrate_card, folder_to_calibrate
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
+    if arguments.calibrate and arguments.strategies:
+        raise ConfigError("--calibrate is of one way of looking; leave out --strategies")
     if arguments.strategies:
         compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
@@ -70,6 +74,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Detect or read, compare, report. Raises PipelineError."""
     if (arguments.annotations is None) == (arguments.data is None):
         raise ConfigError("give either --data with --split, or --annotations")
+    folder = folder_to_calibrate(arguments.weights) if arguments.calibrate else None
     source = Path(arguments.annotations or arguments.data)
     if arguments.detections:
         truth = _annotated(source, arguments.split)
@@ -83,6 +88,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
         found, failures = detect_scenes(data.images, data.classes, card, _config(arguments, threshold))
         classes, scenes, notes = data.classes, data.truth, (*failures, *data.notes)
     report = figures(found, scenes, classes=classes, score_threshold=threshold)
+    if folder is not None:
+        how = "published results" if arguments.detections else "the detector itself"
+        calibration, sentence = calibrate_card(folder, found, scenes, found_by=how, flips=arguments.flips)
+        report["calibration"], notes = asdict(calibration), (*notes, sentence)
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]
         report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
@@ -104,7 +113,7 @@ def _config(arguments: argparse.Namespace, threshold: float) -> RunConfig:
     return RunConfig(
         weights=arguments.weights,
         executor="local",
-        detector=DetectorConfig(score_threshold=min(arguments.lowest_score, threshold)),
+        detector=DetectorConfig(score_threshold=min(arguments.lowest_score, threshold), flips=arguments.flips),
         cluster=ClusterConfig(threads=arguments.threads),
     )
 
@@ -123,6 +132,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--images", type=Path, help="folder of the scenes (default: images/ beside the annotations' folder)")
     add("--score-threshold", type=float, help="where precision and recall are taken (default: the model card's)")
     add("--lowest-score", type=float, default=0.01, help="detections below it do not enter AP (default: 0.01)")
+    add("--flips", action="store_true", help="look at every chip mirrored too, four times in all (detector.flips)")
+    calibrate = "put what scores are worth into the card of --weights, a folder; give scenes it was not trained on"
+    add("--calibrate", action="store_true", help=calibrate)
     add("--horizontal", action="store_true", help="also COCO's own metrics of the boxes' bounds")
     add("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
     add("--json", help="write the figures to this file")

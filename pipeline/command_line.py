@@ -11,7 +11,9 @@ import itertools
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -21,8 +23,10 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline import __version__
 from pipeline.config import RunConfig
+from pipeline.config.checks import RenamedSetting
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import brief, near_names, quoted, shown
+from pipeline.reporting.journal import to_stderr
 
 VERSION = f"kestrel {__version__}"
 LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
@@ -62,10 +66,11 @@ exit codes: 0 all scenes published, 2 configuration, 3 scene, 4 model, 5 storage
             7 more failed tiles than output.max_failed_tiles allows"""
 
 
-def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
+def parse_run(argv: Sequence[str], prog: str, warn: Callable[[str], None] | None = None) -> RunConfig | str:
     """The run that ``argv`` asks for, or a text to print (help, ``--print_config``) instead of running.
 
-    Values on the command line win over those of ``--config FILE``. Raises ConfigError in one sentence.
+    Values on the command line win over those of ``--config FILE``. ``warn`` is told of settings that were given as an
+    earlier version had them, once each; by default on stderr. Raises ConfigError in one sentence.
     """
     parser = _parser(prog)
     arguments = list(_expanded(argv))
@@ -80,13 +85,27 @@ def parse_run(argv: Sequence[str], prog: str) -> RunConfig | str:
         namespace = parser.parse_args(arguments)
         if print_config:
             return redacted(str(parser.dump(namespace)))  # an address may hold a signature, and this is kept
-        values = vars(parser.instantiate(namespace))
+        with _renamed_told(warn or (lambda sentence: to_stderr(f"warning: {sentence}"))):
+            values = vars(parser.instantiate(namespace))
     except (ArgumentError, TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(_told(error)) from error
     values.pop("config", None)
     return RunConfig(**values)
+
+
+@contextmanager
+def _renamed_told(warn: Callable[[str], None]) -> Iterator[None]:
+    """Inside, what a setting says of its name goes to ``warn``, at the end and once; other warnings go their way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RenamedSetting)
+        yield
+    for sentence in dict.fromkeys(str(one.message) for one in caught if one.category is RenamedSetting):
+        warn(sentence)
+    for one in caught:
+        if one.category is not RenamedSetting:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def wants_json(argv: Sequence[str]) -> bool:

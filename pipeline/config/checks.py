@@ -10,6 +10,10 @@ PLACES = ("stem", "parent", "hash")
 """What a template of scene ids may hold in braces."""
 
 
+class RenamedSetting(FutureWarning):
+    """A setting was given by the name, or the values, of an earlier version; it is taken as it was meant."""
+
+
 def require(ok: bool, message: str) -> None:
     """Raise ConfigError with ``message`` unless ``ok``."""
     if not ok:

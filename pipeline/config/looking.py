@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from pipeline.config.checks import require
+from pipeline.config.checks import RenamedSetting, require
+
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,16 +17,47 @@ class DetectorConfig:
 
     score_threshold: float | None = None
     """Report detections with at least this score, 0 to 1. Default: the model card's."""
+    precision: float | Dtype | None = None
+    """In place of a score: report detections from the score on at which a single box is right with this probability,
+    e.g. 0.8, by the calibration in the model card. (A number format, as once meant, is taken as detector.dtype.)"""
     batch: int = 4
     """Chips per forward pass. An out-of-memory error halves it, and the run record says so."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Dtype = "float32"
     """Arithmetic of the network; the 16-bit ones are for GPUs."""
+    flips: bool = False
+    """Look at every chip four times, as it is and mirrored along x, y and both, and average: takes 4 times as long."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.precision, str):
+            self._take_for_dtype(self.precision)
         require(
             self.score_threshold is None or 0 <= self.score_threshold <= 1, "detector.score_threshold must be in [0, 1]"
         )
+        require(
+            self.precision is None or 0 < float(self.precision) <= 1,
+            "detector.precision must be above 0 and at most 1: the expected share of right boxes",
+        )
+        require(
+            self.score_threshold is None or self.precision is None,
+            "give detector.score_threshold or detector.precision (which picks that score), not both",
+        )
         require(self.batch >= 1, "detector.batch must be at least 1")
+
+    def _take_for_dtype(self, word: str) -> None:
+        """What was given as ``precision`` in the sense of earlier versions; nobody's script is to break by it."""
+        require(word in get_args(Dtype), "detector.precision must be a number above 0 and at most 1")
+        require(
+            self.dtype in ("float32", word),
+            f"detector.precision={word} means detector.dtype, but that is given too, as {self.dtype}; leave it out",
+        )
+        warnings.warn(
+            f"detector.precision={word} is taken as detector.dtype={word}, its name by now; detector.precision is the "
+            "expected share of right boxes",
+            RenamedSetting,
+            stacklevel=4,
+        )
+        object.__setattr__(self, "dtype", word)
+        object.__setattr__(self, "precision", None)
 
 
 Selector = Literal[

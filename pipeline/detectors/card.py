@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.detectors.checkpoint import read_json, weights_sha256
 from pipeline.errors import ModelError
 from pipeline.names import quoted
-from pipeline.types import ModelCard
+from pipeline.types import Calibration, ModelCard
 
 CARD = "card.json"
 LARGEST = 1e6
@@ -23,6 +23,7 @@ LARGEST = 1e6
 LONGEST_NAME, LONGEST_TEXT = 200, 20_000
 MOST_CLASSES = 100_000
 LARGEST_INPUT_PX = 16_384
+MOST_POINTS = 10_000
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -43,11 +44,15 @@ def write_card(folder: Path, card: ModelCard) -> Path:
     Raises ModelError when the card would not be read back, or its sha256 is not that of the weights in ``folder``.
     """
     path = folder / CARD
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
-    card_from_mapping(json.loads(text), source=str(path))
+    content = json.loads(json.dumps(asdict(card)))
+    card_from_mapping(content, source=str(path))
     check_sha256(folder, card.sha256)
-    partial = folder / f".{CARD}.{os.getpid()}"
-    partial.write_text(text, encoding="utf-8")
+    return _write(path, content)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> Path:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -78,11 +83,34 @@ def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
         accepts, wanted = _RULES[name]
         if not accepts(value):
             raise ModelError(f"{source}: {name} must be {wanted}, got {quoted(value)}")
-    checked: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-    }
+    checked = _as_tuples(content)
+    if checked.get("calibration") is not None:
+        checked["calibration"] = calibration_from_mapping(checked["calibration"])
     card = ModelCard(**checked)
     return _consistent(card, source)
+
+
+def calibration_from_mapping(content: Mapping[str, Any]) -> Calibration:
+    """A calibration from decoded JSON, as the key ``calibration`` of a card holds it."""
+    return Calibration(**_as_tuples(content))
+
+
+def add_calibration(folder: Path, calibration: Calibration) -> Path:
+    """Put ``calibration`` into ``folder/card.json``, whose other keys stay as they are, by rename. Returns its path.
+
+    A foreign checkpoint without a card gets one that holds it, and the hash of the weights that it is of. Raises
+    ModelError when the card that is there is none of these weights.
+    """
+    path = folder / CARD
+    content = read_json(path) if path.is_file() else {}
+    actual = weights_sha256(folder)
+    if content.get("sha256") not in (None, actual):
+        check_sha256(folder, str(content["sha256"]))
+    return _write(path, {**content, "sha256": actual, "calibration": asdict(calibration)})
+
+
+def _as_tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
 
 
 def _consistent(card: ModelCard, source: str) -> ModelCard:
@@ -122,6 +150,34 @@ def _or_null(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or accepts(value)
 
 
+def _is_share(value: object) -> bool:
+    return _is_number(value) and 0 <= value <= 1  # type: ignore[operator]
+
+
+def _is_line(value: Mapping[str, Any]) -> bool:
+    """Points of a calibration: scores that rise, and shares that do not fall."""
+    scores, shares = value["scores"], value["precision"]
+    if not all(_is_list_of(_is_share)(one) and len(one) <= MOST_POINTS for one in (scores, shares)):
+        return False
+    return len(scores) == len(shares) and sorted(set(scores)) == list(scores) and sorted(shares) == list(shares)
+
+
+def _is_calibration(value: object) -> bool:
+    known = {field.name for field in fields(Calibration)}
+    return (
+        isinstance(value, Mapping)
+        and known - {"flips"} <= set(value) <= known
+        and _is_line(value)
+        and _is_name(value["method"])
+        and _is_number(value["boxes"]) and isinstance(value["boxes"], int) and value["boxes"] > 0
+        and _is_share(value["iou"]) and value["iou"] > 0
+        and _is_list_of(_is_name)(value["scenes"])
+        and isinstance(value.get("flips", False), bool)
+        and _is_share(value["ece_before"]) and _or_null(_is_share)(value["ece_after"])
+    )  # fmt: skip
+
+
+_CALIBRATION = ", ".join(field.name for field in fields(Calibration))
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_name, f"a text of one line, at most {LONGEST_NAME} characters"),
     "classes": (
@@ -139,11 +195,15 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "64 hexadecimal digits",
     ),
     "oriented": (lambda value: isinstance(value, bool), "true or false"),
-    "score_threshold": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+    "score_threshold": (_is_share, "a number from 0 to 1"),
     "longest_object_m": (_or_null(_is_positive), "metres above 0, or null"),
     "mean": (_is_list_of(_is_number), "a list of numbers, one per band"),
     "std": (_is_list_of(_is_positive), "a list of numbers above 0, one per band"),
     "licence": (_or_null(_is_text), "a text, or null"),
     "training_data": (_or_null(_is_text), "a text, or null"),
     "metrics": (lambda value: isinstance(value, dict), "an object"),
+    "calibration": (
+        _or_null(_is_calibration),
+        f"null, or an object with {_CALIBRATION}, where scores rise and their precision does not fall",
+    ),
 }

@@ -54,7 +54,7 @@ def load_detector(
     """
     family = family_of(folder)
     if precision == "float16" and device == "cpu":
-        raise ConfigError("detector.precision=float16 needs a GPU; on a CPU use float32 or bfloat16")
+        raise ConfigError("detector.dtype=float16 needs a GPU; on a CPU use float32 or bfloat16")
     prepare_torch(device, threads)
     return family.load(folder, device=device, precision=precision)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import psutil
 
+from pipeline.detectors.flips import VIEWS, Flipping
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.torch_process import memory_errors
 from pipeline.engine.block import BlockPixels
@@ -54,8 +55,13 @@ class TileWorker:
     detector: Detector
     gain: Gain | None = None
     """What the second look goes by, in place of the configured selector; only the evaluation has such."""
+    eye: Detector = field(init=False)
+    """What looks: the detector, or it and its mirrored looks."""
     largest_batch: int = 1 << 30
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.eye = self.detector
 
     def __call__(self, order: WorkOrder, block: Block, pixels: BlockPixels) -> BlockOutcome:
         """Look at every tile of ``block``, and again where it pays; never raises for what a tile causes."""
@@ -66,7 +72,7 @@ class TileWorker:
     def steps(self, order: WorkOrder, block: Block, pixels: BlockPixels) -> Iterator[int | BlockOutcome]:
         """The same, with signs of life: after every batch the number of its chips, and the outcome last."""
         started = time.perf_counter()
-        self.notes = []
+        self.notes, self.eye = [], Flipping(self.detector) if order.flips else self.detector
         second = SecondLook(
             config=order.refine, gain=self.gain, lattice=order.lattice, factor=order.global_factor,
             score_threshold=order.score_threshold,
@@ -106,7 +112,7 @@ class TileWorker:
                 detect_s=time.perf_counter() - started,
                 peak_rss_bytes=psutil.Process().memory_info().rss,
                 tiles_refined=len({crop.row for crop in crops}),
-                network_px=sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in (*chips, *again)),
+                network_px=_pixels((*chips, *again)) * (len(VIEWS) if order.flips else 1),
                 bytes_read=pixels.bytes_read,
             ),
             notes=(*pixels.notes, *self.notes),
@@ -138,7 +144,7 @@ class TileWorker:
         """Look at one batch; on any error look at its halves, down to the chip that causes it."""
         try:
             with memory_errors(chips):
-                looks = list(self.detector.detect(chips, score_threshold=score_threshold, attention=attention))
+                looks = list(self.eye.detect(chips, score_threshold=score_threshold, attention=attention))
         except Exception as error:  # noqa: BLE001 - whatever a chip provokes must cost that chip only
             why = _without_frames(error)
         else:
@@ -162,6 +168,10 @@ def _without_frames(error: Exception) -> Exception:
     """The error alone: the frames it came through hold the batch's tensors, and halves need their room."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
+
+
+def _pixels(chips: Sequence[Chip]) -> int:
+    return sum(chip.pixels.shape[0] * chip.pixels.shape[1] for chip in chips)
 
 
 def _attention(views: Sequence[TileView]) -> tuple[tuple[Window, AttentionMap], ...]:

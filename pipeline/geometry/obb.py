@@ -86,6 +86,23 @@ def scaled(boxes: FloatArray, factor: float) -> FloatArray:
     return boxes if factor == 1.0 else boxes * np.array([factor, factor, factor, factor, 1.0])
 
 
+def mirrored(boxes: FloatArray, axes: tuple[bool, bool], *, width: float, height: float) -> FloatArray:
+    """Canonical boxes (N, 5) as a picture of ``width`` x ``height`` shows them that was mirrored along x, along y.
+
+    Exact: mirroring twice gives the same boxes, wherever ``width`` minus a coordinate is (centres far outside a picture
+    lose last bits).
+    """
+    along_x, along_y = axes
+    out = boxes.copy()
+    if along_x:
+        out[:, 0] = width - boxes[:, 0]
+    if along_y:
+        out[:, 1] = height - boxes[:, 1]
+    if along_x != along_y:
+        out[:, 4] = np.where(boxes[:, 4] == -np.pi / 2, boxes[:, 4], -boxes[:, 4])  # upright is upright in a mirror
+    return out
+
+
 def checked(boxes: FloatArray) -> FloatArray:
     """The boxes (N, 5), contiguous. Raises ValueError when a size is negative or anything is not finite."""
     boxes = np.ascontiguousarray(boxes, np.float64).reshape(-1, 5)

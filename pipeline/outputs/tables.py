@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.outputs.rows import content_ids, counter_clockwise, curve_order, round_bits, round_corners, round_to
 from pipeline.outputs.wkb import fixed_width, wkb_polygons
-from pipeline.types import STAGES, Detections, FloatArray, GroundMeasures, IntArray
+from pipeline.types import STAGES, Calibration, Detections, FloatArray, GroundMeasures, IntArray
 
 Table: TypeAlias = pa.Table
 """An Arrow table, for the annotations of modules that only pass one on."""
@@ -33,6 +33,7 @@ DETECTION_SCHEMA = pa.schema(
         pa.field("class_id", pa.int32(), nullable=False),
         pa.field("class_name", pa.string(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
+        pa.field("precision", pa.float64()),
         pa.field("length_m", pa.float64()),
         pa.field("width_m", pa.float64()),
         pa.field("area_m2", pa.float64()),
@@ -54,8 +55,9 @@ DETECTION_SCHEMA = pa.schema(
     ]
 )
 """Columns of ``detections.parquet``. ``geometry`` is a closed WKB ring of the box's four corners in world
-coordinates, counter-clockwise; lengths are metres on the ground; ``azimuth_deg`` is clockwise from true north in
-[0, 180); ``px_*`` are full-resolution scene pixels; metres are null in a pixel scene, ``entropy`` without the
+coordinates, counter-clockwise; ``precision`` is the expected share of right boxes among single boxes of that score,
+null for a detector without a calibration; lengths are metres on the ground; ``azimuth_deg`` is clockwise from true
+north in [0, 180); ``px_*`` are full-resolution scene pixels; metres are null in a pixel scene, ``entropy`` without the
 second look, ``tile_id`` when unknown. ``acquired`` is ISO 8601, a day or a time, as exactly as the scene says it; null
 when it does not. ``bbox`` is the GeoParquet covering, float32 rounded outward."""
 
@@ -81,12 +83,13 @@ def detections_table(
     detections: Detections,
     tile_ids: Sequence[str],
     identity: TableIdentity,
+    calibration: Calibration | None = None,
 ) -> pa.Table:
     """One scene's detections in :data:`DETECTION_SCHEMA`, in an order that depends on their content alone.
 
     ``corners_world`` (N, 4, 2) float64, world x first; ``px_boxes`` (N, 5) boxes in full-resolution scene pixels;
     ``measures`` None for a pixel scene; ``detections`` gives scores, classes, stage, edge, n_merged and entropy;
-    ``tile_ids[i]`` names the tile of index i.
+    ``tile_ids[i]`` names the tile of index i; ``calibration`` says what the scores are worth.
     """
     n = len(detections)
     assert corners_world.shape == (n, 4, 2), "one ring per detection"
@@ -105,6 +108,7 @@ def detections_table(
             "detection_id": _hex_strings(ids.take(rows)),
             "bbox": _covering(corners),
             **{f"px_{name}": px[i].take(rows) for i, name in enumerate(("cx", "cy", "w", "h", "angle_rad"))},
+            "precision": _expected(calibration, detections.scores.take(rows)),
             **_measure_columns(measures, rows),
             **_row_columns(detections, rows, names),
         }
@@ -158,6 +162,10 @@ def _row_columns(detections: Detections, rows: IntArray, names: _RowNames) -> di
 def _pick(names: pa.StringArray, index: IntArray) -> pa.Array:
     """``names[index]``; null where the index is negative."""
     return names.take(pa.array(index, mask=index < 0))
+
+
+def _expected(calibration: Calibration | None, scores: FloatArray) -> pa.Array:
+    return pa.nulls(len(scores), pa.float64()) if calibration is None else pa.array(calibration.expected(scores))
 
 
 def _measure_columns(measures: GroundMeasures | None, rows: IntArray) -> dict[str, Any]:

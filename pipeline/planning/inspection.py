@@ -241,6 +241,8 @@ def _plan_warnings(scene: Scene, plan: ScenePlan, pace: Pace, amplification: flo
 def _looks(config: RunConfig) -> str:
     factor, refine = config.tiling.global_factor, config.refine
     first = "every pixel as it is" if factor == 1 else f"{factor:g} times shrunk"
+    if config.detector.flips:
+        first += ", each chip four times: as it is and mirrored"
     if not config.looks_twice:
         return first
     closer = f"crops {factor / refine.crop_factor(factor):g} times closer"

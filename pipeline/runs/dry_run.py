@@ -9,15 +9,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.config.environment import ignored_sentence
+from pipeline.detectors.flips import Flipping
 from pipeline.detectors.weights import load, model_card
 from pipeline.errors import EXIT_OK, OutsideArea, PipelineError, redacted
 from pipeline.planning.area import AreaOfInterest, area_of_interest
 from pipeline.planning.inspection import Pace, inspect
 from pipeline.planning.inspection_text import render_text
 from pipeline.planning.plan import grouped, plan_scene
+from pipeline.planning.threshold import score_threshold
 from pipeline.planning.tiles import resolve_tile_px
 from pipeline.raster.own_data import own_data
+from pipeline.runs.context import WARNING, forewarnings
 from pipeline.runs.run import check_run
 from pipeline.types import Chip, ModelCard, Window
 
@@ -34,11 +36,12 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     """
     check_run(config)
     card = model_card(config.weights)
+    score_threshold(card, config.detector)
     pace = measured_pace(config, card)
     with own_data() as ignored:
-        if ignored:
-            yield f"warning: {ignored_sentence(ignored)}", 0
         aoi = area_of_interest(config)
+        for sentence in forewarnings(ignored, aoi):
+            yield f"{WARNING}{sentence}", EXIT_OK
         for uri in config.scene:
             yield _described(uri, config, card, aoi, pace)
 
@@ -62,7 +65,8 @@ def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
     The second one is timed. A second look is counted in full, though empty sea will not cost it.
     """
     begun = time.perf_counter()
-    detector = load(config.weights, config.cluster.device, config.detector.precision, config.cluster.threads)
+    loaded = load(config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
+    detector = Flipping(loaded) if config.detector.flips else loaded
     side = max(1, round(resolve_tile_px(config.tiling, card) / config.tiling.global_factor))
     grey = np.full((side, side, len(card.bands)), 128, np.uint8)
     chip = Chip(pixels=grey, window=Window(x=0, y=0, width=side, height=side))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ PLACING = ("crs", "rpc_height_m")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "raster": (*READING, *PLACING, "allow_vrt", "gdal_cache_mb"),
     "tiling": ("gsd", "tile_px", "halo_px", "halo_m", "global_factor", "block_mpx", "skip_empty"),
-    "detector": ("score_threshold", "batch", "precision"),
+    "detector": ("score_threshold", "precision", "batch", "dtype", "flips"),
     "refine": ("selector", "budget", "scales", "zoom", "gate", "candidate_score", "match_iou", "score_rule", "seed"),
     "merge": ("iou_threshold", "class_groups"),
     "output": ("max_failed_tiles", "preview_px", "meta"),
@@ -77,9 +77,16 @@ LATER: dict[str, Any] = {
     "mask": "auto",
     "crs": None,
     "rpc_height_m": None,
+    "precision": None,
+    "flips": False,
+    "calibration": None,
     "difference": False,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
+
+
+HASHED_AS = {"precision": "expected_precision", "dtype": "precision"}
+"""Keys of ``detector`` → the names that they are hashed by: ``dtype`` was called ``precision`` once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +104,16 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     return {"aoi": config.aoi, **settings, "threads": config.cluster.threads}
 
 
+def _as_hashed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same with ``detector.dtype`` by the name that it had when users' ids were made: ``precision``."""
+    detector = dict(settings["detector"])
+    renamed = {new: detector.pop(old) for old, new in HASHED_AS.items() if old in detector}
+    return {**settings, "detector": {**detector, **renamed}}
+
+
 def config_hash(config: RunConfig) -> str:
     """SHA-256 (hex) over :func:`result_settings`."""
-    canonical = json.dumps(result_settings(config), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_as_hashed(result_settings(config)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -114,7 +128,7 @@ def scene_version(scene: Scene) -> str | None:
 
 def model_version(card: ModelCard) -> str:
     """SHA-256 (hex) over the model card, which holds that of the weights."""
-    return _sha256(asdict(card))
+    return _sha256(_fields(card, [one.name for one in fields(card)]))
 
 
 def request_sha256(
@@ -125,7 +139,7 @@ def request_sha256(
 
     With grids installed since, PROJ takes another way to longitude and latitude, so the way counts where it loses any.
     """
-    settings = result_settings(config)
+    settings = _as_hashed(result_settings(config))
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = _fields(config.export, EXPORTS)
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
@@ -138,7 +152,8 @@ def request_sha256(
 def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunConfig) -> str:
     """Hex digest over what the detections of a block depend on, but for the block itself: it names the parts.
 
-    ``version`` is the scene's. Which maps are exported changes no detection, so it is in no name.
+    ``version`` is the scene's. Which maps are exported changes no detection, so it is in no name, and neither does what
+    scores are worth.
     """
     content = {
         "scene": _fields(order.scene, (*PIXELS, *PLACE, *VALIDITY, *LAYOUT)),
@@ -146,10 +161,11 @@ def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunCo
         "stretch": _fields(order.stretch, ("kind", "low", "high", "source")),
         "raster": _fields(order.raster, READING),
         "refine": _fields(order.refine, SETTINGS["refine"]),
-        **_fields(order, ("score_threshold", "batch", "global_factor")),
+        **_fields(order, ("score_threshold", "batch", "global_factor", "flips")),
         "export_attention": False,
     }
-    rest = [PARTS, version, model_version(card), config.detector.precision, config.cluster.threads]
+    seen_by = model_version(replace(card, calibration=None))
+    rest = [PARTS, version, seen_by, config.detector.dtype, config.cluster.threads]
     return _sha256([content, rest])
 
 

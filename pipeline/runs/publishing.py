@@ -91,7 +91,7 @@ def publish_scene(uri: str, finding: Finding, run: Run, clock: Clock) -> SceneRe
 def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) -> None:
     """Every file that only a result has."""
     config, plan, order = run.config, finding.plan, finding.order
-    table = build_table(finding.detections, plan, run.card, identity)
+    table = build_table(finding.detections, plan, order, run.card, identity)
     write_detections(table, folder, plan, _file_metadata(plan, identity, config), run.card.classes)
     if config.output.preview_px:
         window = preview_window(plan)

@@ -21,6 +21,7 @@ from pipeline.pictures.crops import CropsShown
 from pipeline.pictures.ground import with_area
 from pipeline.pictures.preview import BoxesShown, draw_preview
 from pipeline.planning.plan import ScenePlan, WorkOrder
+from pipeline.planning.threshold import calibration_of
 from pipeline.runs.identity import Identity
 from pipeline.types import (
     ByteArray,
@@ -39,7 +40,7 @@ PIECE_ROWS = 100_000
 """Detections whose corners and measures are worked out together."""
 
 
-def build_table(detections: Detections, plan: ScenePlan, card: ModelCard, identity: Identity) -> Any:
+def build_table(detections: Detections, plan: ScenePlan, order: WorkOrder, card: ModelCard, identity: Identity) -> Any:
     """The Arrow table of one scene: world corners, ground measures, full-resolution pixel boxes.
 
     Worked out ``PIECE_ROWS`` at a time: what lies between a box and its columns is ten times as large as they are.
@@ -68,6 +69,7 @@ def build_table(detections: Detections, plan: ScenePlan, card: ModelCard, identi
             classes=card.classes,
             acquired=plan.scene.acquired,
         ),
+        calibration=calibration_of(card, flips=order.flips),
     )
 
 

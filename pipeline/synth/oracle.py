@@ -18,7 +18,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 import numpy as np
 
 from pipeline.geometry.frames import chip_to_lattice, lattice_to_chip
-from pipeline.geometry.obb import canonical_obb, half_extents, obb_to_corners, scaled
+from pipeline.geometry.obb import canonical_obb, half_extents, mirrored, obb_to_corners, scaled
 from pipeline.synth.noise import uniform
 from pipeline.types import BoolArray, Chip, Detections, FloatArray, Frame, IntArray, Look, ModelCard, Window
 
@@ -91,6 +91,7 @@ class OracleDetector:
         seen = seen[seen.scores >= score_threshold]
         boxes = lattice_to_chip(seen.boxes, chip.window)
         boxes = scaled(boxes, chip.pixels.shape[1] / chip.window.width)
+        boxes = mirrored(boxes, chip.mirrored, width=chip.pixels.shape[1], height=chip.pixels.shape[0])
         return replace(seen, boxes=boxes, frame=Frame.CHIP)
 
     def view(self, window: Window) -> Detections:

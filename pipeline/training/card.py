@@ -8,14 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.detectors.card import card_from_mapping
+from pipeline.detectors.card import calibration_from_mapping, card_from_mapping
 from pipeline.detectors.modules.features import RESNET
 from pipeline.errors import ConfigError
 from pipeline.evaluation.report import EVALUATOR
 from pipeline.names import brief, listed
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.training.run_record import RunRecord, plain_numbers
-from pipeline.types import ModelCard
+from pipeline.types import Calibration, ModelCard
 
 INPUT_PX = 512
 """Side of the network's input where nothing says another one: what ``validate`` looks at."""
@@ -75,7 +75,7 @@ def run_card(
         "longest_object_m": _longest_m(record),
         **{key: stated[key] for key in (*ADDED, *COMPARED) if key in stated}, **known,
         "name": name, "classes": _classes(class_count, record, stated, source), "oriented": True,
-        "training_data": _data(record), "metrics": _metrics(validations),
+        "training_data": _data(record), "metrics": _metrics(validations), "calibration": _calibration(validations),
         **({"score_threshold": round(threshold[-1], 4)} if threshold else {}),
     }  # fmt: skip
     notes = [
@@ -86,9 +86,12 @@ def run_card(
             ("score_threshold", "'validate' chooses it on held-out scenes, or --score-threshold says it"),
             ("training_data", "the run knows its own"),
             ("metrics", "figures are of the weights they were measured with"),
+            ("calibration", "'validate' measures it on held-out scenes"),
         )
         if key in stated and not _same(stated[key], fields.get(key))
     ]
+    if fields["calibration"] and record is not None and record.init:
+        notes.append("the calibration's scenes are none of this run's; what --init was trained on is not known here")
     return ModelCard(**{**fields, "sha256": ""}), notes
 
 
@@ -149,6 +152,12 @@ def _metrics(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             **{key: plain_numbers(one[key]) for key in _FIGURES if key in one},
         }  # fmt: skip
     return found
+
+
+def _calibration(validations: Sequence[Mapping[str, Any]]) -> Calibration | None:
+    """What the last validation measured of which no scene was trained on, for certain; None where there is none."""
+    held_out = [one["calibration"] for one in validations if one.get("calibration") and one.get("trained_on") == []]
+    return calibration_from_mapping(held_out[-1]) if held_out else None
 
 
 def _same(a: Any, b: Any) -> bool:

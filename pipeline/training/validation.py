@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pipeline.detectors.protocol import Detector
@@ -15,6 +15,7 @@ from pipeline.evaluation.average_precision import (
     operating_point,
 )
 from pipeline.evaluation.bootstrap import bootstrap_intervals, make_units
+from pipeline.evaluation.calibration import calibrate
 from pipeline.evaluation.matching import match_classes
 from pipeline.geometry.frames import chip_to_lattice, near_inner_edge
 from pipeline.geometry.nms import merge
@@ -55,6 +56,7 @@ def validate(
     """Figures over ``scenes`` together, intervals (95 %, bootstrap over images or blocks) and AP50 per scene.
 
     Without ``score_threshold`` the operating point is the one of best F1: only for scenes that are not reported on.
+    With them comes what scores are worth on these scenes; None of too few boxes.
     """
     detections = [detect_whole(detector, scene, halo_px) for scene in scenes]
     truth = [scene.truth for scene in scenes]
@@ -66,6 +68,7 @@ def validate(
         scene.name: mean_over_classes([area_under_curve(m) for m in match_classes([d], [t], (0.5,)).values()])
         for scene, d, t in zip(scenes, detections, truth, strict=True)
     }
+    calibration = calibrate([scene.name for scene in scenes], detections, truth)
     return {
         "ap50": mean_over_classes([area_under_curve(matches) for matches in found]),
         "ap75": mean_over_classes([area_under_curve(matches, 1) for matches in found]),
@@ -79,4 +82,5 @@ def validate(
         "wrong": point.wrong,
         "missed": point.missed,
         "ap50_per_scene": per_scene,
+        "calibration": None if calibration is None else asdict(calibration),
     }

@@ -20,6 +20,7 @@ Frames
 from __future__ import annotations
 
 from pipeline.types.arrays import BoolArray, ByteArray, FloatArray, IntArray
+from pipeline.types.calibration import Calibration
 from pipeline.types.cards import ModelCard
 from pipeline.types.detections import STAGES, Detections, Frame
 from pipeline.types.looks import AttentionMap, Chip, Crop, DifferenceMap, Look
@@ -35,6 +36,7 @@ __all__ = [
     "BlockOutcome",
     "BoolArray",
     "ByteArray",
+    "Calibration",
     "Chip",
     "Cost",
     "Crop",

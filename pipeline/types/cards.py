@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.types.calibration import Calibration
+
 RGB = ("red", "green", "blue")
 """What most models look at."""
 NEAR_INFRARED = "nir"
@@ -39,3 +41,5 @@ class ModelCard:
     """Source, licence and attribution of what it was trained on."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """As measured on the held-out split; names say the split and the evaluator."""
+    calibration: Calibration | None = None
+    """What its scores are worth, as measured on scenes that it was not trained on; None where nobody did."""

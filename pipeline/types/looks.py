@@ -19,6 +19,8 @@ class Chip:
     """Where the pixels lie on the lattice. Real networks ignore it; the oracle of ``synth`` needs it."""
     share: float = 1.0
     """How much of a whole look this is, by pixels as the network sees them: it gets that share of its queries too."""
+    mirrored: tuple[bool, bool] = (False, False)
+    """Whether the pixels run against the window along x, along y. Real networks ignore it, as they do the window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

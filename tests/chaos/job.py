@@ -68,7 +68,7 @@ def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
     journal = Journal(form=config.log)
     card = model_card(config.weights)
     loader = Faulty(
-        partial(load, config.weights, config.cluster.device, config.detector.precision, config.cluster.threads),
+        partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads),
         Diary,
         (("path", diary),),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from pipeline.georeference.georeference import Georeference
 from pipeline.outputs.formats import FORMATS
 from pipeline.outputs.result import Result
-from pipeline.types import Scene
-from tests.support.outputs import CLASSES, UTM_32N, sample
+from pipeline.types import Calibration, Scene
+from tests.support.outputs import CALIBRATION, CLASSES, UTM_32N, sample
 
 SCENE = Scene(
     scene_id="S2A_demo", uris=("S2A_demo.tif",), width=100_000, height=100_000, bands=(1, 2, 3), band_count=3,
@@ -31,9 +32,9 @@ class FormatContract:
         """One dictionary per detection, with the columns as the format's readers name them."""
         raise NotImplementedError
 
-    def write(self, folder: Path, rows: int, *, place: bool = True) -> Result:
+    def write(self, folder: Path, rows: int, *, place: bool = True, calibration: Calibration | None = None) -> Result:
         folder.mkdir(exist_ok=True)
-        table = sample(rows, georeferenced=place).table()
+        table = sample(rows, georeferenced=place).table(calibration)
         result = Result(
             table=table, georeference=Georeference.of(SCENE) if place else None, metadata={"sensor": "MSI"},
             scene_id=SCENE.scene_id, classes=CLASSES,
@@ -67,6 +68,22 @@ class FormatContract:
             assert told["score"] == pytest.approx(row["score"], abs=1e-6)
             assert told["acquired"] == row["acquired"] == "2023-07-14"
             assert told["length_m"] == pytest.approx(row["length_m"], rel=1e-5)
+
+    @pytest.mark.parametrize("calibration", [CALIBRATION, None], ids=["calibrated", "not calibrated"])
+    def test_others_read_the_precision_after_the_score_or_null(
+        self, calibration: Calibration | None, tmp_path: Path
+    ) -> None:
+        expected = self.write(tmp_path / "a", 250, calibration=calibration).table.to_pylist()
+        got = {row["detection_id"]: row for row in self.read(tmp_path / "a")}
+        for row in expected:
+            told = got[row["detection_id"]]
+            names = list(told)
+            assert names.index("precision") == names.index("score") + 1
+            if calibration is None:
+                assert told["precision"] is None or math.isnan(told["precision"])
+            else:
+                assert told["precision"] == pytest.approx(row["precision"], abs=1e-5)
+                assert 0.1 <= told["precision"] <= 0.85
 
     def test_a_folder_that_is_gone_is_an_error_of_the_disk(self, tmp_path: Path) -> None:
         result = self.write(tmp_path / "a", 3)

@@ -27,9 +27,9 @@ PINNED: dict[str, str | list[str]] = {
         "efbe3f030a210a6c11345c07a9ca13d4.parquet",
     ],
     "detections": "34, ids 2a4626e21f95a7469e514b48eabbc6649ea84aeba33c3022103b736ed89c70df",
-    "detections.parquet": "c9ca07f0dfc1f16387132e3e015ea8ccc1d806d4ec1349f8f9362ff481e29edd",
-    "detections.geojson": "b7e985b8384145581ef6897decec77096f5f29b89367e1bb4a1282e6e374f611",
-    "detections.gpkg": "df5d9e3cf5a94484c8b3a6c65736ca1a0cc60c242fea53186870e098c8a4220d",
+    "detections.parquet": "47db7b5c67d0ae1dc6cb0e1d3319eb6a0fe5260233146f4b476601f2f47cd501",
+    "detections.geojson": "254cdc942774fc97e2b0891b677226b311552443c750d03fd492599c5fc719f8",
+    "detections.gpkg": "52621dbefd7dbe1a4e252b8247f1a98ff60cf5ada7928ab6eeaeea04725237d4",
     "failures.parquet": "53e1965e3ca803a9215c5ab68217aa4359bea4dbca96c4acd474006f021842d0",
 }
 

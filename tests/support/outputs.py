@@ -10,10 +10,15 @@ import pyproj
 
 from pipeline.outputs.geoparquet import write_geoparquet
 from pipeline.outputs.tables import Table, TableIdentity, detections_table
-from pipeline.types import Detections, FloatArray, Frame, GroundMeasures
+from pipeline.types import Calibration, Detections, FloatArray, Frame, GroundMeasures
 
 UTM_32N = pyproj.CRS.from_epsg(32632)
 CLASSES = ("ship", 'quay "crane"', "Möwe")
+
+CALIBRATION = Calibration(
+    method="by hand", scores=(0.3, 0.9), precision=(0.1, 0.85), boxes=100, iou=0.5, scenes=("a", "b"), ece_before=0.2,
+    ece_after=0.05,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,8 @@ class Sample:
     identity: TableIdentity
     tile_ids: tuple[str, ...]
 
-    def table(self) -> Table:
-        """The table of the sample."""
+    def table(self, calibration: Calibration | None = None) -> Table:
+        """The table of the sample, by a detector with that calibration."""
         return detections_table(
             corners_world=self.corners_world,
             px_boxes=self.px_boxes,
@@ -36,6 +41,7 @@ class Sample:
             detections=self.detections,
             tile_ids=self.tile_ids,
             identity=self.identity,
+            calibration=calibration,
         )
 
     def rows(self, keep: np.ndarray) -> Sample:

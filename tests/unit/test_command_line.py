@@ -48,8 +48,10 @@ FROZEN_KEYS = [
     "tiling.block_mpx",
     "tiling.skip_empty",
     "detector.score_threshold",
-    "detector.batch",
     "detector.precision",
+    "detector.batch",
+    "detector.dtype",
+    "detector.flips",
     "refine.selector",
     "refine.budget",
     "refine.scales",
@@ -127,6 +129,29 @@ def test_nested_keys_and_lists_without_brackets() -> None:
     assert parsed.output.meta == ("a=b", "c=d")
 
 
+@pytest.mark.parametrize("form", ["flag", "file", "equals"])
+def test_a_number_format_given_as_precision_is_still_the_number_format_and_that_is_said_once(
+    form: str, tmp_path: Path
+) -> None:
+    """As scripts of earlier versions have it."""
+    file = tmp_path / "run.yaml"
+    file.write_text("detector: {precision: bfloat16}\n")
+    given = {"flag": ["--detector.precision", "bfloat16"], "equals": ["--detector.precision=bfloat16"],
+             "file": ["--config", str(file)]}  # fmt: skip
+    said: list[str] = []
+    old = parse_run(["--scene", "a", "--out", "o", *given[form]], "kestrel detect", said.append)
+    assert old == run("--scene", "a", "--out", "o", "--detector.dtype", "bfloat16")
+    assert len(said) == 1
+    assert said[0].startswith("detector.precision=bfloat16 is taken as detector.dtype=bfloat16")
+
+
+def test_a_precision_is_a_number_and_nothing_is_said_of_it() -> None:
+    said: list[str] = []
+    parsed = parse_run(["--scene", "a", "--out", "o", "--detector.precision", "0.8"], "kestrel detect", said.append)
+    assert isinstance(parsed, RunConfig)
+    assert (parsed.detector.precision, parsed.detector.dtype, said) == (0.8, "float32", [])
+
+
 @pytest.mark.parametrize("spelling", ["--dry-run", "--dry_run", "--dry_run=true"])
 def test_dry_run_is_a_flag(spelling: str) -> None:
     assert run("--scene", "a", spelling, "--out", "o").dry_run
@@ -163,6 +188,12 @@ def test_printed_config_is_read_back_as_the_same_run(tmp_path: Path) -> None:
         (["--detector.iou_threshold", "5"], "did you mean merge.iou_threshold?"),
         (["--batch-size", "5"], "did you mean detector.batch?"),
         (["--tiling.tile_px", "5"], "at least 32"),
+        (["--detector.precision", "0.8", "--detector.score_threshold", "0.5"], "not both"),
+        (["--detector.precision", "80"], "at most 1"),
+        (["--detector.precision", "0"], "above 0"),
+        (["--detector.precision", "nan"], "detector.precision"),
+        (["--detector.precision", "float64"], "detector.precision"),
+        (["--detector.precision", "bfloat16", "--detector.dtype", "float16"], "leave it out"),
         (["--tiling.tile_px", "many"], "tiling.tile_px"),
         (["--raster.stretch", "log"], "percentile"),
         (["--raster.stretch", "fixed"], "stretch_range"),

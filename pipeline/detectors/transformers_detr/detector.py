@@ -192,8 +192,8 @@ class TransformersDetr:
         logits, boxes = (part.float().cpu().numpy().astype(np.float64) for part in (answer.logits, answer.pred_boxes))
         if not (np.isfinite(logits).all() and np.isfinite(boxes).all()):
             raise ModelError(
-                f"{self.card.name} answered NaN or infinity (precision {self.precision}): "
-                "try detector.precision=float32, or other weights"
+                f"{self.card.name} answered NaN or infinity (in {self.precision}): "
+                "try detector.dtype=float32, or other weights"
             )
         return logits, boxes
 

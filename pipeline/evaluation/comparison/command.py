@@ -60,6 +60,7 @@ def compare_strategies(arguments: argparse.Namespace, others: Sequence[str], com
         "tiling.tile_px": arguments.tile,
         "tiling.gsd": arguments.gsd,
         "detector.score_threshold": arguments.score_threshold,
+        "detector.flips": "true" if arguments.flips else None,
         "cluster.threads": arguments.threads,
     }
     given = [f"--{key}={value}" for key, value in shared.items() if value is not None]

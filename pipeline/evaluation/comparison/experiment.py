@@ -21,6 +21,7 @@ from pipeline.evaluation.comparison.strategies import Strategy, make_strategies
 from pipeline.evaluation.comparison.text import as_markdown
 from pipeline.evaluation.data import EvaluationData, judged_by, read_data, shrunk
 from pipeline.evaluation.dota_submission import write_submission
+from pipeline.planning.threshold import score_threshold
 from pipeline.raster.own_data import own_data
 
 NAME = "comparison"
@@ -75,8 +76,9 @@ def run_experiment(experiment: Experiment, config: RunConfig, say: Callable[[str
     """
     _check_places(experiment)
     card = model_card(config.weights)
-    threshold = card.score_threshold if config.detector.score_threshold is None else config.detector.score_threshold
-    base = replace(config, detector=replace(config.detector, score_threshold=min(experiment.lowest_score, threshold)))
+    threshold = score_threshold(card, config.detector)
+    lowest = min(experiment.lowest_score, threshold)
+    base = replace(config, detector=replace(config.detector, score_threshold=lowest, precision=None))
     strategies = make_strategies(experiment.strategies, experiment.budgets, base, card, experiment.seeds)
     data = judged_by(read_data(experiment.data, experiment.split, experiment.images), card.classes)
     if experiment.first is not None:

@@ -194,7 +194,7 @@ def seam_distance(centres: FloatArray, plan: ScenePlan) -> FloatArray:
 
 def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
     """Loads each detector that strategies ask for once, from ``--weights``. Loading raises as ``weights.load`` does."""
-    device, precision, threads = config.cluster.device, config.detector.precision, config.cluster.threads
+    device, precision, threads = config.cluster.device, config.detector.dtype, config.cluster.threads
 
     @cache
     def loaded(queries: int | None) -> Detector:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.detectors.card import card_from_mapping, read_card, write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.errors import ModelError
-from pipeline.types import ModelCard
+from pipeline.types import Calibration, ModelCard
 
 WEIGHTS = b"sixteen bits each"
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -26,7 +26,10 @@ def make_card(**changes: Any) -> ModelCard:
         "name": "ships-s2", "classes": ("ship",), "gsd_m": 10.0, "bands": ("red", "green", "blue"), "input_px": 512,
         "sha256": SHA256, "oriented": True, "score_threshold": 0.4, "longest_object_m": 400.0, "mean": (0.1, 0.2, 0.3),
         "std": (1.0, 0.9, 0.8), "licence": "CC-BY-4.0", "training_data": "Sentinel-2 © Copernicus",
-        "metrics": {"val AP50 oriented": 0.5},
+        "metrics": {"val AP50 oriented": 0.5}, "calibration": Calibration(
+            method="isotonic", scores=(0.1, 0.5), precision=(0.05, 0.75), boxes=80, iou=0.5, scenes=("a", "b"),
+            ece_before=0.2, ece_after=None,
+        ),
     }  # fmt: skip
     return ModelCard(**{**values, **changes})
 
@@ -62,6 +65,7 @@ def test_optional_keys_may_be_left_out(folder: Path) -> None:
         "licence",
         "training_data",
         "metrics",
+        "calibration",
     ):
         rewrite(folder, **{name: ...})
     assert read_card(folder) == ModelCard(
@@ -100,6 +104,39 @@ def test_an_ill_typed_value_is_named(name: str, value: Any, folder: Path) -> Non
     with pytest.raises(ModelError, match=rf"card\.json: {name} ") as caught:
         read_card(folder)
     assert "\n" not in str(caught.value)
+
+
+CALIBRATION: dict[str, Any] = asdict(make_card())["calibration"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scores": [0.5, 0.1]}, {"scores": [0.1, 0.1]}, {"scores": [0.1]}, {"scores": [], "precision": []},
+        {"scores": [-0.1, 0.5]}, {"scores": [0.1, float("nan")]}, {"scores": 3}, {"precision": [0.75, 0.05]},
+        {"precision": [0.05, 1.1]}, {"precision": ["a", "b"]}, {"boxes": 0}, {"boxes": 1.5}, {"boxes": True},
+        {"iou": 0}, {"iou": 2}, {"scenes": []}, {"scenes": "a"}, {"flips": "no"}, {"ece_before": None},
+        {"ece_after": -1}, {"method": ""}, {"more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_calibration_that_is_none_is_refused(changes: dict[str, Any], folder: Path) -> None:
+    write_card(folder, make_card())
+    rewrite(folder, calibration={**CALIBRATION, **changes})
+    with pytest.raises(ModelError, match=r"card\.json: calibration must be null, or an object with method") as caught:
+        read_card(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(CALIBRATION))
+def test_a_calibration_that_lacks_a_key_is_refused_but_for_flips(name: str, folder: Path) -> None:
+    write_card(folder, make_card())
+    rewrite(folder, calibration={key: value for key, value in CALIBRATION.items() if key != name})
+    if name == "flips":
+        assert read_card(folder) == make_card()
+        return
+    with pytest.raises(ModelError, match="calibration must be"):
+        read_card(folder)
 
 
 def test_every_field_has_a_rule() -> None:

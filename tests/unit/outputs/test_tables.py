@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 from pipeline.outputs.geoparquet import read_detections
 from pipeline.outputs.tables import DETECTION_SCHEMA, _covering
 from pipeline.outputs.wkb import polygon_corners
-from tests.support.outputs import CLASSES, sample, write_sample
+from tests.support.outputs import CALIBRATION, CLASSES, sample, write_sample
 
 COLUMNS = [
-    *("geometry", "detection_id", "scene_id", "class_id", "class_name", "score"),
+    *("geometry", "detection_id", "scene_id", "class_id", "class_name", "score", "precision"),
     *("length_m", "width_m", "area_m2", "azimuth_deg", "px_cx", "px_cy", "px_w", "px_h", "px_angle_rad"),
     *("stage", "edge", "n_merged", "entropy", "tile_id", "model_id", "run_id", "acquired", "bbox"),
 ]
@@ -51,6 +51,17 @@ def test_every_value_stands_in_the_row_of_its_box() -> None:
         assert table["length_m"][row] == pytest.approx(s.measures.length_m[source], rel=1e-5)
         assert table["azimuth_deg"][row] == pytest.approx(s.measures.azimuth_deg[source], rel=1e-5)
         assert np.abs(np.sort(corners[row], axis=0) - np.sort(s.corners_world[source], axis=0)).max() < 10 * 1e-3
+
+
+@pytest.mark.parametrize("n", [0, 1, 300])
+def test_a_score_is_worth_what_the_calibration_says_in_its_own_row_and_nothing_without_one(n: int) -> None:
+    s = sample(n)
+    table = s.table(CALIBRATION)
+    assert table.schema.equals(DETECTION_SCHEMA)
+    expected = np.interp(table["score"].to_numpy(), (0.3, 0.9), (0.1, 0.85))
+    np.testing.assert_array_equal(table["precision"].to_numpy(), expected)
+    assert s.table()["precision"].null_count == n
+    assert table.drop_columns(["precision"]).equals(s.table().drop_columns(["precision"])), "ids do not change by it"
 
 
 def test_bytes_do_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:

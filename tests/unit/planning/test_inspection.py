@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyproj import CRS
 
-from pipeline.config import RasterConfig, RefineConfig, RunConfig, TilingConfig
+from pipeline.config import DetectorConfig, RasterConfig, RefineConfig, RunConfig, TilingConfig
 from pipeline.detectors.weights import model_card
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.blocks import plan_blocks
@@ -46,6 +46,19 @@ def look(
     )  # fmt: skip
     pace = Pace(seconds_per_tile=0.5, workers=workers, start_s=start_s, source="measured")
     return inspect(plan, card, config or RunConfig(), pace)
+
+
+def test_four_looks_are_told_and_timed_as_such() -> None:
+    """The pace is measured with them, so the estimate holds all four."""
+    assert "each chip four times" not in look().looks
+    assert "each chip four times" in look(config=RunConfig(detector=DetectorConfig(flips=True))).looks
+    card, tiling = model_card("builtin:ships-s2"), TilingConfig(tile_px=256)
+    paces = [
+        min(measured_pace(RunConfig(tiling=tiling, detector=DetectorConfig(flips=flips)), card).seconds_per_tile
+            for _ in range(3))
+        for flips in (False, True)
+    ]  # fmt: skip
+    assert paces[1] > 2 * paces[0]
 
 
 def test_figures_are_those_of_the_plan() -> None:

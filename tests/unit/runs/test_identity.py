@@ -29,10 +29,11 @@ from pipeline.runs.identity import (
     VALIDITY,
     config_hash,
     fingerprint,
+    model_version,
     recipe_sha256,
     result_settings,
 )
-from pipeline.types import Lattice, Scene, Stretch
+from pipeline.types import Calibration, Lattice, Scene, Stretch
 from tests.support.pinned import CARD
 
 SECTIONS = {
@@ -53,6 +54,11 @@ STRETCH = Stretch(kind="percentile", low=(0.0,), high=(1.0,), source="all pixels
 ORDER = WorkOrder(
     scene=SCENE, lattice=Lattice(width=10, height=20, scale_x=1.0, scale_y=1.0, gsd_m=None), stretch=STRETCH,
     raster=RasterConfig(), score_threshold=0.1, batch=4,
+)  # fmt: skip
+
+CALIBRATION = Calibration(
+    method="isotonic", scores=(0.2, 0.8), precision=(0.1, 0.9), boxes=60, iou=0.5, scenes=("a", "b"), ece_before=0.2,
+    ece_after=0.1,
 )  # fmt: skip
 
 
@@ -76,7 +82,7 @@ def test_every_field_of_a_scene_stands_in_one_group() -> None:
 
 def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
     """``scene``, ``lattice``, ``stretch``, ``raster`` and ``refine`` by their own fields; export changes nothing."""
-    by_hand = {"scene", "lattice", "stretch", "raster", "refine", "score_threshold", "batch", "global_factor"}
+    by_hand = {"scene", "lattice", "stretch", "raster", "refine", "score_threshold", "batch", "global_factor", "flips"}
     assert by_hand | {"export_attention", "export_difference"} == set(names(WorkOrder))
     assert (names(Lattice), names(Stretch)) == (
         ["width", "height", "scale_x", "scale_y", "gsd_m"], ["kind", "low", "high", "source"],
@@ -91,11 +97,13 @@ def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
         ({"order": replace(ORDER, raster=RasterConfig(nodata=0))}, True),
         ({"order": replace(ORDER, raster=RasterConfig(gdal_cache_mb=999, allow_vrt=True, max_bands=7))}, False),
         ({"order": replace(ORDER, export_attention=True)}, False),
+        ({"order": replace(ORDER, flips=True)}, True),
+        ({"card": replace(CARD, calibration=CALIBRATION)}, False),
         ({"order": replace(ORDER, export_difference=True)}, False),
         ({"order": replace(ORDER, scene=replace(SCENE, scene_id="b", uris=("b.tif",), sensor="MSI"))}, False),
         ({"version": "2"}, True),
         ({"card": replace(CARD, sha256="f" * 64)}, True),
-        ({"config": RunConfig(detector=DetectorConfig(precision="bfloat16"))}, True),
+        ({"config": RunConfig(detector=DetectorConfig(dtype="bfloat16"))}, True),
         ({"config": RunConfig(merge=MergeConfig(iou_threshold=0.7))}, False),
     ],
 )
@@ -122,6 +130,22 @@ def test_settings_and_fields_that_came_later_change_no_older_digest_but_are_in_t
     assert "crs" not in str(result_settings(RunConfig())["raster"])
     assert len({old, config_hash(RunConfig(raster=RasterConfig(crs="EPSG:32633"))),
                 config_hash(RunConfig(raster=RasterConfig(rpc_height_m=0.0)))}) == 3  # fmt: skip
+
+
+def test_the_number_format_is_hashed_by_the_name_it_had_and_recorded_by_the_one_it_has() -> None:
+    """And what looks another way, or reports from another score on, is another result."""
+    hashed = {
+        config_hash(RunConfig(detector=DetectorConfig(**given)))
+        for given in ({}, {"dtype": "bfloat16"}, {"flips": True}, {"precision": 0.8}, {"precision": 0.9})
+    }  # fmt: skip
+    assert len(hashed) == 5
+    recorded = result_settings(RunConfig(detector=DetectorConfig(dtype="bfloat16", precision=0.8)))["detector"]
+    assert (recorded["dtype"], recorded["precision"]) == ("bfloat16", 0.8)
+
+
+def test_a_calibration_makes_another_result_of_the_same_parts() -> None:
+    """So a run after it was added takes what was found before, and publishes it with the new column."""
+    assert model_version(replace(CARD, calibration=CALIBRATION)) != model_version(CARD)
 
 
 def test_where_the_work_is_done_is_in_no_hash() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from jobs.train_detector import main
@@ -19,12 +20,13 @@ from pipeline.detectors import load_detector, read_model_card
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.prepared import Prepared, start_folder
-from pipeline.training.data.scenes import save_scene
+from pipeline.training.data.scenes import load_scenes, save_scene
 from pipeline.training.loop import best_of
 from pipeline.training.recipe import recipe_of
 from tests.conftest import ROOT
-from tests.support.oriented import SMALL
+from tests.support.oriented import SMALL, small_network
 from tests.support.prepared import scene_with
+from tests.support.scenes import picture, write_geotiff
 
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 SHIPS_S2 = ROOT / "pipeline" / "detectors" / "weights" / "ships-s2" / "card.json"
@@ -117,6 +119,25 @@ class TestClasses:
         assert main([*prepare, str(tmp_path / "prep")]) == 0, "the same again is no conflict"
         assert main([*prepare, str(tmp_path / "prep"), "--classes", "van"]) == 2
         assert "prepared otherwise (classes car, van, " in capsys.readouterr().err
+
+    @pytest.mark.parametrize("crs", ["EPSG:32633", "none"])
+    def test_prepare_is_told_the_crs_that_images_lack(self, crs: str, tmp_path: Path, capsys: Said) -> None:
+        """As detection is, whose sentence names the flag; without it nothing is guessed."""
+        write_geotiff(tmp_path / "a.tif", picture(120, 90), crs=None)
+        document = {
+            "categories": [{"id": 1, "name": "car"}],
+            "images": [{"id": 1, "file_name": "a.tif"}],
+            "annotations": [{"image_id": 1, "category_id": 1, "bbox": [60, 30, 20, 10], "segmentation": []}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        prepare = ["prepare", "--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path), "--out"]
+        prepare += [str(tmp_path / "prep"), "--gsd", "20"]
+        assert main(prepare) == 3
+        assert "--raster.crs" in capsys.readouterr().err
+        assert main([*prepare, "--raster.crs", crs]) == 0
+        (scene,) = load_scenes(tmp_path / "prep")
+        size = (60, 45) if crs == "EPSG:32633" else (120, 90)
+        assert scene.pixels.shape[:2] == pytest.approx(size, abs=1), "10 m pixels became 20 m where their size is known"
 
     def test_a_name_to_hold_out_that_is_nowhere_is_refused(self, tmp_path: Path, small: Path, capsys: Said) -> None:
         prep = folder_of(tmp_path / "prep", ("car",), ("a", "b"))
@@ -264,6 +285,34 @@ class TestCards:
         prep = folder_of(tmp_path / "prep", ("ship",))
         assert fit(small, tmp_path / "run", prep, choose=prep, validate_steps=1) == 2
         assert "is trained on: it says nothing" in capsys.readouterr().err
+
+    def test_what_scores_are_worth_is_measured_by_validate_and_goes_into_the_card_of_held_out_scenes_alone(
+        self, tmp_path: Path, capsys: Said
+    ) -> None:
+        """Figures of scenes that were trained on may stand there; a calibration from them would be a promise broken."""
+        talkative = small_network()
+        for name, weights in talkative.named_parameters():
+            if name.endswith("bias") and weights.shape == (1,) and weights.item() < -4:
+                torch.nn.init.constant_(weights, -1.0)  # of classes: an untrained network says nothing by itself
+        save_network(tmp_path / "init", talkative)
+        prep, run = folder_of(tmp_path / "prep", ("ship",), tuple("abcdefgh")), tmp_path / "run"
+        assert fit(tmp_path / "init", run, prep, hold_out="b,c,d,e,f,g,h") == 0
+        validate = ["validate", "--run", str(run), "--scenes", str(prep), "--tile", "64", "--halo", "16"]
+        assert main([*validate, "--only", "a,b,c,d,e,f,g"]) == 0
+        assert export(run, tmp_path / "weights") == 0
+        assert read_model_card(tmp_path / "weights").calibration is None
+        capsys.readouterr()
+        assert main([*validate, "--only", "b,c,d,e,f,g,h"]) == 0
+        measured = json.loads(capsys.readouterr().out)["calibration"]
+        assert measured["boxes"] >= 50, "an untrained network that says nothing proves nothing"
+        assert export(run, tmp_path / "weights") == 0
+        assert "what --init was trained on is not known here" in capsys.readouterr().out
+        card = read_model_card(tmp_path / "weights")
+        assert card.calibration is not None
+        assert card.calibration.scenes == tuple("bcdefgh")
+        assert card.calibration.precision == pytest.approx(tuple(measured["precision"]))
+        assert card.calibration.ece_after is not None
+        assert load_detector(tmp_path / "weights").card == card
 
     def test_a_threshold_chosen_on_other_scenes_is_said_not_inherited(self, tmp_path: Path, two_classes: Path) -> None:
         """What training on all scenes needs; and no path of this machine stands in the card."""
