@@ -130,7 +130,7 @@ def _check_objects(count: int, names: tuple[str, ...] | None, groups: Sequence[G
     }
     absent = [names[number] if names else f"number {number}" for number in range(count) if number not in seen]
     if absent:
-        folders = listed(group.folder for group in groups)
+        folders = ", ".join(str(group.folder) for group in groups)
         raise ConfigError(
             f"no scene of {folders} that is trained on has an object of the class {listed(absent)}: prepare with "
             "--classes and the names that are there, or hold out other scenes"

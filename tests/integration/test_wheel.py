@@ -44,9 +44,7 @@ def files_of(source: Path, *patterns: str) -> dict[str, bytes]:
     return {path.relative_to(source).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
-def test_a_wheel_holds_every_module_of_the_tree_and_every_file_of_weights_and_recipes(
-    source: Path, wheel: Path
-) -> None:
+def test_a_wheel_holds_every_module_and_every_file_of_weights_and_recipes(source: Path, wheel: Path) -> None:
     """Byte for byte, and nothing else: the embedded detector, and the card that people read, too."""
     expected = files_of(source, "*.py", "weights/**/*", "recipes/**/*")
     assert any(name.endswith("recipes/plans/parts.yaml") for name in expected)
