@@ -86,8 +86,8 @@ def _line(recipe: str, own: Sequence[Mapping[str, Any]], difference: Difference 
         _over_seeds(own, CHOOSE, "ap50"),
         f"{own[0]['parameters'] / 1e6:.2f} M",
         f"{median(row['ms_per_chip'] for row in own):.0f}",
-        "" if difference is None else f"{100 * difference.mean:+.1f} [{100 * difference.low:+.1f}, "
-        f"{100 * difference.high:+.1f}] {difference.baseline}",
+        "" if difference is None else f"{_signed(difference.mean)} [{_signed(difference.low)}, "
+        f"{_signed(difference.high)}] {difference.baseline}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -105,6 +105,11 @@ def _over_seeds(rows: Sequence[Mapping[str, Any]], part: str, *keys: str) -> str
     if not means:
         return "–"
     return f"{fmean(means):.1f}" + (f" ± {stdev(means):.1f}" if len(means) > 1 else "")
+
+
+def _signed(share: float) -> str:
+    """In %, one decimal, never -0.0."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def _objects(done: Sequence[Task], rows: Mapping[Key, dict[str, Any]], size: str) -> list[int]:
