@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job, to_stdout
 from pipeline import __version__
-from pipeline.training.flags import add_ablate, add_fit, add_mine, add_prepare, add_review, names
+from pipeline.training.flags import add_ablate, add_fit, add_mine, add_names_of_bands, add_prepare, add_review, names
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -57,6 +57,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     harbours.add_argument("--first-seed", type=int, default=0)
     harbours.add_argument("--count", type=int, default=120)
     harbours.add_argument("--size", type=int, default=512, help="side of a harbour in pixels of 10 m")
+    add_names_of_bands(harbours)
     _gsd_and_out(harbours)
     backbone = commands.add_parser("backbone", help="EfficientNet-Lite0's ImageNet weights → a folder for --pretrained")
     backbone.add_argument("--out", type=Path, required=True)

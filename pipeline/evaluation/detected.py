@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.outputs.geoparquet import read_detections
 from pipeline.outputs.tables import Table
+from pipeline.runs.context import SILENT
 from pipeline.runs.scene import table_of
 from pipeline.types import Detections, ModelCard
 
@@ -25,7 +26,7 @@ def detect_scenes(
     executor = LocalExecutor(partial(load, config.weights, "auto", "float32", threads))
     found, notes = {}, []
     for name, path in images.items():
-        table, _, failures = table_of(str(path), card, executor, config)
+        table, _, failures = table_of(str(path), card, executor, config, SILENT)
         notes += [
             f"{name}: tile {one.tile_id} failed ({one.reason}): what it shows counts as missed" for one in failures
         ]

@@ -95,7 +95,9 @@ def read_area(uri: str) -> Drawn:
     (crs,) = systems
     notes = [f"{shown(uri)}: the polygons of {len(used)} layers bound the area together: {names}"] * (len(used) > 1)
     if crs is None:
-        notes.append(f"{shown(uri)} names no CRS, and is taken to be in the scene's own; if it is not, add its .prj")
+        notes.append(
+            f"{shown(uri)} names no CRS, and is taken to be in the scene's own; if it is not, name it (in its .prj)"
+        )
     return Drawn(
         geometry=_union(np.concatenate([parts[layer] for layer in used]), shown(uri)), crs=crs, notes=tuple(notes)
     )

@@ -5,7 +5,8 @@ zero. A pixel is a hole where
 
 - any of its channels is NaN or infinite;
 - all of its channels are silent (black in red alone is a colour); of a palette image, where its number is nodata;
-- a mask or an alpha band that stands for a whole file, any of the scene's, is zero, or NaN.
+- a mask or an alpha band that stands for a whole file, any of the scene's, is zero, or NaN; of a palette image, where
+  its colour is transparent.
 
 Everything else is valid. What is measured of a channel, its stretch, leaves out holes and where the channel is silent.
 """

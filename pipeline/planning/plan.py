@@ -29,6 +29,7 @@ from pipeline.planning.tiles import (
 from pipeline.raster.addresses import scene_id_of
 from pipeline.raster.admission import check_pixels
 from pipeline.raster.alpha import examined_alpha
+from pipeline.raster.freshness import OLDER, with_sound_overviews
 from pipeline.raster.overview import examined_stretch
 from pipeline.raster.scene import open_scene
 from pipeline.types import Block, Detections, Lattice, ModelCard, Scene, Stretch, Tile
@@ -94,7 +95,7 @@ def plan_scene(uri: str, config: RunConfig, card: ModelCard, aoi: AreaOfInterest
     Raises SceneError when the scene cannot work, ConfigError when the settings do not fit it (halo, bands, AOI).
     """
     try:
-        scene = with_meta(open_scene(uri, config.raster, card.bands), meta_entries(config))
+        scene = with_meta(open_scene(uri, config.raster, model_bands=card.bands), meta_entries(config))
     except NoSuchBands as error:
         raise NoSuchBands(f"{error}; {advice(error.band_names, embedded_cards())}") from error
     scene = replace(scene, scene_id=scene_id_of(scene.uris, config.scene_id))
@@ -138,16 +139,19 @@ def grouped(plan: ScenePlan, config: RunConfig) -> ScenePlan:
 def screen(plan: ScenePlan, config: RunConfig, card: ModelCard) -> tuple[ScenePlan, WorkOrder]:
     """Read the overview: take the stretch, drop tiles without a valid pixel, group the rest into blocks.
 
-    Raises SceneError when the scene is damaged in most places, StorageError when it is out of reach.
+    A scene whose overviews are not of its pixels goes on without them. Raises SceneError when the scene is damaged in
+    most places, StorageError when it is out of reach.
     """
-    scene, lattice = plan.scene, plan.lattice
-    stretch, doubts = examined_stretch(scene, config.raster)
-    doubts = (*doubts, *examined_alpha(scene, config.raster))
+    lattice, scene = plan.lattice, with_sound_overviews(plan.scene, config.raster)
+    older = scene is not plan.scene
+    empty: tuple[str, ...] = ()
     if config.tiling.skip_empty:
-        kept, warnings = without_empty(plan.tiles, scene, lattice, config.raster)
-        doubts = (*doubts, *warnings)
+        kept, empty, wrong = without_empty(plan.tiles, plan.scene, lattice, config.raster)
         plan = replace(plan, tiles=kept, tiles_empty=len(plan.tiles) - len(kept))
-    plan = replace(plan, warnings=(*plan.warnings, *doubts))
+        older, scene = older or wrong, replace(scene, overviews=()) if wrong else scene
+    stretch, doubts = examined_stretch(scene, config.raster)
+    doubts = (*((OLDER,) if older else ()), *doubts, *examined_alpha(scene, config.raster), *empty)
+    plan = replace(plan, scene=scene, warnings=(*plan.warnings, *doubts))
     order = WorkOrder(
         scene=scene,
         lattice=lattice,

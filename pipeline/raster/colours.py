@@ -208,6 +208,17 @@ def colour_table(file: Any, band: int) -> ByteArray:
     return table
 
 
+def colour_alpha(file: Any, band: int) -> ByteArray | None:
+    """(N,) alpha of the colours of a palette image; None where every number shows something.
+
+    The number that is the file's nodata is left to that rule: GDAL calls its colour transparent, whoever overrides it.
+    """
+    clear = [index for index, colour in file.colormap(band).items() if colour[3] == 0]
+    alpha = np.full(max(256, *clear, 0) + 1, 255, np.uint8)
+    alpha[[index for index in clear if index != file.nodatavals[band - 1]]] = 0
+    return None if alpha.all() else alpha
+
+
 def white_is_zero(dataset: Any) -> bool:
     """Whether the file says that its smallest number is white."""
     return str(dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE", "")).upper() == "YES"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,29 @@ from pipeline.config import RasterConfig
 from pipeline.errors import SceneUnreadable
 from pipeline.pixels.decoding import decoded_spans
 from pipeline.pixels.resampling import source_window
+from pipeline.raster.limits import LIMITS, Limits, overview_for
 from pipeline.raster.source import Pixels
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import BoolArray, IntArray, Lattice, Scene, Tile, Window
 
 OLDER = (
-    "the overviews are not of these pixels (older, it seems): the pixels themselves were asked for what was to be "
-    "known of the whole scene, but the preview may show the old ones; make them anew with gdaladdo -clean, then "
-    "gdaladdo"
+    "the overviews are not of these pixels (older, it seems): the pixels themselves are asked for what is to be known "
+    "of the whole scene, and shown in the preview, which takes longer; make the overviews anew with gdaladdo -clean, "
+    "then gdaladdo"
 )
 """The sentence for a user."""
 PLACES = 4
 """Windows along each side in which an overview is compared with the pixels."""
-COMPARED_PX = 512
+COMPARED_PX = 256
 """Side of such a window, scene pixels."""
 TOLERANCE = 0.1
 """What resampling and lossy compression may add to the range of the pixels, as a share of it."""
+LOSS = 4
+"""What lossy compression may add to 8 bit besides."""
+REACH = 2
+"""Pixels of an overview, to each side, in whose place the pixels lie that it was made of."""
+FEW_BLACK = 0.1
+"""So few of the pixels are 0 where an overview that is 0 throughout is not of them."""
 CONFIRM_PX = 1_000_000_000
 """Pixels of skipped tiles that are read to confirm that they are empty; of more, few tiles stand for all."""
 CONFIRM_BLOCKS = 200_000
@@ -39,46 +47,85 @@ RUN_PX = 4_000_000
 """Pixels read at a time, but for one block of the file."""
 
 
+def with_sound_overviews(
+    scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
+) -> Scene:
+    """The scene, without its overviews where they are not of its pixels: then OLDER is to be said."""
+    if not scene.overviews:
+        return scene
+    level = overview_for(scene, limits)
+    if overview_is_older(scene, len(scene.overviews) - 1 if level is None else level, config, patience):
+        return replace(scene, overviews=())
+    return scene
+
+
 def overview_is_older(scene: Scene, level: int, config: RasterConfig, patience: Patience = PATIENCE) -> bool:
     """Whether overview ``level`` (counted from 0) contradicts the pixels in one of a few places: other values than they
-    have, or nothing where they show something, or the reverse."""
+    have there, or nothing where they show something, or the reverse."""
     with (
         contextlib.closing(Pixels(scene, config, level, patience)) as overview,
         contextlib.closing(Pixels(scene, config, None, patience)) as full,
     ):
-        for small, large in _pairs(overview, full):
+        for small in _places(overview):
+            rows = _edges(small.y, small.height, full.height / overview.height, full.height)
+            columns = _edges(small.x, small.width, full.width / overview.width, full.width)
+            large = Window(x=int(columns[0]), y=int(rows[0]), width=int(columns[-1] - columns[0]),
+                           height=int(rows[-1] - rows[0]))  # fmt: skip
             with contextlib.suppress(SceneUnreadable):  # damage is told of elsewhere
                 seen, pixels = overview.read(small), full.read(large)
                 told = overview.valid(small, seen, by_channel=True), full.valid(large, pixels, by_channel=True)
-                if any(_contradict(seen[..., c], told[0][..., c], pixels[..., c], told[1][..., c])
+                edges = rows - large.y, columns - large.x
+                if any(_contradict(seen[..., c], told[0][..., c], pixels[..., c], told[1][..., c], edges)
                        for c in range(seen.shape[-1])):  # fmt: skip
                     return True
     return False
 
 
-def _pairs(overview: Pixels, full: Pixels) -> Iterator[tuple[Window, Window]]:
-    """Windows of the overview, and those of the pixels around them, grown by two of the overview's."""
-    across, down = full.width / overview.width, full.height / overview.height
+def _places(overview: Pixels) -> Iterator[Window]:
+    """Windows of the overview, spread over it."""
+    across, down = (overview.scene.width / overview.width, overview.scene.height / overview.height)
     width, height = (max(4, int(COMPARED_PX / factor)) for factor in (across, down))
     width, height = min(width, overview.width), min(height, overview.height)
     for row in range(PLACES):
         for column in range(PLACES):
             x = (overview.width - width) * (2 * column + 1) // (2 * PLACES)
             y = (overview.height - height) * (2 * row + 1) // (2 * PLACES)
-            left, top = max(0, int((x - 2) * across)), max(0, int((y - 2) * down))
-            right = min(full.width, int(np.ceil((x + width + 2) * across)))
-            bottom = min(full.height, int(np.ceil((y + height + 2) * down)))
-            yield Window(x=x, y=y, width=width, height=height), Window(x=left, y=top, width=right - left,
-                                                                      height=bottom - top)  # fmt: skip
+            yield Window(x=x, y=y, width=width, height=height)
 
 
-def _contradict(seen: NDArray[Any], told: BoolArray, pixels: NDArray[Any], valid: BoolArray) -> bool:
+def _edges(start: int, count: int, factor: float, size: int) -> IntArray:
+    """(count + 2 REACH + 1,) where in the scene the pixels of the overview end, from REACH before to REACH behind."""
+    cells = np.arange(start - REACH, start + count + REACH + 1) * factor
+    return np.clip(np.round(cells).astype(np.int64), 0, size)
+
+
+def _contradict(
+    seen: NDArray[Any], told: BoolArray, pixels: NDArray[Any], valid: BoolArray, edges: tuple[IntArray, IntArray]
+) -> bool:
+    """One channel of one place: (h, w) of the overview, (H, W) of the pixels around, and their :func:`_edges`."""
     if not told.any() or not valid.any():
         return bool(told.mean() > 0.5 or valid.mean() > 0.5)
-    values, among = seen[told].astype(np.float64), pixels[valid].astype(np.float64)
-    low, high = among.min(), among.max()
-    room = TOLERANCE * (high - low) + 0.01 * max(abs(low), abs(high))
-    return float(((values < low - room) | (values > high + room)).mean()) > 0.5
+    among = pixels if valid.all() else pixels[valid]
+    if not seen[told].any() and (among == 0).mean() < FEW_BLACK:
+        return True
+    least, most = float(among.min()), float(among.max())
+    room = TOLERANCE * (most - least) + 0.01 * max(abs(least), abs(most)) + (LOSS if seen.dtype == np.uint8 else 0)
+    ends = np.iinfo(pixels.dtype) if pixels.dtype.kind in "iu" else np.finfo(pixels.dtype)
+    low = _around(np.where(valid, pixels, pixels.dtype.type(ends.max)), edges, np.minimum).astype(np.float64)
+    high = _around(np.where(valid, pixels, pixels.dtype.type(ends.min)), edges, np.maximum).astype(np.float64)
+    values = seen.astype(np.float64)
+    return float(((values < low - room) | (values > high + room))[told].mean()) > 0.5
+
+
+def _around(values: NDArray[Any], edges: tuple[IntArray, IntArray], least: np.ufunc) -> NDArray[Any]:
+    """(h, w) the least, or most, of (H, W) ``values`` in the cell of each pixel of the overview and REACH around it."""
+    for axis, cuts in enumerate(edges):
+        starts = np.minimum(cuts[:-1], values.shape[axis] - 1)
+        values = least.reduceat(values, starts, axis=axis)
+        count = values.shape[axis] - 2 * REACH
+        steps = [values.take(range(step, step + count), axis=axis) for step in range(2 * REACH + 1)]
+        values = least.reduce(steps, axis=0)
+    return values
 
 
 def hold_valid_pixels(

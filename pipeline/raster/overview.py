@@ -6,7 +6,6 @@ Memory is bounded by the picture asked for, never by the scene; damaged places a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +18,11 @@ from pipeline.errors import SceneUnreadable
 from pipeline.pixels.doubts import stretch_doubts
 from pipeline.pixels.stretch import channel_samples, fixed_stretch, stretch_from_sample, to_bytes, turned_over
 from pipeline.pixels.validity import may_be_invalid
-from pipeline.raster.freshness import OLDER, overview_is_older
+from pipeline.raster.freshness import with_sound_overviews
 from pipeline.raster.limits import LIMITS, Limits, overview_for
 from pipeline.raster.parts import quarters, scaled
 from pipeline.raster.reader import STRIP_PX, row_parts
-from pipeline.raster.source import Pixels
+from pipeline.raster.source import OWN, Pixels
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.types import BoolArray, ByteArray, IntArray, Lattice, Scene, Stretch, Window
 
@@ -42,29 +41,26 @@ def measure_stretch(
 ) -> Stretch:  # fmt: skip
     """The scene's map to 8 bit, from the valid pixels of an overview, or of a decimated read when there is none.
 
-    Looks at no more than ``limits.sample_px`` pixels; the same answer every time.
+    Looks at no more than ``limits.sample_px`` pixels; the same answer every time. An overview that is not of these
+    pixels is passed over.
     """
+    if fixed_stretch(scene.dtype, len(scene.bands), config) is None and overview_for(scene, limits) is not None:
+        scene = with_sound_overviews(scene, config, patience, limits)
     return examined_stretch(scene, config, patience, limits)[0]
 
 
 def examined_stretch(
     scene: Scene, config: RasterConfig, patience: Patience = PATIENCE, limits: Limits = LIMITS
 ) -> tuple[Stretch, tuple[str, ...]]:
-    """:func:`measure_stretch`, and what makes it doubtful, one sentence each, with the remedy.
-
-    An overview that is not of these pixels is passed over.
-    """
+    """:func:`measure_stretch` of a scene with sound overviews, and what makes it doubtful, one sentence each, with the
+    remedy."""
     stretch = fixed_stretch(scene.dtype, len(scene.bands), config)
     if stretch is not None:
         return turned_over(stretch, scene, config), ()
-    level = overview_for(scene, limits)
-    older = level is not None and overview_is_older(scene, level, config, patience)
-    if older:
-        scene = replace(scene, overviews=())
     pixels, valid, source = decimated(scene, config, patience, limits)
     stretch = turned_over(stretch_from_sample(pixels, valid, config, source), scene, config)
     doubts = stretch_doubts(channel_samples(pixels, valid), scene.bands, config, source) if valid.any() else ()
-    return stretch, (*((OLDER,) if older else ()), *doubts)
+    return stretch, tuple(doubts)
 
 
 def decimated(
@@ -133,6 +129,7 @@ def _shrunk_whole(
         for quarter in () if smallest else quarters(part):
             fill(quarter)
 
+    overview = OWN if overview is None and not scene.overviews else overview  # they may be there, and not be believed
     pixels = np.zeros((*shape, len(scene.bands)), scene.dtype)
     by_channel = bool(how.pop("by_channel", False))
     valid = np.zeros(pixels.shape if by_channel else shape, np.bool_)

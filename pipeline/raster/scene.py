@@ -14,6 +14,7 @@ from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
 from pipeline.raster.admission import forget_signalled, odd_headers
+from pipeline.raster.colours import Bands, colour_alpha
 from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
 from pipeline.raster.headers import from_headers
@@ -43,7 +44,7 @@ ATTRIBUTION_TAGS = ("ATTRIBUTION", "TIFFTAG_COPYRIGHT", "COPYRIGHT")
 
 
 def open_scene(
-    uri: str, config: RasterConfig, model_bands: tuple[str, ...] = RGB, patience: Patience = PATIENCE
+    uri: str, config: RasterConfig, patience: Patience = PATIENCE, model_bands: tuple[str, ...] = RGB
 ) -> Scene:
     """Read the headers of one scene; no pixel is decoded.
 
@@ -82,7 +83,7 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig, 
             negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
             transform=place.transform, gcps=place.gcps, rpc=place.rpc,
             warnings=(*place.warnings, *page_warnings(first, uris[0], config), *chosen.warnings),
-            has_mask=config.mask == "auto" and _has_mask(datasets, bands),
+            has_mask=config.mask == "auto" and _has_mask(datasets, chosen),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip
@@ -103,12 +104,15 @@ def _nodata(datasets: Sequence[Any], bands: Sequence[int], config: RasterConfig)
     return {"nodata": next(iter(known.values()), None)}
 
 
-def _has_mask(datasets: Sequence[Any], bands: Sequence[int]) -> bool:
-    """Whether a mask of a file, or of a band that is read, or an alpha band says which pixels are valid."""
-    alone = (masked_alone(datasets[0], band) for band in bands) if len(datasets) == 1 else (
+def _has_mask(datasets: Sequence[Any], chosen: Bands) -> bool:
+    """Whether a mask of a file, or of a band that is read, an alpha band or transparent colours say which pixels are
+    valid."""
+    first, bands = datasets[0], chosen.bands
+    alone = (masked_alone(first, band) for band in bands) if len(datasets) == 1 else (
         masked_alone(datasets[band - 1], 1) for band in bands
     )  # fmt: skip
-    return any(map(has_mask, datasets)) or any(alone)
+    clear = chosen.palette and colour_alpha(first, bands[0]) is not None
+    return clear or any(map(has_mask, datasets)) or any(alone)
 
 
 def _overviews(dataset: Any, uri: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,8 @@ from pipeline.raster.admission import (
     odd_headers,
     settle,
 )
-from pipeline.raster.colours import colour_table
+from pipeline.raster.checksums import damaged_block, has_checksums
+from pipeline.raster.colours import colour_alpha, colour_table
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
 from pipeline.raster.headers import from_headers
@@ -47,6 +49,9 @@ from pipeline.types import BoolArray, Scene, Window
 
 _T = TypeVar("_T")
 
+OWN = -1
+"""In place of an overview: the pixels alone. Of what has overviews, GDAL makes a smaller picture from them, unasked."""
+
 UNCHECKED = (None, Compression.none, Compression.packbits)
 """Of these a remote TIFF is decoded in one thread: GDAL's others get bits in reverse order wrong, and say nothing. (Of
 what is compressed otherwise they make an error, and one thread has the next try.)"""
@@ -55,7 +60,7 @@ what is compressed otherwise they make an error, and one thread has the next try
 def open_dataset(
     uri: str, drivers: Sequence[str], config: RasterConfig, overview: int | None = None, threaded: bool = True
 ) -> Any:
-    """Open one raster, or its ``overview`` (counted from 0), inside :func:`gdal_environment`.
+    """Open one raster, or its ``overview`` (counted from 0; see OWN), inside :func:`gdal_environment`.
 
     Nothing is decoded, and no other file or address is followed but side-cars that hold pixels themselves. Raises
     SceneNotFound, SceneUnreadable (what it promises is beyond the limits, too) or (a server that does not answer)
@@ -74,10 +79,10 @@ def open_dataset(
             settle(dataset, path, uri, config)
         elif not config.allow_vrt:
             check_references(dataset, uri)
-        if overview is not None:
-            full = (dataset.width, dataset.height)
+        if overview is not None and (overview != OWN or dataset.overviews(1)):
+            full, level = (dataset.width, dataset.height), "NONE" if overview == OWN else overview
             dataset.close()
-            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=overview, **how)
+            dataset = DatasetReader(name, driver=list(drivers), sharing=False, overview_level=level, **how)
             check_overview(dataset, full, uri)
         check_limits(dataset, uri, config)
         if not remote:
@@ -106,7 +111,7 @@ def _opened(name: str, path: str, drivers: Sequence[str], threaded: bool) -> tup
 
 
 class Pixels:
-    """The open files of one scene, at full resolution or one overview: pixels in their own type, and validity.
+    """The open files of one scene, at full resolution or one overview (see OWN): pixels in their type, and validity.
 
     One thread of one process only: GDAL's handles are not safe to share.
     """
@@ -127,8 +132,17 @@ class Pixels:
             self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
             self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
+            self.alpha = colour_alpha(self.files[0], scene.bands[0]) if scene.palette and self.masked else None
             self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
+            self._checked = [self._checkable(file, uri) for file, uri in zip(self.files, scene.uris, strict=True)]
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
+
+    def _checkable(self, file: Any, uri: str) -> Path | None:
+        """Where the file lies, when its blocks have checksums that can be asked for."""
+        if is_remote(uri) or self._overview not in (None, OWN):
+            return None
+        path = Path(vsi_path(uri))
+        return path if has_checksums(file, path) else None
 
     def _channels(self) -> list[tuple[Any, int]]:
         """The file of every channel, and its band there."""
@@ -187,8 +201,18 @@ class Pixels:
         self._read(window, partial(self._read_bands, window, out, decimate))
         return out
 
+    def _check(self, window: Window) -> None:
+        """Raise OSError for a block that GDAL would decode to other pixels, and say nothing."""
+        for file, path in zip(self.files, self._checked, strict=True):
+            bands = {band for one, band in self._channels() if one is file}
+            block = damaged_block(file, path, bands, window) if path is not None and bands else None
+            if block is not None:
+                raise OSError(f"block {block} does not agree with its checksum")
+
     def _read_bands(self, window: Window, out: NDArray[Any], decimate: dict[str, Any]) -> None:
         bands, planes, shape = self.scene.bands, out.transpose(2, 0, 1), out.shape[:2]
+        if shape == (window.height, window.width):
+            self._check(window)
         area = RasterioWindow(window.x, window.y, window.width, window.height)
         if len(self.files) > 1:
             for channel, band in enumerate(bands):
@@ -213,7 +237,7 @@ class Pixels:
         self, window: Window, pixels: NDArray[Any], decimate: dict[str, Any], by_channel: bool
     ) -> BoolArray:  # fmt: skip
         area, shape, numbers = RasterioWindow(window.x, window.y, window.width, window.height), pixels.shape[:2], None
-        if self.nodata and self.palette is not None:
+        if self.palette is not None and (self.nodata or self.alpha is not None):
             numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
         how = {"window": area, "out_shape": shape, **decimate}
         masks = (read_mask(file, **how) for file in self.files if self.masked and has_mask(file))
@@ -221,7 +245,8 @@ class Pixels:
         if self.masked and any(self.band_masks):
             pairs = zip(self._channels(), self.band_masks, strict=True)
             alone = tuple(None if band is None else file.read_masks(band, **how) for (file, _), band in pairs)
-        valid = valid_pixels(pixels, self.nodata, numbers, masks, alone)
+        clear = [] if self.alpha is None or numbers is None else [np.take(self.alpha, numbers, mode="clip")]
+        valid = valid_pixels(pixels, self.nodata, numbers, chain(masks, clear), alone)
         if not by_channel:
             return valid
         return np.stack([valid & says for says in speaking(pixels, self.nodata, numbers, alone)], axis=-1)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.config.environment import ignored_sentence
 from pipeline.detectors.flips import Flipping
 from pipeline.detectors.weights import load, model_card
 from pipeline.errors import EXIT_OK, OutsideArea, PipelineError, redacted
@@ -20,6 +19,7 @@ from pipeline.planning.plan import grouped, plan_scene
 from pipeline.planning.threshold import score_threshold
 from pipeline.planning.tiles import resolve_tile_px
 from pipeline.raster.own_data import own_data
+from pipeline.runs.context import WARNING, forewarnings
 from pipeline.runs.run import check_run
 from pipeline.types import Chip, ModelCard, Window
 
@@ -39,9 +39,9 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     score_threshold(card, config.detector)
     pace = measured_pace(config, card)
     with own_data() as ignored:
-        if ignored:
-            yield f"warning: {ignored_sentence(ignored)}", 0
         aoi = area_of_interest(config)
+        for sentence in forewarnings(ignored, aoi):
+            yield f"{WARNING}{sentence}", EXIT_OK
         for uri in config.scene:
             yield _described(uri, config, card, aoi, pace)
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.config import RunConfig
-from pipeline.config.environment import ignored_sentence
 from pipeline.engine.executor import Executor
 from pipeline.errors import EXIT_OK, ConfigError, OutsideArea, SceneError, StorageError, one_sentence
 from pipeline.names import complaint, shown
@@ -18,7 +17,7 @@ from pipeline.planning.threshold import score_threshold
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
-from pipeline.runs.context import Run
+from pipeline.runs.context import Run, forewarnings
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
 from pipeline.runs.summary import summed_up
@@ -43,13 +42,11 @@ def detect(
     lacking = check_writable(config.out)
     journal = journal or Journal()
     with own_data() as ignored:
-        if ignored:
-            journal.emit("warning", f"warning: {ignored_sentence(ignored)}", variables=list(ignored))
         run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal)
-        for note in () if run.aoi is None else run.aoi.notes:
-            journal.emit("warning", f"warning: {note}")
+        for sentence in forewarnings(ignored, run.aoi):
+            run.warn(sentence)
         for weaker in lacking:
-            journal.emit("warning", f"warning: the file system of {config.out} lacks {weaker}")
+            run.warn(f"the file system of {config.out} lacks {weaker}")
         executor.check_visible(local_scenes(config))
         scenes: list[SceneReport] = []
         with summed_up(scenes, run):

@@ -23,9 +23,10 @@ from pipeline.geometry.partitions import PARTITION_BOXES, merge_in_parts
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.own_data import own_data
+from pipeline.reporting.journal import Journal
 from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
-from pipeline.runs.context import SILENT, Run
+from pipeline.runs.context import Run, forewarnings
 from pipeline.runs.heat_maps import heat_maps
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
 from pipeline.runs.in_time import in_time
@@ -180,8 +181,13 @@ class SceneRun:
             "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
             tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],
         )  # fmt: skip
-        for sentence in plan.warnings:
-            self.run.journal.emit("warning", f"warning: {self.scene_id}: {sentence}", scene_id=self.scene_id)
+        _warn(plan, self.run)
+
+
+def _warn(plan: ScenePlan, run: Run) -> None:
+    """Once a scene, what to know before trusting its result."""
+    for sentence in plan.warnings:
+        run.warn(f"{plan.scene.scene_id}: {sentence}", scene_id=plan.scene.scene_id)
 
 
 @contextlib.contextmanager
@@ -209,14 +215,17 @@ def merged(detections: Detections, run: Run) -> Detections:
     )
 
 
-@own_data()
 def table_of(
-    uri: str, card: ModelCard, executor: Executor, config: RunConfig
+    uri: str, card: ModelCard, executor: Executor, config: RunConfig, journal: Journal
 ) -> tuple[Any, str | None, tuple[Failed, ...]]:
     """The same path without publishing: the Arrow table of one scene, its CRS as WKT, and its failed tiles."""
-    run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=SILENT)
-    plan, order = screen(plan_scene(uri, config, card, run.aoi), config, card)
-    results = account(plan.tiles, executor.map(order, plan.blocks))
-    detections = asked_for(merged(results.detections, run), plan)
-    table = build_table(detections, plan, order, card, identity_of(plan, order, run))
-    return table, plan.scene.crs_wkt, results.failures
+    with own_data() as ignored:
+        run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal)
+        for sentence in forewarnings(ignored, run.aoi):
+            run.warn(sentence)
+        plan, order = screen(plan_scene(uri, config, card, run.aoi), config, card)
+        _warn(plan, run)
+        results = account(plan.tiles, executor.map(order, plan.blocks))
+        detections = asked_for(merged(results.detections, run), plan)
+        table = build_table(detections, plan, order, card, identity_of(plan, order, run))
+        return table, plan.scene.crs_wkt, results.failures

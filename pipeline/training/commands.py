@@ -51,7 +51,7 @@ def prepare(arguments: Namespace, report: Report) -> None:
     annotated = chosen(annotated, arguments.only, arguments.without)
     made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
     start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
-    raster = raster_config(arguments.bands, arguments.band_numbers)
+    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
     for image, truth in annotated:
         scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])
@@ -84,9 +84,9 @@ def harbours(arguments: Namespace, report: Report) -> None:
     from pipeline.training.data.prepare import save_all
 
     gsd_m = arguments.gsd or 10.0
-    start_folder(arguments.out, Prepared(classes=CLASSES, gsd_m=gsd_m))
+    start_folder(arguments.out, Prepared(classes=CLASSES, gsd_m=gsd_m, bands=arguments.bands))
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.count):
-        scene = prepare_harbour(seed, arguments.size, gsd_m, RasterConfig())
+        scene = prepare_harbour(seed, arguments.size, gsd_m, RasterConfig(), arguments.bands)
         report(save_all([scene], arguments.out)[0])
 
 

@@ -97,11 +97,19 @@ def add_mine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_bands(parser: argparse.ArgumentParser) -> None:
-    """Which bands of the images."""
-    colours = ("red", "green", "blue")
-    what = "names of the bands to look at, comma-separated, e.g. nir; found by what the files call their bands"
-    parser.add_argument("--bands", type=names, default=colours, help=what)
+    """Which bands of the images, and where those lie that do not say."""
+    add_names_of_bands(parser)
     parser.add_argument("--band-numbers", type=_integers, help="where these bands stand in files that do not say")
+    parser.add_argument(
+        "--raster.crs", dest="crs", help="the CRS of images that lack it, as in 'detect'; none: pixels alone"
+    )
+
+
+def add_names_of_bands(parser: argparse.ArgumentParser) -> None:
+    """What a model calls its bands."""
+    colours = ("red", "green", "blue")
+    what = "names of the bands to look at, comma-separated, e.g. nir; files are read by what they call their bands"
+    parser.add_argument("--bands", type=names, default=colours, help=what)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.training.curves import CURVES_FILE, draw_curves
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.learner import Learner
+from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.stopping import Wholly, keeping
 
 CHECKPOINT = "checkpoint"
 BEST = "best"
@@ -103,7 +105,7 @@ class Trainer:
         self.config, self.out, self.step = config, out, 0
         self._learner, self._sampler, self._mild = learner, sampler, sampler.milder()
         self._judge = judge if config.validate_steps else None
-        self._device = torch.device(config.device)
+        self._device, self._wholly = torch.device(config.device), Wholly()
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         groups = parameter_groups(self.network, config.weight_decay, config.backbone_rate)
@@ -113,9 +115,9 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
     def run(self, report: Callable[[str], None]) -> None:
-        """Train to the last step; writes checkpoints and metrics on the way and says so through ``report``."""
+        """Train to the last step; writes checkpoints and metrics on the way, and one when it is told to stop before."""
         self.network.train()
-        with ThreadPoolExecutor(1) as pool:
+        with keeping(lambda: self.save() if self.step else None), ThreadPoolExecutor(1) as pool:
             upcoming: Future[Batch] = pool.submit(self.batch, self.step)
             start, begun = time.monotonic(), self.step
             while self.step < self.config.steps:
@@ -148,9 +150,7 @@ class Trainer:
             raise self._diverged(batch, f"the gradient's norm is {float(norm)}")
         if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
             nn.utils.clip_grad_norm_(list(self._auxiliary.parameters()), self.config.clip_norm)
-        self._optimizer.step()
-        self.step += 1
-        self._update_average()
+        self._wholly(self._advance)
         return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
 
     def batch(self, step: int) -> Batch:
@@ -162,7 +162,9 @@ class Trainer:
         )
 
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def _advance(self) -> None:
+        self._optimizer.step()
+        self.step += 1
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if old.is_floating_point():
@@ -276,23 +278,6 @@ def _save(tensors: dict[str, Tensor], folder: Path, metadata: dict[str, str]) ->
     partial = folder / f"{STATE_FILE}.partial"
     save_file(tensors, partial, metadata)
     partial.replace(folder / STATE_FILE)
-
-
-def parameter_groups(network: nn.Module, decay: float, backbone_rate: float) -> list[dict[str, object]]:
-    """Matrices and kernels decay; biases and normalisation do not. ``share`` is a group's of the learning rate.
-
-    A backbone that learns as all else does is in no group of its own, so that older runs' optimisers go on.
-    """
-    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    slower = {name for name, _ in named if backbone_rate != 1 and name.startswith("backbone.")}
-    groups: list[dict[str, object]] = []
-    for share, names in ((1.0, {name for name, _ in named} - slower), (backbone_rate, slower)):
-        own = [p for name, p in named if name in names]
-        for wide, weight_decay in ((True, decay), (False, 0.0)):
-            chosen = [p for p in own if (p.ndim > 1) == wide]
-            if chosen or share == 1:
-                groups.append({"params": chosen, "weight_decay": weight_decay, "share": share})
-    return groups
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

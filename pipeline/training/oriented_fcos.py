@@ -13,6 +13,7 @@ from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
+from pipeline.training.losses.dynamic_balance import DynamicBalance
 from pipeline.training.losses.fcos import PLAIN, fcos_losses
 from pipeline.training.losses.foreground import foreground_losses
 from pipeline.training.losses.reconstruction import reconstruction_losses
@@ -33,15 +34,16 @@ class FCOSLearner:
         self._network, self._settings = network, losses
         expected = pixel_statistics(network.config.backbone, network.config.bands)
         self.mean, self.std = tuple(mean or expected[0]), tuple(std or expected[1])
+        self._balance = DynamicBalance() if losses.dynamic_balance else None
 
     @property
     def network(self) -> OrientedFCOS:
         return self._network
 
     @property
-    def auxiliary(self) -> None:
-        """Nothing learns beside the network."""
-        return None
+    def auxiliary(self) -> DynamicBalance | None:
+        """What the balance of sizes remembers; nothing learns beside the network."""
+        return self._balance
 
     @property
     def telling(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class FCOSLearner:
         original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             output = network(pixels, original)
-        losses, masks = fcos_losses(output, batch.targets, settings), output.features.foreground
+        losses, masks = fcos_losses(output, batch.targets, settings, self._balance), output.features.foreground
         losses |= foreground_losses(masks, network.config.strides, batch.targets, settings.foreground_weight)
         return losses | reconstruction_losses(output.features, original, settings.reconstruction_weight)
 

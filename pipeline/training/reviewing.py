@@ -29,7 +29,7 @@ def review(arguments: Namespace, report: Callable[[str], None]) -> None:
     if arguments.out.resolve() == arguments.annotations.resolve():
         raise ConfigError("--out is --annotations: the original must stay as it is; name another file")
     regions = read_regions(arguments.regions) if arguments.regions else {}
-    raster = raster_config(arguments.bands, arguments.band_numbers)
+    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
     paddings = {
         image.stem: padding_of(prepare_scene(image, truth, None, raster, bands=arguments.bands))
         for image, truth in scenes_of_coco(arguments.annotations, arguments.images)

@@ -76,7 +76,7 @@ class Scene:
     band_nodata: tuple[float | None, ...] = ()
     """Of each of ``bands``, where they differ; else empty."""
     has_mask: bool = False
-    """A mask, of the file or of single bands, or an alpha band says which pixels are valid."""
+    """A mask, of the file or of single bands, an alpha band or transparent colours say which pixels are valid."""
     block_width: int = 1
     """Width in pixels of the unit the file is decoded in (the scene's width for strips)."""
     block_height: int = 1

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.detectors.modules.context_enhancement import ContextEnhancement
 from pipeline.detectors.modules.foreground_selection import ForegroundSelection
-from pipeline.detectors.oriented_rtdetr.detector import fold_normalisation
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.torch_chips import fold_normalisation
 
 
 def milliseconds(work: Callable[[Any], Any], given: Any, repeat: int) -> list[float]:

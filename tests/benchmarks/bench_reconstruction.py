@@ -1,6 +1,7 @@
 """What SR-TOD costs at inference: the same chips through the same detector with and without its reconstruction.
 
-  python -m tests.benchmarks.bench_reconstruction [--chip 512] [--batch 2] [--repeat 15] [--threads 1] [--device cpu]
+  python -m tests.benchmarks.bench_reconstruction [--family oriented_rtdetr] [--backbone resnet]
+      [--chip 512] [--batch 2] [--repeat 15] [--threads 1] [--device cpu]
 
 Networks of the default shape with random weights: speed does not depend on what they learnt. Looks with and without
 alternate, so that other programs on the machine disturb both alike. Milliseconds a chip are of the processor on a CPU
@@ -22,27 +23,36 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.detectors.difference import difference_maps
+from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
+from pipeline.detectors.oriented_fcos.network import FCOSConfig, OrientedFCOS
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr
+from pipeline.detectors.protocol import Detector
 from pipeline.types import ModelCard
 from tests.benchmarks.bench_attention import chips
 
 FORMS = ("none", "learnable", "official")
 
 
-def detector(reconstruction: str, device: str) -> OrientedDetector:
+def detector(family: str, backbone: str, reconstruction: str, device: str) -> Detector:
     """One with random weights; the same ones each time."""
     torch.manual_seed(0)
     card = ModelCard(
         name=reconstruction, classes=("ship",), gsd_m=None, bands=("red", "green", "blue"), input_px=512,
         sha256="0" * 64, oriented=True,
     )  # fmt: skip
-    return OrientedDetector(OrientedRTDetr(NetworkConfig(reconstruction=reconstruction)), card, device)
+    if family == "oriented_fcos":
+        fcos = OrientedFCOS(FCOSConfig(backbone=backbone, reconstruction=reconstruction))
+        return OrientedFCOSDetector(fcos, card, device)
+    network = OrientedRTDetr(NetworkConfig(backbone=backbone, reconstruction=reconstruction))
+    return OrientedDetector(network, card, device)
 
 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", choices=("oriented_rtdetr", "oriented_fcos"), default="oriented_rtdetr")
+    parser.add_argument("--backbone", choices=("resnet", "efficientnet_lite0"), default="resnet")
     parser.add_argument("--chip", type=int, default=512, help="side, pixels")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=15)
@@ -52,7 +62,7 @@ def main() -> int:
     torch.set_num_threads(given.threads)
     clock: Callable[[], float] = time.process_time if given.device == "cpu" else time.perf_counter
     batch = chips(given.batch, given.chip)
-    detectors = {form: detector(form, given.device) for form in FORMS}
+    detectors = {form: detector(given.family, given.backbone, form, given.device) for form in FORMS}
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     maps: list[float] = []
     for number in range(-2, given.repeat):

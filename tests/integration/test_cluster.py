@@ -29,6 +29,7 @@ from pipeline.runs.context import SILENT
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.types import ModelCard
+from tests.support.clusters import have_all_up
 from tests.support.faults import DiesOnce, Faulty, Jittery, Poisoned, Refuses, Slow, SmallMemory, dies_while_loading
 from tests.support.harbours import HarbourCase, small_harbour
 
@@ -103,9 +104,11 @@ def test_same_bytes_from_one_process_one_actor_and_three_in_shuffled_order(
     """Who did the work, and in which order it ended, leaves no trace in the results."""
     with pool(case.load, workers=1) as executor:
         case.run(executor, tmp_path / "one")
+    plan, order = case.screened()
     with pool(Faulty(case.load, Jittery), workers=3) as executor:
+        have_all_up(executor, 3, order, plan.blocks)
         case.run(executor, tmp_path / "three")
-        assert executor.record()["workers"] > 1
+        assert executor.record()["workers"] == 3
     assert published(tmp_path / "one") == expected
     assert published(tmp_path / "three") == expected
 

@@ -15,6 +15,9 @@ from jobs import detect_scene, train_detector
 from pipeline.annotations.annotations import Annotations
 from pipeline.config import ExportConfig, RunConfig, TilingConfig
 from pipeline.detectors import load_detector
+from pipeline.detectors.card import write_card
+from pipeline.detectors.checkpoint import weights_sha256
+from pipeline.detectors.oriented_fcos.folder import save_network as save_fcos
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.engine.block import read_block
 from pipeline.pixels.shrinking import shrunk
@@ -23,8 +26,9 @@ from pipeline.raster.heat_map import heat
 from pipeline.second_look.look import NO_DIFFERENCE
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import save_scene
+from tests.support.fcos import SMALL_FCOS, small_fcos
 from tests.support.harbours import HarbourCase, small_harbour
-from tests.support.oriented import small_network
+from tests.support.oriented import CARD, small_network
 from tests.support.prepared import scene_with
 
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
@@ -118,6 +122,19 @@ def test_the_same_run_again_is_nothing_to_do_and_parts_with_more_maps_serve(
     detect(harbour, out, *alone, "--from", "merge", "--merge.iou_threshold", "0.35")
     assert not (folder / "attention.tif").exists()
     assert (folder / "difference.tif").read_bytes() == (found / "difference.tif").read_bytes()
+
+
+def test_an_oriented_fcos_has_no_attention_and_goes_by_its_difference_map(harbour: HarbourCase, tmp_path: Path) -> None:
+    save_fcos(tmp_path / "weights", small_fcos(replace(SMALL_FCOS, reconstruction="learnable")))
+    write_card(tmp_path / "weights", replace(CARD, sha256=weights_sha256(tmp_path / "weights"), score_threshold=0.1))
+    folder = detect(harbour, tmp_path, "--executor", "local", "--weights", str(tmp_path / "weights"))
+    record = json.loads((folder / "run.json").read_text())
+    assert record["second_look"]["crops"] > 0
+    assert NO_DIFFERENCE not in json.dumps(record)
+    with rasterio.open(folder / "difference.tif") as file:
+        values = file.read(1)
+    assert np.isfinite(values).all()
+    assert np.ptp(values) > 0
 
 
 @pytest.mark.ray

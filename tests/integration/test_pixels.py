@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import shapely
+from PIL import Image
 from rasterio.enums import ColorInterp, Resampling
 
 from jobs import detect_scene
+from pipeline.config import RunConfig, TilingConfig
+from pipeline.detectors.weights import load
+from pipeline.errors import OutsideArea
+from pipeline.notebook import detect_frame
 from tests.support.scenes import NORTH_UP, UTM, picture, write_geotiff
 
 LOCAL = ("--executor", "local", "--output.preview_px", "0", "--tiling.gsd", "native")
@@ -120,3 +128,68 @@ def test_half_a_scene_that_came_after_its_overviews_is_looked_at(
     record = detect(scene, tmp_path / "late")
     assert record["tiles"]["skipped_empty"] == 0
     assert "gdaladdo -clean" in record["warnings"][0]
+
+
+@pytest.mark.parametrize("before", ["black", "other"])
+def test_an_eight_bit_scene_of_other_pixels_than_its_overviews_is_told_of_and_shown_as_it_is(
+    before: str, tmp_path: Path
+) -> None:
+    """No tile is skipped and no stretch taken: the preview alone would show the old pixels."""
+    scene, pixels = tmp_path / "again.tif", picture(600, 800) // 2 + 100
+    with rasterio.open(
+        scene, "w", driver="GTiff", width=800, height=600, count=3, dtype="uint8", crs=UTM, transform=NORTH_UP,
+        tiled=True, blockxsize=128, blockysize=128,
+    ) as file:  # fmt: skip
+        file.write(np.zeros((3, 600, 800), np.uint8) if before == "black" else pixels.transpose(2, 0, 1) // 3)
+    with rasterio.open(scene, "r+") as file:
+        file.build_overviews([2, 4], Resampling.average)
+    with rasterio.open(scene, "r+") as file:
+        file.write(pixels.transpose(2, 0, 1))
+    record = detect(scene, tmp_path / "out", "--output.preview_px", "200", "--detector.score_threshold", "1")
+    assert ["gdaladdo -clean" in one for one in record["warnings"]] == [True]
+    shown = np.asarray(Image.open(tmp_path / "out" / "again" / "preview.png").convert("RGB"))
+    assert 29_000 < (shown.min(axis=2) > 90).sum() < 34_000, "200 x 150 of them are of the new pixels"
+    assert record["tiles"]["skipped_empty"] == 0
+
+
+def area_without_crs(path: Path, polygon: shapely.Polygon) -> Path:
+    wkb = np.array([shapely.to_wkb(polygon)], object)
+    with pytest.warns(UserWarning, match="crs"):
+        pyogrio.raw.write(path, wkb, [], [], driver="ESRI Shapefile", geometry_type="Polygon")
+    return path
+
+
+def test_a_notebook_is_warned_of_what_a_run_warns_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the scene, the area of interest and the environment, from the line that asked; each once."""
+    pixels = picture(120, 120, dtype="float32")
+    pixels[:, :6] = -9999
+    scene = write_geotiff(tmp_path / "fill.tif", pixels)
+    area = area_without_crs(tmp_path / "area.shp", shapely.box(500_000, 4_999_000, 501_000, 5_000_000))
+    config = RunConfig(aoi=str(area), tiling=TilingConfig(gsd="native"))
+    monkeypatch.setenv("GTIFF_FORCE_RGBA", "YES")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        detect_frame(str(scene), load("builtin:ships-s2", "cpu", "float32", 1), config)
+    assert {one.filename for one in told} == {__file__}
+    sentences = [str(one.message) for one in told]
+    assert len(sentences) == len(set(sentences)) == 3
+    for part in ("GTIFF_FORCE_RGBA in the environment is ignored", "names no CRS", "add --raster.nodata -9999"):
+        assert any(part in one and not one.startswith("warning") for one in sentences), part
+
+
+def test_a_notebook_is_warned_where_nothing_comes_back(tmp_path: Path) -> None:
+    """What was said before a scene proves to be outside of the area is a hint at the reason."""
+    scene = write_geotiff(tmp_path / "a.tif", picture(120, 120))
+    area = area_without_crs(tmp_path / "area.shp", shapely.box(0, 0, 1, 1))
+    with pytest.warns(UserWarning, match="names no CRS"), pytest.raises(OutsideArea):
+        detect_frame(str(scene), load("builtin:ships-s2", "cpu", "float32", 1), RunConfig(aoi=str(area)))
+
+
+def test_the_dry_run_says_how_the_area_was_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scene = write_geotiff(tmp_path / "a.tif", picture(120, 120))
+    area = area_without_crs(tmp_path / "area.shp", shapely.box(500_000, 4_999_000, 501_000, 5_000_000))
+    detect(scene, tmp_path / "out", "--aoi", str(area))
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "names no CRS" in line]
+    assert detect_scene.main(["--scene", str(scene), "--out", str(tmp_path / "o"), *LOCAL, "--aoi", str(area),
+                              "--dry-run"]) == 0  # fmt: skip
+    assert said in capfd.readouterr().out.splitlines()

@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.training.data.scenes import save_scene
+from pipeline.training.export import checkpoint_step
 from tests.conftest import ROOT
 from tests.support.harbours import small_harbour
+from tests.support.prepared import scene_with
 from tests.support.servers import http_server
 
 PATIENCE_S = 120.0
@@ -192,3 +196,36 @@ def test_a_run_that_opens_its_scene_ends_too(scene: Path, tmp_path: Path) -> Non
             process.send_signal(signal.SIGTERM)
             assert process.wait(27) == 143
     assert [event["event"] for event in events(log)[-2:]] == ["interrupted", "run_ended"]
+
+
+def test_a_training_that_is_told_to_stop_writes_a_checkpoint(tmp_path: Path) -> None:
+    """Long before the next one was due; the same command goes on from there."""
+    save_scene(tmp_path / "prep" / "a.npz", scene_with(np.array([[60.0, 60, 40, 12, 0.5]])))
+    log, run = tmp_path / "log", tmp_path / "run"
+    argv = ["fit", "--scenes", tmp_path / "prep", "--out", run, "--tiles", 1, "--sizes", 64, "--threads", 1,
+            "--steps", 100_000, "--checkpoint-steps", 100_000]  # fmt: skip
+    with started("train_detector.py", *argv, log=log) as process:
+        wait_for((run / "metrics.jsonl").exists, process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(25) == 143
+    assert log.read_text() == "interrupted; the same command goes on from the last checkpoint\n"
+    assert checkpoint_step(run) >= 20
+    assert not list(run.rglob("*.partial"))
+
+
+def test_an_evaluation_that_is_told_to_stop_says_so(scene: Path, tmp_path: Path) -> None:
+    log, figures = tmp_path / "log", tmp_path / "figures.json"
+    truth = {
+        "images": [{"id": 1, "file_name": scene.name, "width": 600, "height": 600}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 8], "area": 160, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "ship"}],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    argv = ["--annotations", tmp_path / "truth.json", "--images", scene.parent, "--json", figures]
+    with started("evaluate_detector.py", *argv, log=log) as process:
+        in_use = Path(f"/proc/{process.pid}/maps")  # torch comes with the detector
+        wait_for(lambda: "libtorch_cpu" in in_use.read_text(), process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(25) == 143
+    assert log.read_text() == "interrupted; no figures were written, and the same command starts anew\n"
+    assert not figures.exists()

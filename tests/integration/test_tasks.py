@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
 from pipeline.types import Detections, Frame
 from tests.benchmarks.bench_nms import crowd
+from tests.support.clusters import have_all_up
 from tests.support.faults import always_dies, dies_once, refuses, slow_square
 from tests.support.harbours import small_harbour
 
@@ -39,9 +39,7 @@ def test_a_run_that_merges_in_tasks_publishes_the_same_bytes(
     cluster = ClusterConfig(workers=4, device="cpu")
     plan, order = screen(plan_scene(config.scene[0], config, harbour.card, None), config, harbour.card)
     with RayExecutor(harbour.load_oracle, cluster, SILENT) as executor:
-        until = time.monotonic() + 120
-        while executor.record()["workers"] < 4 and time.monotonic() < until:  # else the scene may end before all are up
-            list(executor.map(order, plan.blocks))
+        have_all_up(executor, 4, order, plan.blocks)
         detect(replace(config, out=str(tmp_path / "parts")), harbour.card, executor, SILENT)
         assert executor.record()["workers"] == 4
     for name in ("detections.parquet", "detections.gpkg", "detections.geojson"):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from pipeline.engine.executor import Executor
+from pipeline.planning.plan import WorkOrder
+from pipeline.types import Block
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,3 +28,13 @@ def join_cluster() -> None:
         object_store_memory=400_000_000,
         runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
     )
+
+
+def have_all_up(
+    executor: Executor, workers: int, order: WorkOrder, blocks: Sequence[Block], within_s: float = 240.0
+) -> None:
+    """Give the executor work until so many of its workers are up: on a busy machine a scene may end before that."""
+    until = time.monotonic() + within_s
+    while executor.record()["workers"] < workers:
+        assert time.monotonic() < until, f"not all of {workers} workers came up"
+        list(executor.map(order, blocks[: 2 * workers]))

@@ -19,6 +19,9 @@ REDUCTION = 16
 SOFTNESS = 0.5
 """Width of the sigmoid that the threshold learns by, in units of log D: 2/255 at a threshold of 4/255. By logarithms,
 so that a gradient is left where D is several times the threshold, as it is everywhere in a fresh network. Ours."""
+PACE = 10.0
+"""How much faster log t moves than other weights: Adam moves each weight by about the learning rate a step, so log t
+would need thousands of steps for what separates 4/255 from what a network draws wrong at first. Ours."""
 LEAST = 1e-6
 """D below this, that of the padding, counts as this under the logarithm."""
 
@@ -38,12 +41,19 @@ class OfficialFiltration(nn.Module):
 class LearnableFiltration(nn.Module):
     """1 where D > t, else 0, with the gradient of σ((log D - log t) / SOFTNESS) for t and none for D.
 
-    What learns is log t: it stays positive, and a step changes it by a share of itself, whatever its size.
+    What learns is how far log t has moved from where it began: t stays positive, and a step changes it by a share of
+    itself, whatever its size.
     """
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
-        self.log_threshold = nn.Parameter(torch.tensor(math.log(threshold)))
+        self.beginning = math.log(threshold)
+        self.shift = nn.Parameter(torch.tensor(0.0))
+
+    @property
+    def log_threshold(self) -> Tensor:
+        """log t, a scalar."""
+        return self.beginning + PACE * self.shift
 
     def forward(self, difference: Tensor) -> Tensor:
         """D of any shape → the same shape."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import RTDetrV2Config
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2HybridEncoder
@@ -166,6 +167,17 @@ class FeatureNetwork(nn.Module):
         difference = difference_map(drawn, original)
         enhanced = self.enhancement(finest, difference)
         return replace(found, levels=[enhanced, *others], reconstruction=drawn, difference=difference)
+
+
+def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(T, 2) centres and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
+    centres, sizes = [], []
+    for (rows, columns), stride in zip(shapes, strides, strict=True):
+        y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride
+        x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * stride
+        centres.append(torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1))
+        sizes.append(torch.full((rows * columns,), float(stride), dtype=torch.float32, device=device))
+    return torch.cat(centres), torch.cat(sizes)
 
 
 def initialise_convolutions(network: nn.Module) -> None:

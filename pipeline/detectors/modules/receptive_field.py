@@ -37,16 +37,20 @@ class ReceptiveFieldAdapter(nn.Module):
             nn.init.zeros_(self.offsets.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """See the class. Places are worked out in float32, also under autocast."""
-        batch, channels, height, width = features.shape
-        bent = self.offsets(features).float()
-        shifts = bent[:, : 2 * TAPS].view(batch, TAPS, 2, height, width)
-        mask = 2 * bent[:, 2 * TAPS :].sigmoid().view(batch, 1, TAPS, height, width)
-        taken = functional.grid_sample(
-            features.float(), sampling_grid(shifts).flatten(1, 2), padding_mode="zeros", align_corners=False
-        )
-        taken = (taken.view(batch, channels, TAPS, height, width) * mask).flatten(1, 2)
-        return functional.conv2d(taken, self.weight.flatten(1)[..., None, None])
+        """See the class. Places, and the sum over taps, are worked out in float32, also under autocast.
+
+        Tap by tap: all nine at once would need nine times the memory of ``features``, and take longer.
+        """
+        batch, _, height, width = features.shape
+        bent, source = self.offsets(features).float(), features.float()
+        grid = sampling_grid(bent[:, : 2 * TAPS].view(batch, TAPS, 2, height, width))
+        mask = 2 * bent[:, 2 * TAPS :].sigmoid()
+        answer = source.new_zeros(())
+        for tap in range(TAPS):
+            taken = functional.grid_sample(source, grid[:, tap], padding_mode="zeros", align_corners=False)
+            weight = self.weight[:, :, tap // SIDE, tap % SIDE, None, None]
+            answer = answer + functional.conv2d(taken * mask[:, tap, None], weight).float()
+        return answer
 
 
 def sampling_grid(shifts: Tensor) -> Tensor:

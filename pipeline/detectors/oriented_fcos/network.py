@@ -22,12 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.detectors.modules.features import FeatureNetwork, Features, FeaturesConfig, initialise_convolutions
+from pipeline.detectors.modules.features import (
+    FeatureNetwork,
+    Features,
+    FeaturesConfig,
+    initialise_convolutions,
+    token_grid,
+)
 from pipeline.detectors.modules.receptive_field import ReceptiveFieldAdapter
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_fcos.points import boxes_from, turned
-from pipeline.detectors.oriented_rtdetr.network import token_grid
 from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX
 
 PRIOR_PROBABILITY = 0.01

@@ -24,7 +24,13 @@ from torch.nn import functional
 from transformers import RTDetrV2Config
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, RTDetrV2MLPPredictionHead
 
-from pipeline.detectors.modules.features import FeatureNetwork, Features, FeaturesConfig, initialise_convolutions
+from pipeline.detectors.modules.features import (
+    FeatureNetwork,
+    Features,
+    FeaturesConfig,
+    initialise_convolutions,
+    token_grid,
+)
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
@@ -205,17 +211,6 @@ class OrientedRTDetr(FeatureNetwork):
             )
         layers = self.decode(queries, memory, shapes, mask, origin)
         return NetworkOutput(logits, boxes, centres, strides, layers, features)
-
-
-def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T, 2) centres and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
-    centres, sizes = [], []
-    for (rows, columns), stride in zip(shapes, strides, strict=True):
-        y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride
-        x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * stride
-        centres.append(torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1))
-        sizes.append(torch.full((rows * columns,), float(stride), dtype=torch.float32, device=device))
-    return torch.cat(centres), torch.cat(sizes)
 
 
 def select(logits: Tensor, shapes: list[tuple[int, int]], count: int) -> Tensor:

@@ -40,6 +40,8 @@ class Harbour:
     height: int
     """Scene pixels."""
     gsd_m: float = 10.0
+    near_infrared: bool = False
+    """One band in place of red, green and blue."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,8 +67,8 @@ class Harbour:
         return self.objects_in(Window(x=0, y=0, width=self.width, height=self.height))
 
     def render(self, window: Window) -> NDArray[np.uint16]:
-        """(H, W, 3) uint16, red, green, blue. The window may reach over the scene's edges."""
-        out = np.empty((window.height, window.width, 3), np.uint16)
+        """(H, W, 3) uint16, red, green, blue, or (H, W, 1). The window may reach over the scene's edges."""
+        out = np.empty((window.height, window.width, 1 if self.near_infrared else 3), np.uint16)
         for row in range(window.y // CELL_PX, (window.y1 - 1) // CELL_PX + 1):
             for column in range(window.x // CELL_PX, (window.x1 - 1) // CELL_PX + 1):
                 cell = Window(x=column * CELL_PX, y=row * CELL_PX, width=CELL_PX, height=CELL_PX)
@@ -81,7 +83,7 @@ class Harbour:
 
 @lru_cache(maxsize=32)
 def _cell_pixels(harbour: Harbour, column: int, row: int) -> NDArray[np.uint16]:
-    return paint(harbour.place, column * CELL_PX, row * CELL_PX, CELL_PX, harbour.gsd_m)
+    return paint(harbour.place, column * CELL_PX, row * CELL_PX, CELL_PX, harbour.gsd_m, harbour.near_infrared)
 
 
 def demo_harbour() -> Harbour:

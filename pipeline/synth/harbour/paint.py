@@ -27,7 +27,7 @@ from pipeline.synth.harbour.layout import (
 )
 from pipeline.synth.harbour.ports import ports_near, ships_near
 from pipeline.synth.harbour.quays import AT_REST
-from pipeline.synth.harbour.terrain import Palette, land_cover, palette_of, sea
+from pipeline.synth.harbour.terrain import Palette, in_near_infrared, land_cover, palette_of, sea
 from pipeline.synth.noise import FloatImage, fractal_grid, noise_grid
 from pipeline.types import FloatArray
 
@@ -174,13 +174,16 @@ def _clouds(place: Place, canvas: Canvas) -> None:
     canvas.colour[...] += (np.array([27, 27.5, 28], np.float32) - canvas.colour) * alpha
 
 
-def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDArray[np.uint16]:
-    """(side, side, 3) uint16 of the square cell whose top left pixel is (x_px, y_px)."""
+def paint(
+    place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float, near_infrared: bool = False
+) -> NDArray[np.uint16]:
+    """(side, side, 3) uint16 of the square cell whose top left pixel is (x_px, y_px); (side, side, 1) in near infrared,
+    where what is built or floats has the mean of its colours."""
     sigma = OPTICS_SIGMA_M / gsd_m
     margin = int(np.ceil(4 * sigma)) + 1
     steps = np.arange(-margin, side_px + margin, dtype=np.float64) + 0.5
     xs, ys = (x_px + steps) * gsd_m, (y_px + steps) * gsd_m
-    palette = palette_of(place)
+    palette = in_near_infrared(palette_of(place), place) if near_infrared else palette_of(place)
     bounds = float(xs[0]), float(ys[0]), float(xs[-1]), float(ys[-1])
     inland = inland_grid(place, xs, ys)
     land: FloatImage = np.clip(inland / np.float32(gsd_m) + np.float32(0.5), 0, 1)
@@ -206,5 +209,6 @@ def paint(place: Place, x_px: int, y_px: int, side_px: int, gsd_m: float) -> NDA
         canvas.colour[..., band] *= 1 + np.float32(0.025) * grain
         canvas.colour[..., band] += np.float32(0.05) * grain
     inner = canvas.colour[margin:-margin, margin:-margin]
+    inner = inner.mean(-1, keepdims=True) if near_infrared else inner
     numbers: NDArray[np.uint16] = np.clip(np.rint(inner * 1000.0), 1, 65535).astype(np.uint16)
     return numbers

@@ -48,6 +48,8 @@ class RowPlan:
     seeds: tuple[int, ...] = (0,)
     sets: tuple[str, ...] = ()
     """None: all."""
+    against: str | None = None
+    """Name of the recipe that it is compared with; None: the plan's baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Plan:
     """What is trained and compared."""
 
     baseline: str
-    """Name of the recipe that all others are compared with."""
+    """Name of the recipe that a row is compared with which names no other."""
     sets: dict[str, SetPlan]
     rows: tuple[RowPlan, ...]
     schedule: Mapping[str, Any]
@@ -132,15 +134,25 @@ def tasks_of(plan: Plan, data: Path) -> list[Task]:
             for row in plan.rows:
                 if turn < len(row.seeds) and name in (row.sets or plan.sets):
                     tasks += list(_tasks(plan, row, name, row.seeds[turn], data))
-    names: dict[str, str] = {}
-    for row, recipe in ((row, read_recipe(row.recipe, {})) for row in plan.rows):
-        if names.setdefault(recipe.name, row.recipe) != row.recipe:
-            raise ConfigError(f"{names[recipe.name]} and {row.recipe} are both named {quoted(recipe.name)}")
-    if plan.baseline not in names:
-        raise ConfigError(f"the baseline {quoted(plan.baseline)} is none of the recipes: {listed(names)}")
+    rivals = baselines(plan)
+    for name in (plan.baseline, *rivals.values()):
+        if name not in rivals:
+            raise ConfigError(f"the baseline {quoted(name)} is none of the recipes: {listed(rivals)}")
     if len({task.key for task in tasks}) < len(tasks):
         raise ConfigError("the plan asks for the same training (recipe, set, seed) twice")
     return tasks
+
+
+def baselines(plan: Plan) -> dict[str, str]:
+    """Name of every recipe → that of the one it is compared with. Raises ConfigError for two recipes of one name."""
+    found: dict[str, str] = {}
+    files: dict[str, str] = {}
+    for row in plan.rows:
+        name = read_recipe(row.recipe, {}).name
+        if files.setdefault(name, row.recipe) != row.recipe:
+            raise ConfigError(f"{files[name]} and {row.recipe} are both named {quoted(name)}")
+        found[name] = row.against or plan.baseline
+    return found
 
 
 def _tasks(plan: Plan, row: RowPlan, name: str, seed: int, data: Path) -> Iterator[Task]:

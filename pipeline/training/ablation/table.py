@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.bootstrap import Units, draw, extents, interval, make_units, resampled_ap
 from pipeline.evaluation.matching import match_classes
 from pipeline.training.ablation.figures import SIZES_PX
-from pipeline.training.ablation.plan import Plan, Task
+from pipeline.training.ablation.plan import Plan, Task, baselines
 from pipeline.training.ablation.rows import (
     DETECTIONS_FILE,
     ROWS_FILE,
@@ -35,11 +35,11 @@ TABLE_FILE = "table.md"
 class Difference:
     """Of AP50 to the baseline, over the seeds that both were trained with."""
 
+    baseline: str
     mean: float
     low: float
     """The interval of 95 %: scenes are drawn again, trainings are not."""
     high: float
-    seeds: int
 
 
 def make_table(plan: Plan, tasks: Sequence[Task], data: Path, out: Path) -> str:
@@ -66,7 +66,7 @@ def _section(
         + ". AP in %, mean ± standard deviation over seeds.",
         "",
         "| recipe | seeds | AP | AP50 | " + " | ".join(f"AP {size} px" for size in SIZES_PX)
-        + " | AP50, choose | parameters | ms a chip | AP50 − baseline [95 %] |",
+        + " | AP50, choose | parameters | ms a chip | AP50 − that of [95 %] |",
         "|---|---|---|---|" + "---|" * len(SIZES_PX) + "---|---|---|---|",
     ]  # fmt: skip
     for recipe in dict.fromkeys(task.recipe.name for task in tasks):
@@ -87,7 +87,7 @@ def _line(recipe: str, own: Sequence[Mapping[str, Any]], difference: Difference 
         f"{own[0]['parameters'] / 1e6:.2f} M",
         f"{median(row['ms_per_chip'] for row in own):.0f}",
         "" if difference is None else f"{100 * difference.mean:+.1f} [{100 * difference.low:+.1f}, "
-        f"{100 * difference.high:+.1f}]",
+        f"{100 * difference.high:+.1f}] {difference.baseline}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
@@ -118,10 +118,11 @@ def _differences(plan: Plan, done: Sequence[Task], data: Path, out: Path) -> dic
     by_recipe: dict[str, dict[tuple[int, int | None], Task]] = {}
     for task in done:
         by_recipe.setdefault(task.recipe.name, {})[(task.seed, task.fold)] = task
-    baseline = by_recipe.pop(plan.baseline, {})
-    judged = _Judged(plan, data, out)
-    differences = {}
+    rivals, judged, differences = baselines(plan), _Judged(plan, data, out), {}
     for recipe, own in by_recipe.items():
+        baseline = by_recipe.get(rivals[recipe], {})
+        if recipe == rivals[recipe]:
+            continue
         folds = tuple(range(len(plan.sets[done[0].set_name].folds))) or (None,)
         seeds = [
             seed for seed in sorted({seed for seed, _ in own})
@@ -135,7 +136,7 @@ def _differences(plan: Plan, done: Sequence[Task], data: Path, out: Path) -> dic
         ]
         point = fmean(float(ours[0] - theirs[0]) for ours, theirs in pairs)
         drawn = np.mean([ours[1:] - theirs[1:] for ours, theirs in pairs], axis=0)
-        differences[recipe] = Difference(point, *interval(drawn), len(seeds))
+        differences[recipe] = Difference(rivals[recipe], point, *interval(drawn))
     return differences
 
 

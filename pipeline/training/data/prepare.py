@@ -105,7 +105,7 @@ def prepare_scene(
     valid and black in all of them becomes 1, as 0 means a hole: in near infrared much of the water is that dark.
     Raises SceneError for what detection would refuse too, ConfigError for bands that the file has not.
     """
-    scene = open_scene(str(image), raster, bands)
+    scene = open_scene(str(image), raster, model_bands=bands)
     georeference = Georeference.of(scene)
     lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
@@ -115,11 +115,12 @@ def prepare_scene(
     return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
 
 
-def raster_config(bands: Sequence[str], numbers: Sequence[int] | None) -> RasterConfig:
-    """How scenes are read: ``numbers`` (from 1) say where ``bands`` stand in files that do not. Raises ConfigError."""
+def raster_config(bands: Sequence[str], numbers: Sequence[int] | None, crs: str | None = None) -> RasterConfig:
+    """How scenes are read: ``numbers`` (from 1) say where ``bands`` stand in files that do not, ``crs`` where those lie
+    that have none. Raises ConfigError."""
     if numbers and len(numbers) != len(bands):
         raise ConfigError(f"--band-numbers names {len(numbers)} for the {len(bands)} of --bands ({listed(bands)})")
-    return RasterConfig(bands=tuple(numbers) if numbers else None)
+    return RasterConfig(bands=tuple(numbers) if numbers else None, crs=crs)
 
 
 def shrunk(lattice: Lattice, factor: float) -> Lattice:

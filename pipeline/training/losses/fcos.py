@@ -14,6 +14,7 @@ from pipeline.detectors.oriented_fcos.points import centreness, distances_to
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.aligned_points import aligned_points
 from pipeline.training.losses.boxes import box_losses, focal, inside, rotated_overlap
+from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.points import NOTHING, ranged_points
 from pipeline.training.losses.settings import FCOSLosses
 
@@ -38,31 +39,40 @@ class Learning:
     """(K, 5)."""
     points: Tensor
     """(K, 2)."""
+    share: Tensor
+    """(K,) what each weighs, of mean 1."""
 
 
-def fcos_losses(output: FCOSOutput, targets: Sequence[Target], settings: FCOSLosses = PLAIN) -> Losses:
+def fcos_losses(
+    output: FCOSOutput, targets: Sequence[Target], settings: FCOSLosses = PLAIN, balance: DynamicBalance | None = None
+) -> Losses:
     """Scalar losses by name; their sum is minimised.
 
     Class: focal loss over all points but those in ignore regions, by the number of points that learn an object. Box: as
     of the other family's proposals, weighed by centre-ness (FCOS, MOD), by the sum of the weights. Quality: binary
-    cross-entropy against the rotated overlap of what the point says with its object.
+    cross-entropy against the rotated overlap of what the point says with its object. ``balance`` weighs the points that
+    learn an object, and observes them: the answers must have gradients then.
     """
-    class_loss, count, learning = output.logits.new_zeros(()), 0, []
-    for row, target in enumerate(targets):
-        owner = _owners(output, row, target, settings)
-        learns = owner != NOTHING
-        wanted = torch.zeros_like(output.logits[row])
-        wanted[learns, target.class_ids[owner[learns]]] = 1
-        counted = learns | ~inside(output.points, target.ignored, IGNORED_MARGIN_PX)
-        class_loss = class_loss + (focal(output.logits[row], wanted) * counted[:, None]).sum()
-        count += int(learns.sum())
-        learning.append(
-            Learning(
-                boxes=output.boxes[row, learns], quality=output.quality[row, learns],
-                wanted=target.boxes[owner[learns]], points=output.points[learns],
-            )
-        )  # fmt: skip
-    return {"class": WEIGHTS["class"] * class_loss / max(1, count), **_learning_losses(learning, count)}
+    owner = torch.stack([_owners(output, row, target, settings) for row, target in enumerate(targets)])
+    at = torch.nonzero(owner != NOTHING, as_tuple=True)
+    own = [(target, one[one != NOTHING]) for target, one in zip(targets, owner, strict=True)]
+    wanted = torch.cat([target.boxes[index] for target, index in own])
+    class_ids = torch.cat([target.class_ids[index] for target, index in own])
+    share = torch.ones_like(wanted[:, 0]) if balance is None else balance.weights(wanted)
+    count = max(1, len(wanted))
+    kinds = torch.zeros_like(output.logits)
+    kinds[(*at, class_ids)] = 1
+    counted = torch.stack([~inside(output.points, target.ignored, IGNORED_MARGIN_PX) for target in targets]).to(kinds)
+    counted[at] = share.to(counted)
+    learning = Learning(
+        boxes=output.boxes[at], quality=output.quality[at], wanted=wanted, points=output.points[at[1]], share=share
+    )
+    losses = {"class": WEIGHTS["class"] * (focal(output.logits, kinds) * counted[..., None]).sum() / count}
+    losses |= _learning_losses(learning, count)
+    if balance is not None and len(wanted):
+        sizes = gradient_sizes(torch.stack(list(losses.values())).sum(), output.logits, output.boxes)
+        balance.observe(wanted, sizes[at] / share)
+    return losses
 
 
 def _owners(output: FCOSOutput, row: int, target: Target, settings: FCOSLosses) -> Tensor:
@@ -76,14 +86,15 @@ def _owners(output: FCOSOutput, row: int, target: Target, settings: FCOSLosses) 
     )
 
 
-def _learning_losses(learning: Sequence[Learning], count: int) -> Losses:
+def _learning_losses(learning: Learning, count: int) -> Losses:
     """Of boxes and qualities; 0 with a gradient of 0 where nothing is learnt, so that every parameter has one."""
-    found, wanted = (torch.cat([getattr(one, name) for one in learning]) for name in ("boxes", "wanted"))
-    logits, points = (torch.cat([getattr(one, name) for one in learning]) for name in ("quality", "points"))
+    found, wanted, share = learning.boxes, learning.wanted, learning.share
     # Long side first, as the canonical truth: the angle is compared with that one, so there is no seam at 45 degrees.
     parts = box_losses(found, wanted, wanted[:, 4])
-    weight = centreness(distances_to(points, wanted)).clamp(min=LEAST_BOX_WEIGHT)
-    losses = {name: (value * weight).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
+    weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT)
+    losses = {name: (value * weight * share).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
     overlap = rotated_overlap(found.detach(), wanted)
-    losses["quality"] = functional.binary_cross_entropy_with_logits(logits, overlap, reduction="sum") / max(1, count)
+    losses["quality"] = (
+        functional.binary_cross_entropy_with_logits(learning.quality, overlap, share, reduction="sum") / count
+    )
     return {name: WEIGHTS[name] * value for name, value in losses.items()}

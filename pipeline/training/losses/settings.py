@@ -86,10 +86,13 @@ class FCOSLosses:
     """Of the loss of the foreground masks, where the network has some (after E-FPN-BS), >= 0."""
     reconstruction_weight: float = 1.0
     """Of the mean squared error of a network that reconstructs (SR-TOD, arXiv 2405.11276); the paper's is 1."""
+    dynamic_balance: bool = False
+    """Objects of all sizes teach alike: points that learn one weigh by its size (after E-FPN-BS's DCLoss)."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.aligned_points, bool):
-            raise ConfigError(f"losses: aligned_points must be true or false, not {self.aligned_points!r}")
+        for name in ("aligned_points", "dynamic_balance"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"losses: {name} must be true or false, not {getattr(self, name)!r}")
         for name in ("foreground_weight", "reconstruction_weight"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value < math.inf):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 
 from pipeline.config import RasterConfig
-from pipeline.raster.overview import measure_stretch
+from pipeline.raster.overview import measure_stretch, read_coverage
 from pipeline.raster.scene import open_scene
 from tests.support.reading import CONFIG, native, read
 from tests.support.scenes import NORTH_UP, UTM, picture, write_geotiff
@@ -93,3 +95,41 @@ def test_masks_of_single_bands_are_heard(tmp_path: Path) -> None:
     assert expected.mean() == 0.75
     assert np.array_equal(valid, expected)
     assert measure_stretch(scene, CONFIG).high[1] <= 4000
+
+
+@pytest.mark.parametrize(("clear", "holes"), [((0, 2), (0, 2)), ((1,), (1,)), ((), ())])
+def test_transparent_colours_of_a_palette_are_holes(
+    clear: tuple[int, ...], holes: tuple[int, ...], tmp_path: Path
+) -> None:
+    """What is half transparent shows something, as in an alpha band. Of a single one GDAL makes a nodata value."""
+    numbers = (np.arange(64 * 96).reshape(64, 96) // 7 % 5).astype(np.uint8)
+    image = Image.fromarray(numbers, "P")
+    image.putpalette([value for k in range(5) for value in (50 * k, 255 - 50 * k, 90)])
+    half_transparent = bytes(0 if k in clear else 128 if k == 4 else 255 for k in range(5))
+    image.save(tmp_path / "map.png", transparency=half_transparent)
+    scene = open_scene(str(tmp_path / "map.png"), CONFIG)
+    [(pixels, valid)] = read(scene, native(scene), native(scene).window)
+    np.testing.assert_array_equal(valid, ~np.isin(numbers, holes))
+    shown = np.stack([50 * numbers, 255 - 50 * numbers, np.full_like(numbers, 90)], axis=-1)
+    np.testing.assert_array_equal(pixels, shown * valid[..., None])
+    np.testing.assert_array_equal(read_coverage(scene, native(scene), CONFIG), valid)
+    ignoring = replace(CONFIG, mask="none", nodata=float("nan"))
+    scene = open_scene(str(tmp_path / "map.png"), ignoring)
+    assert not scene.has_mask
+    [(pixels, valid)] = read(scene, native(scene), native(scene).window, config=ignoring)
+    assert valid.all()
+    np.testing.assert_array_equal(pixels, shown)
+
+
+def test_a_number_that_is_nodata_no_more_is_no_hole_for_its_colour(tmp_path: Path) -> None:
+    """GDAL calls the colour of a TIFF's nodata transparent; who overrides the one means the other."""
+    numbers = (np.arange(64 * 96).reshape(64, 96) % 4).astype(np.uint8)
+    path = tmp_path / "map.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=96, height=64, count=1, dtype="uint8", photometric="palette",
+                       nodata=2, crs=UTM, transform=NORTH_UP) as file:  # fmt: skip
+        file.write(numbers, 1)
+        file.write_colormap(1, {k: (60 * k, 0, 0, 255) for k in range(4)})
+    for config, holes in ((CONFIG, 2), (replace(CONFIG, nodata=float("nan")), 9), (replace(CONFIG, nodata=1.0), 1)):
+        scene = open_scene(str(path), config)
+        [(_, valid)] = read(scene, native(scene), native(scene).window, config=config)
+        np.testing.assert_array_equal(valid, numbers != holes)

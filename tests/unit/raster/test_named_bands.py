@@ -44,11 +44,11 @@ def file_of(path: Path, names: Sequence[str], *, alpha: bool = False) -> str:
 def test_near_infrared_is_found_by_its_name_and_a_file_of_one_band_is_it(
     names: list[str], bands: tuple[int, ...], tmp_path: Path
 ) -> None:
-    assert open_scene(file_of(tmp_path / "a.tif", names), CONFIG, NIR).bands == bands
+    assert open_scene(file_of(tmp_path / "a.tif", names), CONFIG, model_bands=NIR).bands == bands
 
 
 def test_which_of_several_is_read_is_said(tmp_path: Path) -> None:
-    scene = open_scene(file_of(tmp_path / "a.tif", ["red", "green", "blue", "nir"]), CONFIG, NIR)
+    scene = open_scene(file_of(tmp_path / "a.tif", ["red", "green", "blue", "nir"]), CONFIG, model_bands=NIR)
     assert scene.band_names == ("red", "green", "blue", "nir")
     assert any("band 4 is read, which the file calls nir" in said for said in scene.warnings)
 
@@ -57,34 +57,34 @@ def test_which_of_several_is_read_is_said(tmp_path: Path) -> None:
 def test_a_file_that_does_not_say_where_it_is_is_refused_with_the_remedy(names: list[str], tmp_path: Path) -> None:
     path = file_of(tmp_path / "a.tif", names)
     with pytest.raises(ConfigError, match=r"looks at nir, .* which of its \d bands that is: .* --raster.bands, .*"):
-        open_scene(path, CONFIG, NIR)
-    assert open_scene(path, RasterConfig(bands=(2,)), NIR).bands == (2,)
+        open_scene(path, CONFIG, model_bands=NIR)
+    assert open_scene(path, RasterConfig(bands=(2,)), model_bands=NIR).bands == (2,)
 
 
 def test_a_file_of_another_single_band_is_read_with_a_warning(tmp_path: Path) -> None:
-    scene = open_scene(file_of(tmp_path / "a.tif", ["red"]), CONFIG, NIR)
+    scene = open_scene(file_of(tmp_path / "a.tif", ["red"]), CONFIG, model_bands=NIR)
     assert scene.bands == (1,)
     assert any("the file holds red" in said and "--weights" in said for said in scene.warnings)
 
 
 def test_files_of_one_band_are_told_apart_by_their_names(tmp_path: Path) -> None:
     files = [file_of(tmp_path / f"T33_{code}_10m.tif", [""]) for code in ("B04", "B08", "B02")]
-    assert open_scene(",".join(files), CONFIG, NIR).bands == (2,)
+    assert open_scene(",".join(files), CONFIG, model_bands=NIR).bands == (2,)
 
 
 def test_a_model_of_as_many_nameless_bands_as_the_file_gets_them_in_order(tmp_path: Path) -> None:
     path = file_of(tmp_path / "a.tif", ["a", "b", "c", "d", "e"])
-    assert open_scene(path, CONFIG, ("b1", "b2", "b3", "b4", "b5")).bands == (1, 2, 3, 4, 5)
+    assert open_scene(path, CONFIG, model_bands=("b1", "b2", "b3", "b4", "b5")).bands == (1, 2, 3, 4, 5)
 
 
 def test_three_other_bands_are_found_by_name_else_chosen_as_colours_are(tmp_path: Path) -> None:
     false_colour = ("nir", "red", "green")
     named = file_of(tmp_path / "a.tif", ["blue", "green", "red", "nir"])
-    assert open_scene(named, CONFIG, false_colour).bands == (4, 3, 2)
+    assert open_scene(named, CONFIG, model_bands=false_colour).bands == (4, 3, 2)
     nameless = file_of(tmp_path / "b.tif", ["", "", "", ""])
-    assert open_scene(nameless, CONFIG, false_colour).bands == (1, 2, 3)
+    assert open_scene(nameless, CONFIG, model_bands=false_colour).bands == (1, 2, 3)
 
 
 def test_alpha_is_no_band_to_look_at(tmp_path: Path) -> None:
-    scene = open_scene(file_of(tmp_path / "a.tif", ["", ""], alpha=True), CONFIG, NIR)
+    scene = open_scene(file_of(tmp_path / "a.tif", ["", ""], alpha=True), CONFIG, model_bands=NIR)
     assert scene.bands == (1,)

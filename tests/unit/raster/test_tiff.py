@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,19 +18,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from pipeline.raster.gdal import EAR
 from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.raster.tiff import BITS, COMPRESSION, FILL_ORDER, SAMPLES, directories, threads
 from pipeline.types import Window
 from tests.support.reading import CONFIG
 from tests.support.scenes import picture, write_geotiff
+from tests.support.tiffs import reverse_bits
 
 SIDE = 150
 COMPRESSIONS = ("NONE", "LZW", "PACKBITS", "DEFLATE", "JPEG", "LZMA", "ZSTD", "LERC", "LERC_DEFLATE", "LERC_ZSTD",
                 "WEBP", "CCITTRLE", "CCITTFAX3", "CCITTFAX4")  # fmt: skip
 PHOTOMETRICS = {"RGB": 3, "YCBCR": 3, "CMYK": 4, "CIELAB": 3, "MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1}
 DTYPES = (("uint8", None), ("uint8", 1), ("uint8", 4), ("int16", None), ("uint16", 12), ("float32", None))
-REVERSED = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)
 
 
 def variants() -> Iterator[tuple[str, int, str, int | None, dict[str, Any]]]:
@@ -85,12 +85,17 @@ def check_kinds(folder: Path, kinds: Sequence[tuple[str, int, str, int | None, d
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             try:
-                with rasterio.open(
-                    path, "w", driver="GTiff", width=SIDE, height=SIDE, count=bands, dtype=dtype, **options
-                ) as file:
+                with (
+                    EAR.listening() as signalled,
+                    rasterio.open(
+                        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=bands, dtype=dtype, **options
+                    ) as file,
+                ):
                     file.write((values % (1 << (bits or 8))).astype(dtype))
                 expected = plain(path)
             except RasterioError:
+                continue
+            if signalled:  # WebP of one band: written all the same, and what is read again depends on the threads
                 continue
             tried += 1
             np.testing.assert_array_equal(ours(path), expected, err_msg=name)
@@ -115,28 +120,7 @@ def test_many_kinds_of_tiff_are_read_as_in_a_single_thread(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_log")
 def test_every_kind_of_tiff_is_read_as_in_a_single_thread(tmp_path: Path) -> None:
-    assert check_kinds(tmp_path, list(variants())) > 2000
-
-
-def reverse_bits(path: Path) -> None:
-    """Rewrite an uncompressed TIFF with FillOrder 2: the tag of PlanarConfiguration makes room for it."""
-    data = bytearray(path.read_bytes())
-    with rasterio.open(path) as file:
-        blocks = [
-            (int(file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1)),
-             int(file.get_tag_item(f"BLOCK_SIZE_0_{row}", "TIFF", bidx=1)))
-            for row in range(-(-file.height // file.block_shapes[0][0]))
-        ]  # fmt: skip
-    for offset, size in blocks:
-        data[offset : offset + size] = REVERSED[np.frombuffer(data[offset : offset + size], np.uint8)].tobytes()
-    start = struct.unpack_from("<I", data, 4)[0]
-    count = struct.unpack_from("<H", data, start)[0]
-    entries = [bytes(data[start + 2 + 12 * i : start + 14 + 12 * i]) for i in range(count)]
-    entries = [one for one in entries if struct.unpack_from("<H", one)[0] != 284]
-    entries.append(struct.pack("<HHIHH", FILL_ORDER, 3, 1, 2, 0))
-    entries.sort(key=lambda one: struct.unpack_from("<H", one)[0])
-    data[start + 2 : start + 2 + 12 * count] = b"".join(entries)
-    path.write_bytes(data)
+    assert check_kinds(tmp_path, list(variants())) > 3600
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

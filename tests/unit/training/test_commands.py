@@ -18,10 +18,11 @@ from pipeline.detectors import load_detector, read_model_card
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.prepared import Prepared, start_folder
-from pipeline.training.data.scenes import save_scene
+from pipeline.training.data.scenes import load_scenes, save_scene
 from tests.conftest import ROOT
 from tests.support.oriented import SMALL, small_network
 from tests.support.prepared import scene_with
+from tests.support.scenes import picture, write_geotiff
 
 SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
 SHIPS_S2 = ROOT / "pipeline" / "detectors" / "weights" / "ships-s2" / "card.json"
@@ -114,6 +115,25 @@ class TestClasses:
         assert main([*prepare, str(tmp_path / "prep")]) == 0, "the same again is no conflict"
         assert main([*prepare, str(tmp_path / "prep"), "--classes", "van"]) == 2
         assert "prepared otherwise (classes car, van, " in capsys.readouterr().err
+
+    @pytest.mark.parametrize("crs", ["EPSG:32633", "none"])
+    def test_prepare_is_told_the_crs_that_images_lack(self, crs: str, tmp_path: Path, capsys: Said) -> None:
+        """As detection is, whose sentence names the flag; without it nothing is guessed."""
+        write_geotiff(tmp_path / "a.tif", picture(120, 90), crs=None)
+        document = {
+            "categories": [{"id": 1, "name": "car"}],
+            "images": [{"id": 1, "file_name": "a.tif"}],
+            "annotations": [{"image_id": 1, "category_id": 1, "bbox": [60, 30, 20, 10], "segmentation": []}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        prepare = ["prepare", "--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path), "--out"]
+        prepare += [str(tmp_path / "prep"), "--gsd", "20"]
+        assert main(prepare) == 3
+        assert "--raster.crs" in capsys.readouterr().err
+        assert main([*prepare, "--raster.crs", crs]) == 0
+        (scene,) = load_scenes(tmp_path / "prep")
+        size = (60, 45) if crs == "EPSG:32633" else (120, 90)
+        assert scene.pixels.shape[:2] == pytest.approx(size, abs=1), "10 m pixels became 20 m where their size is known"
 
     def test_a_name_to_hold_out_that_is_nowhere_is_refused(self, tmp_path: Path, small: Path, capsys: Said) -> None:
         prep = folder_of(tmp_path / "prep", ("car",), ("a", "b"))

@@ -47,6 +47,48 @@ def test_the_settings_decide_which_points_learn() -> None:
     assert loss(FCOSLosses()) != loss(FCOSLosses(aligned_points=True))
 
 
+def test_masks_and_reconstruction_have_their_losses_with_their_weights() -> None:
+    batch = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig()).batch(2, 96, np.random.default_rng(0))
+    config = replace(SMALL_FCOS, foreground=True, reconstruction="learnable")
+
+    def losses(settings: FCOSLosses) -> dict[str, float]:
+        torch.manual_seed(0)
+        learner = FCOSLearner(OrientedFCOS(config), losses=settings)
+        found = learner.losses(batch, torch.Generator())
+        assert set(learner.telling) == found.keys()
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    once, twice = losses(FCOSLosses()), losses(FCOSLosses(foreground_weight=1.0, reconstruction_weight=2.0))
+    for name, value in once.items():
+        assert twice[name] == pytest.approx(value * (2 if name in ("foreground", "reconstruction") else 1)), name
+        assert value > 0, name
+
+
+def test_masks_and_the_balance_of_sizes_learn_and_are_resumed(tmp_path: Path) -> None:
+    """What is after E-FPN-BS with this head: two steps, a checkpoint, and another object's worth of the same run."""
+
+    def trainer() -> tuple[FCOSLearner, Trainer]:
+        config = replace(SMALL_FCOS, context=True, foreground=True)
+        learner = FCOSLearner(OrientedFCOS(config), losses=FCOSLosses(dynamic_balance=True))
+        sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig(scale_range=(0.1, 1.5)))
+        return learner, Trainer(learner, sampler, LoopConfig(steps=3, tiles=2, sizes_px=(64,)), tmp_path)
+
+    torch.manual_seed(0)
+    learner, run = trainer()
+    run.network.train()
+    said = [run.learn(run.batch(run.step)) for _ in range(2)]
+    assert {"class", "foreground"} <= said[-1].keys()
+    run.save()
+    again, resumed = trainer()
+    assert resumed.resume()
+    assert learner.auxiliary is not None
+    assert again.auxiliary is not None
+    assert torch.equal(again.auxiliary.shares, learner.auxiliary.shares)
+    assert not torch.equal(again.auxiliary.shares, torch.ones(4).double())
+    resumed.network.train()
+    assert resumed.learn(resumed.batch(2))["loss"] == pytest.approx(run.learn(run.batch(2))["loss"], rel=1e-4)
+
+
 @pytest.mark.parametrize("receptive_field", ["none", "last"])
 @pytest.mark.parametrize("settings", [FCOSLosses(), FCOSLosses(aligned_points=True)], ids=["plain", "aligned"])
 def test_sixty_steps_on_a_harbour_lower_the_loss(receptive_field: str, settings: FCOSLosses, tmp_path: Path) -> None:

@@ -14,13 +14,19 @@ from tests.contracts.detector import CheckpointContract
 from tests.support.fcos import SMALL_FCOS, small_fcos
 from tests.support.oriented import CARD
 
+PARTS = ({}, {"receptive_field": "last"}, {"reconstruction": "learnable", "foreground": True})
+
 
 class TestOrientedFCOS(CheckpointContract):
-    @pytest.fixture(scope="class", params=["none", "last"])
+    @pytest.fixture(
+        scope="class",
+        params=[{}, {"receptive_field": "last"}, {"reconstruction": "learnable", "foreground": True}],
+        ids=str,
+    )
     @classmethod
     def folder(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """With plain towers, and with ones that choose where they look."""
+        """Plain, with towers that choose where they look, and with parts between neck and head."""
         folder = tmp_path_factory.mktemp("fcos")
-        save_network(folder, small_fcos(replace(SMALL_FCOS, receptive_field=request.param)))
+        save_network(folder, small_fcos(replace(SMALL_FCOS, **request.param)))
         write_card(folder, replace(CARD, sha256=weights_sha256(folder)))
         return folder

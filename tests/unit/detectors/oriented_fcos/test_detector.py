@@ -55,6 +55,17 @@ def test_the_score_is_the_root_of_class_times_quality() -> None:
     assert look.attention is None
 
 
+def test_a_network_that_reconstructs_says_where_it_could_not_draw() -> None:
+    """On the grid that attention maps have; a plain one has no such map."""
+    network = small_fcos(replace(SMALL_FCOS, reconstruction="learnable"))
+    (look,) = OrientedFCOSDetector(network, CARD).detect([make_chip((50, 71))], score_threshold=0.5)
+    assert look.difference is not None
+    assert look.difference.values.shape == (7, 9)
+    assert look.difference.values.max() > 0.05
+    (plain,) = OrientedFCOSDetector(small_fcos(), CARD).detect([make_chip((50, 71))], score_threshold=0.5)
+    assert plain.difference is None
+
+
 def test_one_look_answers_an_object_once() -> None:
     """Boxes as large as eight strides around every cell: those that stay overlap no more than the merge allows."""
     network = small_fcos()

@@ -25,7 +25,7 @@ def test_every_cell_of_every_level_says_something(size: tuple[int, int], recepti
     assert output.points.shape == (count, 2)
     assert output.strides.tolist() == sorted(output.strides.tolist())
     assert all(one.isfinite().all() for one in (output.logits, output.quality, output.boxes))
-    assert (output.boxes[..., 2:4] >= 1).all()
+    assert (output.boxes[..., 2:4] >= 1 - 1e-5).all()  # put together from distances, which rounds
 
 
 def test_a_fresh_network_thinks_little_of_every_point_and_starts_from_squares() -> None:

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from pipeline.detectors.modules.features import token_grid
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention
-from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr, select, token_grid
+from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr, select
 from pipeline.detectors.oriented_rtdetr.torch_boxes import reference_frames
 
 SMALL = NetworkConfig(

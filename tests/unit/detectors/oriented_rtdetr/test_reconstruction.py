@@ -98,8 +98,8 @@ def test_training_has_finite_gradients_whatever_there_is_to_find(form: str, coun
     assert network.enhancement is not None
     filtration = network.enhancement.filtration
     if isinstance(filtration, LearnableFiltration):
-        assert filtration.log_threshold.grad is not None
-        assert float(filtration.log_threshold.grad) != 0
+        assert filtration.shift.grad is not None
+        assert float(filtration.shift.grad) != 0
     else:
         assert isinstance(filtration, OfficialFiltration)
         assert filtration.threshold.grad is None or float(filtration.threshold.grad) == 0
@@ -134,6 +134,10 @@ def test_without_the_module_there_is_no_such_loss_and_no_such_weight() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_folder_keeps_the_form_and_the_threshold_that_was_learnt(form: str, tmp_path: Path) -> None:
     network = small_network(reconstruction=form, reconstruction_threshold=0.05)
+    assert network.enhancement is not None
+    with torch.no_grad():
+        for value in network.enhancement.filtration.parameters():
+            value += 0.0123
     save_network(tmp_path, network)
     loaded = load_network(tmp_path)
     assert loaded.config == network.config

@@ -82,7 +82,7 @@ def test_a_plan_is_done_once_and_its_table_holds_every_recipe(place: Path, capsy
     assert "2 steps; 2 scenes; objects: 2-8 px 2, 8-16 px 2, 16-32 px 4." in table
     assert "1, 2 scenes a fold; objects: 2-8 px 3, 8-16 px 3, 16-32 px 6." in table
     lines = [line for line in table.splitlines() if line.startswith("| wider")]
-    assert all(line.endswith("] |") for line in lines), "an interval of the difference, folds together too"
+    assert all(line.endswith("] plain |") for line in lines), "an interval of the difference, folds together too"
     assert table in capsys.readouterr().out
     before = (place / "out" / "rows.jsonl").read_bytes()
     assert ablate(place) == 0

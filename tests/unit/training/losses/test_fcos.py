@@ -11,7 +11,9 @@ import torch
 from pipeline.detectors.modules.features import Features
 from pipeline.detectors.oriented_fcos.network import FCOSOutput
 from pipeline.training.data.batches import Target
+from pipeline.training.losses.dynamic_balance import DynamicBalance
 from pipeline.training.losses.fcos import fcos_losses
+from pipeline.training.losses.points import ranged_points
 from pipeline.training.losses.settings import FCOSLosses
 from tests.support.fcos import SMALL_FCOS, small_fcos
 from tests.unit.training.losses.test_points import boxes, grid
@@ -73,6 +75,35 @@ def test_the_quality_learns_the_rotated_overlap() -> None:
     right = replace(told, quality=torch.full_like(told.quality, math.log(iou / (1 - iou))))
     entropy = -iou * math.log(iou) - (1 - iou) * math.log(1 - iou)
     assert float(fcos_losses(right, [target(ship)])["quality"]) == pytest.approx(entropy, abs=0.02)
+
+
+def test_the_balance_of_sizes_moves_loss_between_objects_and_adds_none() -> None:
+    """A boat of 6 px learns four times as much as the mean of the bins, a ship of 20 px a quarter of it: w is 1/2 to 2
+    before the mean is brought to 1. Where all points say alike the class costs as ever; of a class that only the ship's
+    points miss the cost grows, of one that only the boat's miss it falls. With neutral shares nothing changes."""
+    boat, ship = (12.0, 12.0, 6.0, 6.0, 0.0), (44.0, 44.0, 20.0, 20.0, 0.0)
+
+    def loss(shares: list[float] | None, found_already: int | None = None) -> float:
+        said = output(ship, logit=-6.0)
+        logits = said.logits
+        if found_already is not None:
+            right = ranged_points(said.points, said.strides, boxes(boat, ship)) == found_already
+            logits = torch.where(right[None, :, None], 6.0, logits)
+        given = replace(said, logits=logits.clone().requires_grad_(), boxes=said.boxes.requires_grad_())
+        balance = None
+        if shares is not None:
+            balance = DynamicBalance()
+            balance.shares.copy_(torch.tensor(shares))
+        found = float(fcos_losses(given, [target(boat, ship)], balance=balance)["class"].detach())
+        if balance is not None:
+            assert balance.shares.tolist() != shares, "it observed"
+        return found
+
+    skewed = [4.0, 1.0, 0.25, 1.0]
+    assert loss([1.0] * 4) == loss(None)
+    assert loss(skewed) == pytest.approx(loss(None), rel=1e-4)
+    assert loss(skewed, found_already=0) > 1.02 * loss(None, found_already=0)
+    assert loss(skewed, found_already=1) < 0.9 * loss(None, found_already=1)
 
 
 @pytest.mark.parametrize("settings", [FCOSLosses(), FCOSLosses(aligned_points=True)], ids=["plain", "aligned"])

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from pipeline.detectors.oriented_rtdetr.network import token_grid
+from pipeline.detectors.modules.features import token_grid
 from pipeline.training.losses.points import points_inside, ranged_points, smallest_owner
 
 STRIDES = (4, 8, 16, 32)

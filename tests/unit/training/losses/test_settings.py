@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.training.losses.settings import RTDETRLosses
+from pipeline.training.losses.settings import FCOSLosses, RTDETRLosses
 
 
 def test_nothing_is_switched_on_by_itself_and_the_numbers_are_the_papers() -> None:
@@ -49,4 +49,19 @@ def test_the_decoder_is_looked_into_only_where_that_is_needed(switch: str, looks
 def test_a_number_out_of_its_range_is_refused_in_one_sentence(field: str, value: Any, said: str) -> None:
     with pytest.raises(ConfigError, match="must be") as refused:
         RTDETRLosses(**{field: value})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("aligned_points", "yes", "aligned_points must be true or false, not 'yes'"),
+        ("foreground_weight", -1.0, "foreground_weight must be at least 0, not -1.0"),
+        ("reconstruction_weight", float("nan"), "reconstruction_weight must be at least 0, not nan"),
+    ],
+)
+def test_those_of_the_oriented_fcos_are_refused_likewise(field: str, value: Any, said: str) -> None:
+    assert not FCOSLosses().aligned_points
+    with pytest.raises(ConfigError, match=r"^losses: ") as refused:
+        FCOSLosses(**{field: value})
     assert said in str(refused.value)

@@ -1,0 +1,80 @@
+"""Zeros in the middle of a block that is compressed by DEFLATE: GDAL makes pixels of them, and says nothing."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from pipeline.errors import SceneUnreadable
+from pipeline.raster.scene import open_scene
+from pipeline.raster.source import Pixels
+from pipeline.types import Window
+from tests.support.reading import CONFIG
+from tests.support.scenes import picture, write_geotiff
+
+SIDE, BLOCK = 256, 128
+WHOLE = Window(x=0, y=0, width=SIDE, height=SIDE)
+
+
+def zero(path: Path, column: int, row: int, band: int, start: float, count: int) -> None:
+    """``count`` bytes of a block, from a share of its length on, as a disk or a download loses them."""
+    with rasterio.open(path) as file:
+        offset, size = (
+            int(file.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=band)) for what in ("OFFSET", "SIZE")
+        )
+    with path.open("r+b") as raw:
+        raw.seek(offset + int(size * start))
+        raw.write(bytes(min(count, size - int(size * start))))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(("interleave", "band"), [("pixel", 1), ("band", 3)])
+@pytest.mark.parametrize(("tiled", "place"), [(True, (1, 1)), (False, (0, 1))])
+@pytest.mark.parametrize(("start", "count"), [(0.3, 264), (0.5, 512), (0.1, 4096), (0.5, 10**6)])
+def test_a_block_with_lost_bytes_is_damaged_and_its_neighbours_are_not(
+    dtype: str, interleave: str, band: int, tiled: bool, place: tuple[int, int], start: float, count: int,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    pixels = picture(SIDE, SIDE, dtype=dtype)
+    path = write_geotiff(tmp_path / "a.tif", pixels, tiled=tiled, block_px=BLOCK, interleave=interleave)
+    zero(path, *place, band, start, count)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        for window in (WHOLE, Window(x=200, y=200, width=10, height=10)):
+            with pytest.raises(SceneUnreadable, match="is damaged"):
+                source.read(window)
+        above = Window(x=0, y=0, width=SIDE, height=BLOCK)
+        np.testing.assert_array_equal(source.read(above), pixels[:BLOCK])
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize("value", [0, 255])
+def test_large_areas_of_one_value_hold_zeros_and_are_whole(interleave: str, value: int, tmp_path: Path) -> None:
+    pixels = np.full((1024, 1024, 3), value, np.uint8)
+    pixels[:300, :300] = picture(300, 300)
+    path = write_geotiff(tmp_path / "a.tif", pixels, block_px=512, interleave=interleave)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        np.testing.assert_array_equal(source.read(Window(x=0, y=0, width=1024, height=1024)), pixels)
+
+
+def test_a_block_without_its_end_is_read_as_gdal_reads_it(tmp_path: Path) -> None:
+    """Some writers leave the checksum out; what has none cannot contradict it."""
+    pixels = np.zeros((1024, 1024, 1), np.uint8)
+    path = write_geotiff(tmp_path / "a.tif", pixels, tiled=False, block_px=1024)
+    data = bytearray(path.read_bytes())
+    with rasterio.open(path) as file:
+        size = int(file.get_tag_item("BLOCK_SIZE_0_0", "TIFF", bidx=1))
+    entry = data.index(struct.pack("<HHI", 279, 4, 1)) if struct.pack("<HHI", 279, 4, 1) in data else data.index(
+        struct.pack("<HHI", 279, 3, 1)
+    )  # fmt: skip
+    struct.pack_into("<H", data, entry + 8, size - 4)
+    path.write_bytes(data)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        assert not source.read(Window(x=0, y=0, width=1024, height=1024)).any()
