@@ -27,6 +27,10 @@ VIEWS = ((False, False), (True, False), (False, True), (True, True))
 """Along which axes, x and y, each look is mirrored."""
 SAME_IOU = 0.5
 """From this rotated IoU on, boxes of two looks are one object."""
+LOWEST_SCORE = 0.005
+"""What a look says below it counts as not seen: a dense head says something of every point."""
+MOST_BOXES = 1000
+"""Boxes of each look at a chip that take part, the best: bounds time where a head says something of every point."""
 ROWS = 256
 """Boxes that are compared with all others at once: bounds memory."""
 NONE = np.zeros(0, np.int64)
@@ -45,10 +49,12 @@ class Flipping:
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
         """See :meth:`pipeline.detectors.protocol.Detector.detect`; a batch is one of the inner detector's, four times.
 
-        It is asked for everything that it sees, as what a threshold lets through depends on all four looks.
+        It is asked for all from LOWEST_SCORE on, as what a threshold lets through depends on all four looks.
         """
         answers = [
-            self.inner.detect([_mirror(chip, axes) for chip in chips], score_threshold=0.0, attention=attention)
+            self.inner.detect(
+                [_mirror(chip, axes) for chip in chips], score_threshold=LOWEST_SCORE, attention=attention
+            )
             for axes in VIEWS
         ]
         return [
@@ -81,7 +87,7 @@ def _turned(grid: NDArray[Any], axes: tuple[bool, bool]) -> NDArray[Any]:
 
 
 def _merged(looks: Sequence[Look], score_threshold: float) -> Look:
-    found = [look.detections for look in looks]
+    found = [one[total_order(one)[:MOST_BOXES]] for one in (look.detections for look in looks)]
     view = np.repeat(np.arange(len(found)), [len(one) for one in found])
     every = Detections.concat(found, Frame.CHIP)
     order = total_order(every)

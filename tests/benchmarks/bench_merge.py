@@ -115,8 +115,9 @@ def measured() -> Iterator[Cost]:
             peaks.append(me.memory_info().rss)
             for child in me.children(recursive=True):
                 try:
-                    memory = child.memory_info()
-                    workers.append(memory.rss - memory.shared if child.cmdline()[0].startswith("ray::_apply") else 0)
+                    memory, title = child.memory_info(), child.cmdline()[0]
+                    task = title.startswith("ray::") and " part " in title
+                    workers.append(memory.rss - memory.shared if task else 0)
                 except (psutil.NoSuchProcess, IndexError):
                     continue
 

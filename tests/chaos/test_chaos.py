@@ -77,7 +77,7 @@ def test_reading_workers_are_killed(drill: Drill, nodes: Nodes) -> None:
     job = drill.job("reader", address=nodes.address)
     killed: set[int] = set()
     while len(killed) < drill.size.kills:
-        seen = job.until(lambda: set(workers(nodes.raylets, "ray::_read")) - killed)
+        seen = job.until(lambda: set(workers(nodes.raylets, "ray::read ")) - killed)
         assert seen, f"the job ended before it was disturbed: {job.tail()}"
         killed.add(pid := seen.pop())
         with contextlib.suppress(ProcessLookupError):

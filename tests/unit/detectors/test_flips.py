@@ -13,8 +13,9 @@ import pytest
 
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.flips import SAME_IOU, VIEWS, Flipping, merge_views
+from pipeline.detectors.flips import MOST_BOXES, SAME_IOU, VIEWS, Flipping, merge_views
 from pipeline.detectors.loading import load_detector
+from pipeline.detectors.oriented_fcos.folder import save_network as save_fcos
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.protocol import Detector
@@ -24,9 +25,10 @@ from pipeline.geometry.obb import canonical_obb, mirrored
 from pipeline.geometry.overlap import rotated_iou_pairs
 from pipeline.synth.harbour.harbour import Harbour
 from pipeline.synth.oracle import OracleDetector, oracle_card
-from pipeline.types import Chip, Detections, Frame, Window
+from pipeline.types import Chip, Detections, Frame, Look, Window
 from tests.contracts.detector import DetectorContract, make_chip
 from tests.support.checkpoints import save_checkpoint
+from tests.support.fcos import small_fcos
 from tests.support.oriented import CARD, small_network
 
 TRUTH = np.array(
@@ -51,6 +53,16 @@ class TestOrientedFourTimes(DetectorContract):
     def loader(cls, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Detector]:
         folder = tmp_path_factory.mktemp("oriented")
         save_network(folder, small_network())
+        write_card(folder, replace(CARD, sha256=weights_sha256(folder)))
+        return Eyes(folder)
+
+
+class TestFCOSFourTimes(DetectorContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def loader(cls, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Detector]:
+        folder = tmp_path_factory.mktemp("fcos")
+        save_fcos(folder, small_fcos())
         write_card(folder, replace(CARD, sha256=weights_sha256(folder)))
         return Eyes(folder)
 
@@ -260,3 +272,22 @@ def plain(ranked: Detections, view: np.ndarray) -> list[float]:
                 total += ranked.scores[best]
         scores.append(total / 4)
     return scores
+
+
+def test_a_head_that_says_something_of_every_point_costs_no_more_than_its_best_boxes() -> None:
+    """And of those that take part none is lost: the best of four looks stay, whoever else is there."""
+
+    class Dense:
+        card = CARD
+
+        def detect(self, chips, *, score_threshold, attention=False):  # type: ignore[no-untyped-def]
+            x, y = np.meshgrid(np.arange(4, 500, 4.0), np.arange(4, 500, 4.0))
+            boxes = np.column_stack([x.ravel(), y.ravel(), *np.full((3, x.size), 3.0)])
+            boxes[:, 4] = 0.0
+            scores = np.linspace(0.9, 0.1, len(boxes))
+            return [Look(Detections(boxes, scores, np.zeros(len(boxes), np.int64), Frame.CHIP)) for _ in chips]
+
+    (look,) = Flipping(Dense()).detect([make_chip((504, 504))], score_threshold=0.0)
+    assert MOST_BOXES <= len(look.detections) <= 4 * MOST_BOXES
+    # The best row lies on itself mirrored along x, and on the worst, of which nothing took part, mirrored along y.
+    assert look.detections.scores.max() == pytest.approx(0.9 / 2, rel=0.01)

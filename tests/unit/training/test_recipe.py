@@ -95,6 +95,7 @@ def test_every_flag_of_fit_is_of_the_recipe_or_of_the_run() -> None:
         ("schedule: {seed: 3}", "the seed stands beside the sections"),
         ("schedule: {steps: 0}", "schedule: training needs at least one step"),
         ("schedule: {sizes_px: [100]}", "schedule: tile sides must be multiples of 32"),
+        ("schedule: {sizes_px: [64, 32], tiles: 1}", "one tile of 32 px is too little to normalise a step by"),
         ("schedule: {sizes_px: []}", "schedule: sizes_px needs at least one side"),
         ("schedule: {mild_share: 2}", "schedule: mild_share lies in 0 to 1"),
         ("schedule: {backbone_rate: -1}", "schedule: backbone_rate lies in 0 to 1"),
