@@ -95,8 +95,8 @@ def check_kinds(folder: Path, kinds: Sequence[tuple[str, int, str, int | None, d
                 expected = plain(path)
             except RasterioError:
                 continue
-            if signalled:  # WebP of one band: written all the same, and what is read again depends on the threads
-                continue
+            if any("WEBP requires data to be stored contiguously" in one for one in signalled):
+                continue  # it is written all the same, and what is read again depends on the threads
             tried += 1
             np.testing.assert_array_equal(ours(path), expected, err_msg=name)
     return tried
