@@ -142,6 +142,8 @@ def _metrics(validations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for one in validations:
         names, trained = one["names"], one["trained_on"]
         held = "not known whether trained on" if trained is None else f"{len(trained)} of them trained on"
+        if chose := one.get("chosen_by"):
+            held += f", {len(chose)} of them chose these weights"
         label = Path(one["scenes"]).name
         while label in found:
             label += "'"

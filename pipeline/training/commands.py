@@ -24,6 +24,7 @@ from pipeline.training.export import (
     training_card,
 )
 from pipeline.training.export import export as export_run
+from pipeline.training.judging import chosen_by
 from pipeline.training.loop import BEST, CHECKPOINT
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
@@ -142,12 +143,14 @@ def validate(arguments: Namespace, report: Report) -> None:
     detector = learner.detector(network, card)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]
-    trained = {name for one in (record.data if record else ()) for name in one.scenes}
+    learnt = record.learnt_from if record else None
+    chose = chosen_by(record) if record and kept == BEST else frozenset()
     add_validation(
         arguments.run,
         {
             "scenes": str(arguments.scenes), "names": names, "data_sha256": scenes_sha256(arguments.scenes, names),
-            "trained_on": sorted(trained & set(names)) if record else None,
+            "trained_on": None if learnt is None else sorted(learnt & set(names)),
+            "chosen_by": sorted(chose & set(names)),
             "step": checkpoint_step(arguments.run, kept),
             "state_sha256": state_sha256(state_file(arguments.run, kept)), "tile_px": arguments.tile,
             "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None,

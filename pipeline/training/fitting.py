@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def _group(text: str, hold_out: Sequence[str]) -> tuple[Group, list[TrainingScen
         value = float(share)
     except ValueError as error:
         raise ConfigError(f"--scenes {text}: the share after the colon is not a number") from error
+    if not 0 < value < inf:
+        raise ConfigError(f"--scenes {text}: the share after the colon must be a number above 0, not {share}")
     every = load_scenes(Path(folder))
     scenes = [scene for scene in every if scene.name not in hold_out]
     if not scenes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -16,6 +17,7 @@ from pipeline.evaluation.average_precision import (
 from pipeline.evaluation.matching import match_classes
 from pipeline.training.data.scenes import TrainingScene
 from pipeline.training.learner import Learner
+from pipeline.training.run_record import RunRecord
 from pipeline.training.validation import detect_whole
 from pipeline.types import ModelCard
 
@@ -51,6 +53,13 @@ class SceneJudge:
             figures[f"{kind}_ap"] = mean_over_classes([coco_average(one) for one in matches])
             figures[f"{kind}_ap50"] = mean_over_classes([area_under_curve(one) for one in matches])
         return figures
+
+
+def chosen_by(record: RunRecord) -> frozenset[str]:
+    """Names of the scenes that a run's best weights were chosen by: those held out, and those of ``--choose``."""
+    folders = [Path(folder) for folder in record.arguments.get("choose") or ()]
+    names = {path.stem for folder in folders for path in folder.glob("*.npz")}
+    return frozenset(names | set(record.arguments.get("hold_out") or ()))
 
 
 def sample(scenes: Sequence[TrainingScene], most: int, *, empty: bool = False) -> list[TrainingScene]:

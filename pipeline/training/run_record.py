@@ -17,6 +17,8 @@ from pipeline.training.data.scenes import TrainingScene
 
 RECORD = "run.json"
 VALIDATIONS = "validations.json"
+NETWORK = "network."
+"""Of these settings a record holds only what was said. Of others it holds all: what it lacks, its version lacked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +72,27 @@ class RunRecord:
     from_step: int = 0
     """Where the last ``fit`` went on."""
     earlier: tuple[dict[str, Any], ...] = ()
-    """``from_step``, ``arguments``, ``data`` (folder → SHA-256) and ``versions`` of the goes before this one."""
+    """``from_step``, ``arguments``, ``data`` (folder → SHA-256), ``scenes`` (folder → names; older versions wrote none)
+    and ``versions`` of the goes before this one."""
 
     @property
     def named(self) -> tuple[str, ...]:
         """The classes, by number where nothing names them."""
         return self.classes or tuple(str(number) for number in range(self.class_count))
+
+    @property
+    def learnt_from(self) -> frozenset[str] | None:
+        """Names of the scenes that this go or any before it was trained on; None where an older version did not write
+        down which those were."""
+        now = {one.folder: one for one in self.data}
+        names = {name for one in self.data for name in one.scenes}
+        for go in self.earlier:
+            for folder, sha256 in go["data"].items():
+                if "scenes" in go:
+                    names |= set(go["scenes"][folder])
+                elif folder not in now or now[folder].sha256 != sha256:
+                    return None
+        return frozenset(names)
 
     def went_on(self, record: RunRecord, step: int) -> RunRecord:
         """The record of ``self`` going on from ``record`` at ``step``; equal goes are one."""
@@ -85,6 +102,7 @@ class RunRecord:
             "from_step": record.from_step,
             "arguments": record.arguments,
             "data": {one.folder: one.sha256 for one in record.data},
+            "scenes": {one.folder: list(one.scenes) for one in record.data},
             "versions": record.versions,
         }
         return RunRecord(**{**_shallow(self), "init": record.init, "from_step": step, "earlier": (*record.earlier, go)})
@@ -96,7 +114,7 @@ class RunRecord:
             f"{_flag(key)} {_shown(record.arguments.get(key))} → {_shown(self.arguments.get(key))}"
             for key in keys
             if _plain(record.arguments.get(key)) != _plain(self.arguments.get(key))
-            and not ("." in key and key not in record.arguments)  # a setting that an older version did not write down
+            and (key in record.arguments or "." not in key or key.startswith(NETWORK))
         ]
         before = {one.folder: one for one in record.data}
         for one in self.data:

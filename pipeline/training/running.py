@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pipeline.errors import ConfigError
@@ -19,7 +21,7 @@ from pipeline.training.export import state_file, training_card
 from pipeline.training.fitting import Group, groups_of, new_record
 from pipeline.training.judging import SceneJudge
 from pipeline.training.learner import Learner
-from pipeline.training.loop import Trainer
+from pipeline.training.loop import BEST, Trainer, best_of
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
 from pipeline.training.start import first_network
@@ -27,6 +29,8 @@ from pipeline.types import ModelCard
 
 Report = Callable[[str], None]
 RECIPE_FILE = "recipe.yaml"
+_CHOOSING = ("hold_out", "choose", "validate_scenes", "schedule.validate_px")
+"""Arguments that say which scenes choose the best weights, and how they are looked at."""
 
 
 def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
@@ -57,6 +61,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
         trainer.resume()
         if not _goes_on(trainer.step, out, before, record, report):
             return
+        _part_with_best(out, before, record, report)
         record = record.went_on(before, trainer.step) if before else record
     write_record(out, record)
     _copy(recipe, out)
@@ -75,8 +80,22 @@ def _judge(
     for folder in folders:
         if any(folder.resolve() == group.folder.resolve() for group in groups):
             raise ConfigError(f"--choose {folder} is trained on: it says nothing of what the network never saw")
-        held_out += load_scenes(folder)
+        chosen = load_scenes(folder)
+        _check_apart(folder, chosen, groups)
+        held_out += chosen
     return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
+
+
+def _check_apart(folder: Path, chosen: Sequence[TrainingScene], groups: Sequence[Group]) -> None:
+    """Raise ConfigError for a scene to choose by whose very pixels are trained on, from another folder."""
+    trained = {scene.name: scene for group in groups for scene in group.scenes}
+    for scene in chosen:
+        same = trained.get(scene.name)
+        if same is not None and np.array_equal(same.pixels, scene.pixels):
+            raise ConfigError(
+                f"the scene {scene.name} of --choose {folder} is trained on: it says nothing of what the network never "
+                "saw; hold it out, or prepare others with --only and --without"
+            )
 
 
 def _copy(recipe: Recipe, out: Path) -> None:
@@ -103,6 +122,20 @@ def _check_same_task(run: Path, before: RunRecord | None, record: RunRecord) -> 
             raise ConfigError(
                 f"{run} learns with the {what} {shown[0]}, these scenes have {shown[1]}: give another --out"
             )
+
+
+def _part_with_best(run: Path, before: RunRecord | None, record: RunRecord, report: Report) -> None:
+    """Put aside the best weights that other scenes chose, or scenes looked at otherwise: figures of theirs and those to
+    come say nothing of each other, and scenes that chose then may be trained on now."""
+    if before is None or not state_file(run, BEST).exists():
+        return
+    old, new = ({key: one.arguments.get(key) for key in _CHOOSING} for one in (before, record))
+    if old == new:
+        return
+    aside = run / f"{BEST}-{best_of(run)[0]}"
+    shutil.rmtree(aside, ignore_errors=True)
+    (run / BEST).rename(aside)
+    report(f"  the best weights so far were chosen by other scenes: they lie in {aside} now, and are sought anew")
 
 
 def _goes_on(step: int, run: Path, before: RunRecord | None, record: RunRecord, report: Report) -> bool:

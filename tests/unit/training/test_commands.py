@@ -144,6 +144,19 @@ class TestClasses:
         assert fit(small, tmp_path / "run", prep, hold_out="b,athens") == 2
         assert "no folder of --scenes holds: athens" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("share", ["-1", "nan", "0", "inf"])
+    def test_a_share_that_is_none_is_refused(self, share: str, tmp_path: Path, small: Path, capsys: Said) -> None:
+        prep = folder_of(tmp_path / "prep", ("ship",))
+        assert fit(small, tmp_path / "run", Path(f"{prep}:{share}")) == 2
+        assert f"the share after the colon must be a number above 0, not {share}" in capsys.readouterr().err
+
+    def test_scenes_to_choose_by_that_are_trained_on_by_another_folder_are_refused(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        prep, same = (folder_of(tmp_path / name, ("ship",), ("a", "b")) for name in ("prep", "same"))
+        assert fit(small, tmp_path / "run", prep, choose=same, hold_out="b", validate_steps=1) == 2
+        assert f"the scene a of --choose {same} is trained on" in capsys.readouterr().err
+
     def test_a_class_without_an_object_is_named(self, tmp_path: Path, small: Path, capsys: Said) -> None:
         """The folder names four classes; its three objects are of the first three."""
         prep = tmp_path / "prep"
@@ -190,6 +203,46 @@ class TestRuns:
         assert (record["earlier"][0]["from_step"], record["earlier"][0]["arguments"]["steps"]) == (0, 2)
         assert fit(small, run, prep, steps=1, learning_rate=0.001) == 0
         assert "--steps 1 asks for fewer" in capsys.readouterr().out
+
+    def test_a_setting_of_the_network_that_was_not_said_before_is_a_change(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        """The record of a run holds those fields of the network that a recipe says, and no others."""
+        prep, run, recipe = folder_of(tmp_path / "prep", ("car",)), tmp_path / "run", tmp_path / "recipe.yaml"
+        assert fit(small, run, prep) == 0
+        recipe.write_text("network: {queries: 10}\n")
+        capsys.readouterr()
+        assert fit(small, run, prep, steps=2, recipe=recipe) == 0
+        assert "network.queries nothing → 10" in capsys.readouterr().out
+        recipe.write_text("network: {queries: 12}\n")
+        assert fit(small, run, prep, steps=3, recipe=recipe) == 0
+        assert "network.queries 10 → 12" in capsys.readouterr().out
+        record = json.loads((run / "run.json").read_text())
+        assert record["recipe"]["sha256"] == hashlib.sha256((run / "recipe.yaml").read_bytes()).hexdigest()
+
+    def test_what_an_earlier_go_learnt_from_is_not_held_out(self, tmp_path: Path, small: Path) -> None:
+        prep, run = folder_of(tmp_path / "prep", ("ship",), ("a", "b")), tmp_path / "run"
+        assert fit(small, run, prep) == 0
+        assert fit(small, run, prep, hold_out="b", steps=2) == 0
+        validate = ["validate", "--run", str(run), "--scenes", str(prep), "--only", "b", "--tile", "64", "--halo", "16"]
+        assert main(validate) == 0
+        assert json.loads((run / "validations.json").read_text())[-1]["trained_on"] == ["b"]
+        record = json.loads((run / "run.json").read_text())
+        del record["earlier"][0]["scenes"]  # as an older version wrote it: which they were nobody knows
+        (run / "run.json").write_text(json.dumps(record))
+        assert main(validate) == 0
+        assert json.loads((run / "validations.json").read_text())[-1]["trained_on"] is None
+
+    def test_weights_that_other_scenes_chose_are_no_longer_the_best(
+        self, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        prep, run = folder_of(tmp_path / "prep", ("ship",), ("a", "b", "c")), tmp_path / "run"
+        assert fit(small, run, prep, hold_out="b", validate_steps=1) == 0
+        capsys.readouterr()
+        assert fit(small, run, prep, hold_out="c", validate_steps=1, steps=2) == 0
+        assert "the best weights so far were chosen by other scenes" in capsys.readouterr().out
+        assert best_of(run)[0] == 2
+        assert (run / "best-1" / "state.safetensors").exists()
 
     def test_another_task_does_not_go_on_in_the_same_folder(self, tmp_path: Path, small: Path, capsys: Said) -> None:
         run = tmp_path / "run"
@@ -266,9 +319,11 @@ class TestCards:
         step, value = best_of(run)
         assert value == max(row["held_out_ap"] for row in judged)
         assert main(["validate", "--run", str(run), "--scenes", str(choose), "--best", "--tile", "128"]) == 0
-        assert json.loads((run / "validations.json").read_text())[0]["step"] == step
+        validation = json.loads((run / "validations.json").read_text())[0]
+        assert (validation["step"], validation["chosen_by"]) == (step, ["c"])
         assert export(run, tmp_path / "weights", "--best") == 0
         card = read_model_card(tmp_path / "weights")
+        assert "0 of them trained on, 1 of them chose these weights" in card.metrics["choose"]["data"]
         assert card.metrics["choose"]["step"] == card.metrics["on_the_way"]["step"] == step
         assert card.metrics["on_the_way"].keys() >= {"held_out_ap50", "train_ap50"}
         copied = (run / "recipe.yaml").read_bytes()
