@@ -57,7 +57,8 @@ def _mean_ap(found: Sequence[Matches]) -> float:
 def milliseconds_per_chip(detector: Detector) -> float:
     """Median CPU time of one chip of CHIP_PX, from pixels to detections: with one thread on an idle machine that is
     also how long it takes, and what else the machine does hardly changes it."""
-    pixels = np.random.default_rng(0).integers(0, 256, (CHIP_PX, CHIP_PX, 3), dtype=np.uint8)
+    shape = (CHIP_PX, CHIP_PX, len(detector.card.bands))
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     chip = Chip(pixels=pixels, window=Window(x=0, y=0, width=CHIP_PX, height=CHIP_PX))
     times = []
     for _ in range(TIMED + 1):  # the first warms up

@@ -13,6 +13,7 @@ from jobs.train_detector import main
 from pipeline.detectors import load_detector
 from pipeline.detectors.oriented_rtdetr.folder import save_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
+from pipeline.training.ablation.figures import milliseconds_per_chip
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import save_scene
 from pipeline.types import Chip, Window
@@ -46,6 +47,7 @@ def test_near_infrared_is_learnt_judged_and_exported(tmp_path: Path) -> None:
     assert detector.card.bands == ("nir",)
     chip = Chip(pixels=np.full((64, 64, 1), 90, np.uint8), window=Window(x=0, y=0, width=64, height=64))
     assert len(detector.detect([chip], score_threshold=0.0)[0].detections.boxes) > 0
+    assert milliseconds_per_chip(detector) > 0, "what an ablation's row says of it, hours after it began"
 
 
 def test_folders_of_other_bands_are_not_mixed(tmp_path: Path, capsys: Said) -> None:
