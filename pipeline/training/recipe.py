@@ -25,8 +25,10 @@ SHIPPED = Path(__file__).parent / "recipes"
 SECTIONS = ("data", "network", "losses", "schedule")
 _CHOSEN = ("family", "init", "pretrained")
 """Of ``network``: what is no field of its configuration."""
+_PLACES = (*_CHOSEN, "false_alarms")
+"""Settings whose value is a file or a folder, on whatever machine: its name counts, not where it lies."""
 _NOT_LEARNT = {
-    "data": ("scenes", "hold_out", "choose", "false_alarms"),
+    "data": ("scenes", "hold_out", "choose"),
     "schedule": ("device", "checkpoint_steps", "validate_steps", "validate_scenes", "validate_px"),
 }
 """Where scenes lie, and how a run is watched: not what is learnt, nor how."""
@@ -111,7 +113,7 @@ class Recipe:
         said: dict[str, Any] = self.to_mapping()
         own = {
             section: {
-                key: Path(value).name if key in _CHOSEN and value else value
+                key: Path(value).name if key in _PLACES and value else value
                 for key, value in said[section].items()
                 if key not in _NOT_LEARNT.get(section, ())
                 and (key not in plain[section] or _listed(plain[section][key]) != value)

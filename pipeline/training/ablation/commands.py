@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.names import listed, shown
 from pipeline.training.ablation.plan import Plan, Task, read_plan, tasks_of, with_steps
-from pipeline.training.ablation.rows import ROWS_FILE, read_rows
+from pipeline.training.ablation.rows import ROWS_FILE, check_rows, read_rows
 from pipeline.training.ablation.running import run_plan
 from pipeline.training.ablation.table import TABLE_FILE, make_table
 from pipeline.training.recipe import SHIPPED
@@ -31,9 +31,11 @@ def ablate(arguments: Namespace, report: Report) -> None:
         for task in chosen:
             report(f"{task.folder}: {task.recipe.schedule.steps} steps{', done' if task.key in rows else ''}")
         return
+    if not arguments.table_only:
+        _check_folders(plan, arguments.data)
+    check_rows(plan, tasks, arguments.data, arguments.out / ROWS_FILE)
     try:
         if not arguments.table_only:
-            _check_folders(plan, arguments.data)
             run_plan(plan, chosen, arguments.data, arguments.out, arguments.threads, report)
     finally:
         if (arguments.out / ROWS_FILE).exists():

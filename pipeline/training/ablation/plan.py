@@ -170,6 +170,8 @@ def _tasks(plan: Plan, row: RowPlan, name: str, seed: int, data: Path) -> Iterat
              "schedule": {"validate_px": own.tile_px, **plan.schedule, **own.schedule}},
         )  # fmt: skip
         recipe = replace(recipe, network=_below(data, recipe.network))
+        if recipe.data.false_alarms is not None:
+            recipe = replace(recipe, data=replace(recipe.data, false_alarms=str(data / recipe.data.false_alarms)))
         yield Task(recipe=recipe, set_name=name, fold=fold, seed=seed, digest=recipe.digest())
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline.annotations.annotations import Annotations
 from pipeline.errors import ConfigError
-from pipeline.names import told
-from pipeline.training.ablation.plan import Task
+from pipeline.names import listed, told
+from pipeline.training.ablation.plan import Plan, SetPlan, Task
+from pipeline.training.data.prepared import scenes_sha256
 from pipeline.training.run_record import plain_numbers
 from pipeline.types import Detections, Frame
 
@@ -48,6 +49,45 @@ def add_row(path: Path, task: Task, figures: Mapping[str, Any]) -> None:
     torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
     with path.open("a") as file:
         file.write(("\n" if torn else "") + line)
+
+
+def made_of(own: SetPlan, task: Task, data: Path) -> dict[str, Any]:
+    """What else than its key makes a row: the bytes of the set's folders below ``data``, by name (of those that are
+    there), and how scenes are judged."""
+    folders = [*(text.partition(":")[0] for text in own.train), own.choose, own.report]
+    return {
+        "folders": {one: _folder_sha256(data / one) for one in folders if one and any((data / one).glob("*.npz"))},
+        "hold_out": list(task.recipe.data.hold_out),
+        "tile_px": own.tile_px,
+        "report_scenes": own.report_scenes,
+    }
+
+
+def check_rows(plan: Plan, tasks: Sequence[Task], data: Path, path: Path) -> None:
+    """Raise ConfigError for a row that was made of other scenes than ``data`` holds now, or judged otherwise than the
+    plan says now: it would stand for what nobody trained. Rows of older versions do not say what they are of."""
+    rows = read_rows(path)
+    folders: dict[str, dict[str, str]] = {}
+    for task in tasks:
+        then = rows.get(task.key, {}).get("made_of")
+        if then is None:
+            continue
+        own = plan.sets[task.set_name]
+        if task.set_name not in folders:
+            folders[task.set_name] = made_of(own, task, data)["folders"]
+        now = {"hold_out": list(task.recipe.data.hold_out), "tile_px": own.tile_px, "report_scenes": own.report_scenes}
+        other = [key for key, value in now.items() if then[key] != value]
+        here = folders[task.set_name]
+        other += [f"the scenes of {one}" for one, sha in then["folders"].items() if here.get(one, sha) != sha]
+        if other:
+            raise ConfigError(
+                f"{path} holds a row of {task.folder} that was made with other data or judged otherwise "
+                f"({listed(other)}) than now: give another --out, or take the row out"
+            )
+
+
+def _folder_sha256(folder: Path) -> str:
+    return scenes_sha256(folder, [path.stem for path in folder.glob("*.npz")])
 
 
 def save_detections(path: Path, names: Sequence[str], found: Sequence[Detections]) -> None:

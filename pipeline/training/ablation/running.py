@@ -15,7 +15,14 @@ from pipeline.errors import ModelError
 from pipeline.reporting.versions import git_commit
 from pipeline.training.ablation.figures import figures_of, milliseconds_per_chip
 from pipeline.training.ablation.plan import Plan, SetPlan, Task
-from pipeline.training.ablation.rows import DETECTIONS_FILE, ROWS_FILE, add_row, read_rows, save_detections
+from pipeline.training.ablation.rows import (
+    DETECTIONS_FILE,
+    ROWS_FILE,
+    add_row,
+    made_of,
+    read_rows,
+    save_detections,
+)
 from pipeline.training.curves import read_metrics
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import averaged_network, learner_of, training_card
@@ -97,6 +104,7 @@ def _figures(own: SetPlan, task: Task, data: Path, folder: Path, threads: int, r
     return {
         "steps": task.recipe.schedule.steps,
         "commit": git_commit(),
+        "made_of": made_of(own, task, data),
         "parameters": parameters,
         "ms_per_chip": milliseconds_per_chip(detector),
         "threads": threads,

@@ -52,18 +52,25 @@ def make_table(plan: Plan, tasks: Sequence[Task], data: Path, out: Path) -> str:
 def _section(
     plan: Plan, name: str, tasks: Sequence[Task], rows: Mapping[Key, dict[str, Any]], places: tuple[Path, Path]
 ) -> str:
-    done = [task for task in tasks if task.key in rows]
-    if not done:
+    begun = [task for task in tasks if task.key in rows]
+    if not begun:
         return ""
+    done = [task for task in begun if _folds(begun, task) == _folds(tasks, task)]
+    waiting = dict.fromkeys(f"{task.recipe.name} (seed {task.seed})" for task in begun if task not in done)
+    waits = [f"Not all folds done yet: {_listed(list(waiting))}.", ""] if waiting else []
+    if not done:
+        return "\n".join([f"### {name}", "", *waits])
     differences = _differences(plan, done, *places)
     scenes = sorted({rows[task.key][REPORT]["scenes"] for task in done})
     steps = sorted({rows[task.key]["steps"] for task in done})
+    commits = sorted({_commit(rows[task.key]) for task in done})
     lines = [
         f"### {name}",
         "",
         f"{_listed(steps)} steps; {_listed(scenes)} scenes{' a fold' if plan.sets[name].folds else ''}; objects: "
         + ", ".join(f"{size} px {_listed(_objects(done, rows, size))}" for size in SIZES_PX)
-        + ". AP in %, mean ± standard deviation over seeds.",
+        + ". AP in %, mean ± standard deviation over seeds. "
+        + f"Trained at commit{'s' if len(commits) > 1 else ''} {_listed(commits)}.",
         "",
         "| recipe | seeds | AP | AP50 | " + " | ".join(f"AP {size} px" for size in SIZES_PX)
         + " | AP50, choose | parameters | ms a chip | AP50 − that of [95 %] |",
@@ -73,7 +80,18 @@ def _section(
         own = [rows[task.key] for task in done if task.recipe.name == recipe]
         if own:
             lines.append(_line(recipe, own, differences.get(recipe)))
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *waits])
+
+
+def _commit(row: Mapping[str, Any]) -> str:
+    """In short; that the checkout differed from it stays said."""
+    commit, _, changes = str(row.get("commit") or "not known").partition("+")
+    return commit[:9] + (f"+{changes}" if changes else "")
+
+
+def _folds(tasks: Sequence[Task], like: Task) -> set[int | None]:
+    """Of the trainings of that recipe and seed."""
+    return {one.fold for one in tasks if (one.recipe.name, one.seed) == (like.recipe.name, like.seed)}
 
 
 def _line(recipe: str, own: Sequence[Mapping[str, Any]], difference: Difference | None) -> str:

@@ -83,6 +83,7 @@ def test_a_plan_is_done_once_and_its_table_holds_every_recipe(place: Path, capsy
     assert "1, 2 scenes a fold; objects: 2-8 px 3, 8-16 px 3, 16-32 px 6." in table
     lines = [line for line in table.splitlines() if line.startswith("| wider")]
     assert all(line.endswith("] plain |") for line in lines), "an interval of the difference, folds together too"
+    assert f"Trained at commit {rows[0]['commit'][:9]}" in table
     assert table in capsys.readouterr().out
     before = (place / "out" / "rows.jsonl").read_bytes()
     assert ablate(place) == 0
@@ -92,6 +93,34 @@ def test_a_plan_is_done_once_and_its_table_holds_every_recipe(place: Path, capsy
 
 SIZES = {"2-8": 1, "8-16": 1, "16-32": 2}
 """Of SHIPS: roots of 36, 200, 480 and 700."""
+
+
+@pytest.mark.parametrize("change", ["scene", "fold", "tile"])
+def test_rows_of_other_data_than_there_are_now_do_not_stand_for_these(change: str, place: Path, capsys: Said) -> None:
+    """Detections of scenes as they were, judged by the truth of scenes as they are, would be a figure of nothing."""
+    assert ablate(place, "--only", "wider", "--sets", "folded") == 0
+    plan = yaml.safe_load((place / "plan.yaml").read_text())
+    if change == "scene":
+        save_scene(place / "prep" / "train" / "a.npz", replace(scene_with(SHIPS[:2]), name="a"))
+    elif change == "fold":
+        plan["sets"]["folded"]["folds"] = [["b"], ["a", "c"]]
+    else:
+        plan["sets"]["folded"]["tile_px"] = 128
+    (place / "plan.yaml").write_text(yaml.safe_dump(plan))
+    capsys.readouterr()
+    for more in ((), ("--table-only",)):
+        assert ablate(place, "--only", "wider", "--sets", "folded", *more) == 2
+        assert "give another --out, or take the row out" in capsys.readouterr().err
+
+
+def test_false_alarms_lie_below_the_data_and_make_another_training(place: Path) -> None:
+    before = {task.digest for task in tasks_of(read_plan(place / "plan.yaml"), place / "prep")}
+    for name in ("plain", "wider"):
+        recipe = yaml.safe_load((place / f"{name}.yaml").read_text())
+        (place / f"{name}.yaml").write_text(yaml.safe_dump({**recipe, "data": {"false_alarms": "places.json"}}))
+    tasks = tasks_of(read_plan(place / "plan.yaml"), place / "prep")
+    assert {task.recipe.data.false_alarms for task in tasks} == {str(place / "prep" / "places.json")}
+    assert not before & {task.digest for task in tasks}
 
 
 def test_a_run_that_was_cut_goes_on_from_its_checkpoint(place: Path, capsys: Said) -> None:

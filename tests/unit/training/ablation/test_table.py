@@ -120,6 +120,24 @@ def test_the_difference_is_that_of_the_evaluator(done: tuple[Plan, list[Task], P
     assert ours - theirs == pytest.approx(0.25)
 
 
+def test_a_seed_counts_when_all_its_folds_are_done(done: tuple[Plan, list[Task], Path, Path]) -> None:
+    """The mean over some folds beside the mean over others would be a difference between scenes."""
+    plan, tasks, data, out = done
+    folded = SetPlan(train=("report",), folds=(("s00",), ("s01",)))
+    plan = replace(plan, sets={"set": folded})
+    both = [replace(task, fold=fold) for task in tasks for fold in (0, 1)]
+    (out / ROWS_FILE).unlink()
+    for task in both:
+        if (task.recipe.name, task.seed, task.fold) in {("rtdetr-baseline", 0, 1), ("other", 0, 0), ("other", 0, 1)}:
+            scene = found(boxes(1, 20.0), np.array([0.9]))
+            figures = figures_of([scene], [truth_of(boxes(2, 20.0))])
+            add_row(out / ROWS_FILE, task, {"steps": 5, "parameters": 1, "ms_per_chip": 50.0, "report": figures})
+    table = make_table(plan, both, data, out)
+    assert "| other | 1 | " in table
+    assert "| rtdetr-baseline" not in table
+    assert "Not all folds done yet: rtdetr-baseline (seed 0)." in table
+
+
 def test_rows_of_another_recipe_are_in_no_table(done: tuple[Plan, list[Task], Path, Path]) -> None:
     """The file changed since: what was trained before is another recipe."""
     plan, tasks, data, out = done
