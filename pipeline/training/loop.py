@@ -85,7 +85,7 @@ class LoopConfig:
         for name in ("backbone_rate", "mild_share", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} lies in 0 to 1, not {getattr(self, name):g}")
-        if min(self.warmup_steps, self.validate_steps, self.weight_decay) < 0:
+        if not all(one >= 0 for one in (self.warmup_steps, self.validate_steps, self.weight_decay)):
             raise ConfigError("warmup_steps, validate_steps and weight_decay are not below 0")
 
     def rate(self, step: int) -> float:

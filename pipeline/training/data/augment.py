@@ -13,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from pipeline.errors import ConfigError
 from pipeline.types import ByteArray, FloatArray
 
 Pixels = NDArray[np.float32]
@@ -36,6 +37,17 @@ class AugmentConfig:
     """Mean number of objects copied into a tile from other scenes."""
     light: float = 1.0
     """Strength of the photometric jitter; 0 is none."""
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if not 0 < low <= high < np.inf:
+            raise ConfigError(f"scale_range runs from a number above 0 to one no less, not from {low:g} to {high:g}")
+        for name in ("object_share", "false_alarm_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} lies in 0 to 1, not {getattr(self, name):g}")
+        for name in ("paste", "light"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ConfigError(f"{name} is a number of at least 0, not {getattr(self, name):g}")
 
 
 @dataclass(frozen=True, slots=True)
