@@ -21,6 +21,13 @@ a whole training, step by step (GSD 6 m; two scenes held out choose the score th
   {prog} validate --run runs/held --scenes prep/real --only athens,gdynia --gsd 6
   {prog} fit --scenes prep/real:0.6 prep/harbours:0.4 --out runs/all
   {prog} export --run runs/all --name ships --out weights/ships
+by a recipe, from ImageNet's weights, with AP on the way, and the best weights kept:
+  {prog} backbone --out weights/efficientnet_lite0
+  {prog} fit --recipe ships-s2 --pretrained weights/efficientnet_lite0 --scenes prep/real:0.7 prep/harbours:0.3 \\
+      --hold-out athens,gdynia --out runs/best
+  {prog} validate --run runs/best --best --scenes prep/real --only athens,gdynia
+  {prog} export --run runs/best --best --out weights/best
+what a recipe is, which are shipped, and what each part is worth ('ablate'): pipeline/training/README.md
 A run that was interrupted goes on from its last checkpoint when the same 'fit' is given again; another 'fit' says what
 it changes. run.json in its folder keeps arguments, data and commit; 'validate' adds figures, and 'export' writes a card
 of both.

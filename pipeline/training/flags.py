@@ -6,13 +6,17 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+RECIPE = """\
+YAML file, or name of a shipped one: all that defines a training, in the sections data, network, losses and schedule,
+whose keys and shipped recipes stand in pipeline/training/README.md; the flags below override it"""
+
 
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """What is not given is as the recipe says, else as shown."""
     add = partial(parser.add_argument, default=argparse.SUPPRESS)
-    parser.add_argument("--recipe", help="YAML file, or name of a shipped one: all that defines a training")
+    parser.add_argument("--recipe", help=RECIPE)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics, run.json")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
     add("--scenes", nargs="+", metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
     add("--hold-out", type=names, help="names of scenes that are not trained on")
     add(

@@ -110,7 +110,7 @@ def test_every_flag_of_fit_is_of_the_recipe_or_of_the_run() -> None:
         ("network: {classes: 3}", "how many classes there are the prepared scenes say"),
         ("network: {width: wide}", "network.width must be a whole number, not 'wide'"),
         ("data: {scale_range: [1]}", "data.scale_range must be a list of 2, not of 1"),
-        ("data: {scale_range: [0, 1]}", r"data: scale_range runs from a number above 0 to one no less, not from 0 to 1"),
+        ("data: {scale_range: [0, 1]}", "data: scale_range runs from a number above 0 to one no less, not from 0"),
         ("data: {scale_range: [2, 1]}", "data: scale_range runs from"),
         ("data: {scale_range: [1, .inf]}", "data: scale_range runs from"),
         ("data: {paste: -1}", "data: paste is a number of at least 0, not -1"),
