@@ -11,7 +11,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job, to_stdout
 from pipeline import __version__
-from pipeline.training.flags import add_ablate, add_fit, add_mine, add_names_of_bands, add_prepare, add_review, names
+from pipeline.training.flags import (
+    add_ablate,
+    add_fit,
+    add_mine,
+    add_names_of_bands,
+    add_prepare,
+    add_review,
+    count,
+    names,
+    score,
+)
 
 EXAMPLE = """\
 a whole training, step by step (GSD 6 m; two scenes held out choose the score threshold):
@@ -78,13 +88,13 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes (default: as they say)")
     validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
-    validate.add_argument("--score-threshold", type=float, help="operating point (default: the one of best F1 here)")
-    validate.add_argument("--threads", type=int, default=1)
+    validate.add_argument("--score-threshold", type=score, help="operating point (default: the one of best F1 here)")
+    validate.add_argument("--threads", type=count, default=1)
     export = commands.add_parser("export", help="averaged weights and card → a folder for --weights")
     export.add_argument("--run", type=Path, required=True)
     export.add_argument("--name", help="of the model (default: that of the run's folder)")
     export.add_argument(
-        "--score-threshold", type=float, help="default: what 'validate' chose on held-out scenes, or 0.3"
+        "--score-threshold", type=score, help="default: what 'validate' chose on held-out scenes, or 0.3"
     )
     export.add_argument(
         "--card",

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from pipeline.annotations.coco import read_annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
@@ -29,6 +30,7 @@ from pipeline.training.loop import BEST, CHECKPOINT
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
     add_validation,
+    plain_numbers,
     read_record,
     read_validations,
     state_sha256,
@@ -51,12 +53,14 @@ def prepare(arguments: Namespace, report: Report) -> None:
         scenes_of_dota,
     )
 
+    notes: tuple[str, ...] = ()
     if arguments.annotations.is_dir():
         classes = arguments.classes or ("ship",)
         annotated = scenes_of_dota(arguments.annotations, arguments.images, classes)
     else:
         classes = classes_of(arguments.annotations, arguments.classes)
         annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
+        notes = read_annotations(arguments.annotations).notes
     annotated = chosen(annotated, arguments.only, arguments.without)
     made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
     start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
@@ -64,6 +68,8 @@ def prepare(arguments: Namespace, report: Report) -> None:
     for image, truth in annotated:
         scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
         report(save_all([scene], arguments.out)[0])
+    for note in notes:
+        report(note)
 
 
 def review(arguments: Namespace, report: Report) -> None:
@@ -157,7 +163,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             **figures,
         },
     )  # fmt: skip
-    report(json.dumps(figures, indent=2))
+    report(json.dumps(plain_numbers(figures), indent=2))
 
 
 def export(arguments: Namespace, report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add = partial(parser.add_argument, default=argparse.SUPPRESS)
     parser.add_argument("--recipe", help=RECIPE)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics, run.json")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
+    parser.add_argument("--threads", type=count, default=2, help="CPU threads (2)")
     add("--scenes", nargs="+", metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
     add("--hold-out", type=names, help="names of scenes that are not trained on")
     add(
@@ -53,7 +54,7 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", type=names, default=(), help="names of recipes, comma-separated (default: all)")
     parser.add_argument("--sets", type=names, default=(), help="names of sets, comma-separated (default: all)")
     parser.add_argument("--steps", type=int, help="of every training (default: as the plan says)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; two processes may do the same plan")
+    parser.add_argument("--threads", type=count, default=1, help="CPU threads; two processes may do the same plan")
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of the rows that stand")
     parser.add_argument("--dry-run", action="store_true", help="list the trainings, and which have a row")
 
@@ -94,9 +95,9 @@ def add_mine(parser: argparse.ArgumentParser) -> None:
     add("--weights", required=True, help="a detector, best one that never saw these scenes: a fold's, exported")
     add("--scenes", type=Path, required=True, help="folder of prepared scenes")
     add("--only", type=names, default=(), help="names of scenes, comma-separated (default: all)")
-    add("--lowest-score", type=float, default=0.1, help="of a false alarm that counts")
+    add("--lowest-score", type=score, default=0.1, help="of a false alarm that counts")
     add("--halo", type=int, default=80, help="overlap of tiles, pixels")
-    add("--threads", type=int, default=1)
+    add("--threads", type=count, default=1)
     add("--out", type=Path, required=True, help="json; scenes that are in it already and not mined now stay")
 
 
@@ -119,6 +120,24 @@ def add_names_of_bands(parser: argparse.ArgumentParser) -> None:
 def names(text: str) -> tuple[str, ...]:
     """Comma-separated."""
     return tuple(name for name in text.split(",") if name)
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text}")
+    return int(text)
+
+
+def score(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {text}")
+    return value
 
 
 def _range(text: str) -> tuple[float, float]:

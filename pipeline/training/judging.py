@@ -40,6 +40,11 @@ class SceneJudge:
         self._learner, self._card = learner, card
         self._scenes = {"held_out": sample(held_out, most), "train": sample(trained, most)}
 
+    @property
+    def chooses(self) -> bool:
+        """Whether there are scenes, of those held out, that show which weights are best."""
+        return bool(self._scenes["held_out"])
+
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """``held_out_ap``, ``held_out_ap50``, ``train_ap``, ``train_ap50``; those of scenes that there are none of
         are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.names import listed
+from pipeline.names import listed, quoted
 from pipeline.training.contradictions import check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.false_alarms import read_places
@@ -39,6 +40,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
 
     Raises ConfigError when the scenes do not agree with each other, with the recipe, or with what the run learns.
     """
+    _check_device(recipe.schedule.device)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.schedule.seed)
     if not recipe.data.scenes:
@@ -67,6 +69,8 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     _copy(recipe, out)
     names = [scene.name for group in groups for scene in group.scenes]
     report(f"training on {len(names)} scenes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
+    if missing := _chooses_nothing(recipe, judge):
+        report(f"  {missing}")
     trainer.run(report)
 
 
@@ -84,6 +88,27 @@ def _judge(
         _check_apart(folder, chosen, groups)
         held_out += chosen
     return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
+
+
+def _check_device(device: str) -> None:
+    """Raise ConfigError for what is no device, or none of this machine."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"device is cpu or cuda (cuda:1), not {quoted(device)}")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}: torch {torch.__version__} sees no GPU here; use --device cpu")
+
+
+def _chooses_nothing(recipe: Recipe, judge: SceneJudge | None) -> str | None:
+    """Why no best weights will be kept where scenes are given to choose them; None where they will."""
+    if judge is None:
+        return (
+            "--choose chooses nothing without --validate-steps: no best weights are kept"
+            if recipe.data.choose
+            else None
+        )
+    if judge.chooses or not (recipe.data.choose or recipe.data.hold_out):
+        return None
+    return "no scene held out or given by --choose has an object: no best weights are kept"
 
 
 def _check_apart(folder: Path, chosen: Sequence[TrainingScene], groups: Sequence[Group]) -> None:

@@ -42,6 +42,8 @@ def ablate(arguments: Namespace, report: Report) -> None:
             table = make_table(plan, tasks, arguments.data, arguments.out)
             (arguments.out / TABLE_FILE).write_text(table)
             report(table)
+        elif arguments.table_only:
+            report(f"{arguments.out / ROWS_FILE} holds no row yet: there is nothing to make a table of")
 
 
 def plan_file(name: str) -> Path:

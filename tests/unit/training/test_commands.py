@@ -144,6 +144,64 @@ class TestClasses:
         assert fit(small, tmp_path / "run", prep, hold_out="b,athens") == 2
         assert "no folder of --scenes holds: athens" in capsys.readouterr().err
 
+    def test_boxes_that_are_left_out_are_counted(self, tmp_path: Path, capsys: Said) -> None:
+        """As 'evaluate' counts them: whoever prepares wonders where they are."""
+        write_geotiff(tmp_path / "a.tif", picture(64, 64))
+        image = {"id": 1, "file_name": "a.tif", "width": 64, "height": 64}
+        boxes = ([10, 10, 20, 9], [10, 10, 0, 9], [300, 10, 20, 9])
+        rows = [{"id": n, "image_id": 1, "category_id": 1, "bbox": box} for n, box in enumerate(boxes)]
+        (tmp_path / "a.json").write_text(
+            json.dumps({"images": [image], "categories": [{"id": 1, "name": "ship"}], "annotations": rows})
+        )
+        given = ("--annotations", tmp_path / "a.json", "--images", tmp_path, "--out", tmp_path / "prep")
+        assert main(["prepare", *map(str, given)]) == 0
+        said = capsys.readouterr().out
+        assert "64 px, 1 objects" in said
+        assert "have no area" in said
+        assert "lie outside their image" in said
+
+    @pytest.mark.parametrize(
+        ("flags", "said"),
+        [
+            ({"device": "gpu"}, "device is cpu or cuda (cuda:1), not 'gpu'"),
+            ({"device": "cuda:x"}, "device is cpu or cuda (cuda:1), not 'cuda:x'"),
+            pytest.param(
+                {"device": "cuda"}, "sees no GPU here; use --device cpu",
+                marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+            ),
+        ],
+    )  # fmt: skip
+    def test_a_device_that_is_not_there_is_refused(
+        self, flags: dict[str, str], said: str, tmp_path: Path, small: Path, capsys: Said
+    ) -> None:
+        assert fit(small, tmp_path / "run", folder_of(tmp_path / "prep", ("ship",)), **flags) == 2
+        assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            ["fit", "--out", "o", "--threads", "0"],
+            ["validate", "--run", "r", "--scenes", "s", "--threads", "-1"],
+            ["validate", "--run", "r", "--scenes", "s", "--score-threshold", "7"],
+            ["export", "--run", "r", "--out", "o", "--score-threshold", "nan"],
+            ["mine", "--weights", "w", "--scenes", "s", "--out", "o", "--lowest-score", "2"],
+            ["ablate", "--plan", "p", "--data", "d", "--out", "o", "--threads", "0"],
+        ],
+    )
+    def test_a_number_out_of_its_range_is_refused_by_its_flag(self, given: list[str], capsys: Said) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        assert ended.value.code == 2
+        assert f"argument {given[-2]}: " in capsys.readouterr().err
+
+    def test_what_can_choose_nothing_is_said(self, tmp_path: Path, small: Path, capsys: Said) -> None:
+        prep, empty = folder_of(tmp_path / "prep", ("ship",)), folder_of(tmp_path / "empty", ("ship",), ())
+        save_scene(empty / "e.npz", scene_with(np.zeros((0, 5))))
+        assert fit(small, tmp_path / "run", prep, choose=empty) == 0
+        assert "--choose chooses nothing without --validate-steps" in capsys.readouterr().out
+        assert fit(small, tmp_path / "other", prep, choose=empty, validate_steps=1) == 0
+        assert "no scene held out or given by --choose has an object" in capsys.readouterr().out
+
     @pytest.mark.parametrize("share", ["-1", "nan", "0", "inf"])
     def test_a_share_that_is_none_is_refused(self, share: str, tmp_path: Path, small: Path, capsys: Said) -> None:
         prep = folder_of(tmp_path / "prep", ("ship",))
@@ -285,7 +343,7 @@ class TestCards:
         validate = ["validate", "--run", str(run), "--scenes", str(prep), "--tile", "128", "--halo", "32"]
         capsys.readouterr()
         assert main([*validate, "--only", "b"]) == 0
-        figures = json.loads(capsys.readouterr().out)
+        figures = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # JSON has no NaN
         assert export(run, tmp_path / "weights", "--name", "boats") == 0
         card = read_model_card(tmp_path / "weights")
         assert card.name == "boats"

@@ -160,6 +160,8 @@ def test_a_dry_run_lists_and_trains_nothing(place: Path, capsys: Said) -> None:
     assert "folded-1/wider-0-" in said
     assert ": 7 steps" in said
     assert not (place / "out").exists()
+    assert ablate(place, "--table-only") == 0
+    assert f"{place / 'out' / 'rows.jsonl'} holds no row yet" in capsys.readouterr().out
 
 
 def test_one_training_that_diverges_does_not_end_the_others(
