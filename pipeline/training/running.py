@@ -63,8 +63,11 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
         trainer.resume()
         if not _goes_on(trainer.step, out, before, record, report):
             return
-        _part_with_best(out, before, record, report)
+        if before is not None and any(before.arguments.get(key) != record.arguments.get(key) for key in _CHOOSING):
+            _part_with_best(out, report)
         record = record.went_on(before, trainer.step) if before else record
+    else:
+        _part_with_best(out, report)
     write_record(out, record)
     _copy(recipe, out)
     names = [scene.name for group in groups for scene in group.scenes]
@@ -149,18 +152,15 @@ def _check_same_task(run: Path, before: RunRecord | None, record: RunRecord) -> 
             )
 
 
-def _part_with_best(run: Path, before: RunRecord | None, record: RunRecord, report: Report) -> None:
-    """Put aside the best weights that other scenes chose, or scenes looked at otherwise: figures of theirs and those to
-    come say nothing of each other, and scenes that chose then may be trained on now."""
-    if before is None or not state_file(run, BEST).exists():
-        return
-    old, new = ({key: one.arguments.get(key) for key in _CHOOSING} for one in (before, record))
-    if old == new:
+def _part_with_best(run: Path, report: Report) -> None:
+    """Put aside the best weights that other scenes chose, or scenes looked at otherwise, or another training left:
+    those figures and those to come say nothing of each other, and scenes that chose then may be trained on now."""
+    if not state_file(run, BEST).exists():
         return
     aside = run / f"{BEST}-{best_of(run)[0]}"
     shutil.rmtree(aside, ignore_errors=True)
     (run / BEST).rename(aside)
-    report(f"  the best weights so far were chosen by other scenes: they lie in {aside} now, and are sought anew")
+    report(f"  the best weights so far were chosen by other scenes, or in another training: they lie in {aside} now")
 
 
 def _goes_on(step: int, run: Path, before: RunRecord | None, record: RunRecord, report: Report) -> bool:

@@ -64,8 +64,11 @@ def _chosen(tasks: Sequence[Task], plan: Plan, only: Sequence[str], sets: Sequen
 
 
 def _check_folders(plan: Plan, data: Path) -> None:
-    """Raise ConfigError for a folder of prepared scenes that is not there: hours later is too late."""
+    """Raise ConfigError for a folder of prepared scenes, or a scene, that is not there: hours later is too late."""
     for name, one in plan.sets.items():
-        for folder in (*(text.partition(":")[0] for text in one.train), one.choose, one.report):
+        for folder in (*one.folders, one.choose, one.report):
             if folder is not None and not any((data / folder).glob("*.npz")):
                 raise ConfigError(f"no prepared scenes (*.npz) of the set {name} in {data / folder}")
+        there = {path.stem for folder in one.folders for path in (data / folder).glob("*.npz")}
+        if absent := [scene for fold in one.folds for scene in fold if scene not in there]:
+            raise ConfigError(f"the folds of the set {name} name scenes that its folders do not hold: {listed(absent)}")

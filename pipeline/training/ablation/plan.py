@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,21 @@ class SetPlan:
     def __post_init__(self) -> None:
         if bool(self.folds) == bool(self.report):
             raise ConfigError("a set is reported on either its folder 'report' or its 'folds'")
+        uses: dict[str, set[str | None]] = {
+            "reported on": {self.report}, "chosen by": {self.choose}, "trained on": set(self.folders),
+        }  # fmt: skip
+        for (one, first), (other, second) in combinations(uses.items(), 2):
+            for folder in (first & second) - {None}:
+                raise ConfigError(f"the folder {folder} is {one} and {other}: its figures would say nothing")
+        held = [name for fold in self.folds for name in fold]
+        for name in held:
+            if held.count(name) > 1:
+                raise ConfigError(f"the scene {name} is in two folds: it would be reported on twice")
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Those of ``train``, without their shares."""
+        return tuple(text.rpartition(":")[0] if ":" in text else text for text in self.train)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

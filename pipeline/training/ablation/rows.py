@@ -54,7 +54,7 @@ def add_row(path: Path, task: Task, figures: Mapping[str, Any]) -> None:
 def made_of(own: SetPlan, task: Task, data: Path) -> dict[str, Any]:
     """What else than its key makes a row: the bytes of the set's folders below ``data``, by name (of those that are
     there), and how scenes are judged."""
-    folders = [*(text.partition(":")[0] for text in own.train), own.choose, own.report]
+    folders = [*own.folders, own.choose, own.report]
     return {
         "folders": {one: _folder_sha256(data / one) for one in folders if one and any((data / one).glob("*.npz"))},
         "hold_out": list(task.recipe.data.hold_out),

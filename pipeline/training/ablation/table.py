@@ -184,7 +184,7 @@ class _Judged:
         for task in folds:
             own = load_detections(self._out / RUNS / task.folder / DETECTIONS_FILE.format(part=REPORT))
             plan = self._plan.sets[task.set_name]
-            for folder in [plan.report] if plan.report else [one.partition(":")[0] for one in plan.train]:
+            for folder in [plan.report] if plan.report else plan.folders:
                 names = [name for name in own if (self._data / folder / f"{name}.npz").exists()]
                 truths = load_truth(self._data / folder, names)
                 judged |= {name: (own[name], truth) for name, truth in zip(names, truths, strict=True)}

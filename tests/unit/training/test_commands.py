@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -301,6 +302,16 @@ class TestRuns:
         assert "the best weights so far were chosen by other scenes" in capsys.readouterr().out
         assert best_of(run)[0] == 2
         assert (run / "best-1" / "state.safetensors").exists()
+
+    def test_a_training_that_begins_anew_takes_over_no_best_weights(self, tmp_path: Path, small: Path) -> None:
+        """What was killed before its first checkpoint left them, by another recipe perhaps."""
+        prep, run = folder_of(tmp_path / "prep", ("ship",), ("a", "b")), tmp_path / "run"
+        assert fit(small, run, prep, hold_out="b", validate_steps=1) == 0
+        shutil.rmtree(run / "checkpoint")
+        left = (run / "best" / "state.safetensors").read_bytes()
+        assert fit(small, run, prep, hold_out="b", validate_steps=1, seed=7) == 0
+        assert (run / "best" / "state.safetensors").read_bytes() != left
+        assert (run / "best-1" / "state.safetensors").read_bytes() == left
 
     def test_another_task_does_not_go_on_in_the_same_folder(self, tmp_path: Path, small: Path, capsys: Said) -> None:
         run = tmp_path / "run"

@@ -198,6 +198,26 @@ def test_one_training_that_diverges_does_not_end_the_others(
             {"sets": {"whole": {"train": ["nowhere"], "report": "report"}}},
             "no prepared scenes (*.npz) of the set",
         ),
+        (
+            {"sets": {"whole": {"train": ["train:0.5"], "report": "train"}}},
+            "sets.whole: the folder train is reported on and trained on",
+        ),
+        (
+            {"sets": {"whole": {"train": ["train"], "report": "report", "choose": "report"}}},
+            "sets.whole: the folder report is reported on and chosen by",
+        ),
+        (
+            {"sets": {"whole": {"train": ["train"], "report": "report", "choose": "train"}}},
+            "sets.whole: the folder train is chosen by and trained on",
+        ),
+        (
+            {"sets": {"whole": {"train": ["train"], "folds": [["a"], ["b", "z"]]}}},
+            "the folds of the set whole name scenes that its folders do not hold: z",
+        ),
+        (
+            {"sets": {"whole": {"train": ["train"], "folds": [["a"], ["b", "a"]]}}},
+            "sets.whole: the scene a is in two folds",
+        ),
         ({"rows": [{"recipe": "rtdetr-baseline", "seeds": [0, 0]}], "baseline": "rtdetr-baseline"}, "same training"),
     ],
 )
