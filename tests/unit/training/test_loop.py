@@ -329,7 +329,7 @@ class Judged:
 
 def judged_run(out: Path, judge: Judged, steps: int, **more: Any) -> Trainer:
     sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-    config = LoopConfig(steps=steps, tiles=1, sizes_px=(32,), warmup_steps=2, validate_steps=2, **more)
+    config = LoopConfig(steps=steps, tiles=2, sizes_px=(32,), warmup_steps=2, validate_steps=2, **more)
     return Trainer(BrightnessLearner(), sampler, config, out, judge)
 
 
@@ -360,7 +360,7 @@ class TestJudging:
 
     def test_without_steps_between_nobody_judges(self, tmp_path: Path) -> None:
         sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-        config = LoopConfig(steps=2, tiles=1, sizes_px=(32,))
+        config = LoopConfig(steps=2, tiles=2, sizes_px=(32,))
         Trainer(BrightnessLearner(), sampler, config, tmp_path, Judged()).run(lambda _: None)
         assert best_of(tmp_path) == (0, -math.inf)
 
