@@ -130,7 +130,7 @@ def validate(arguments: Namespace, report: Report) -> None:
         raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     kept = BEST if arguments.best else CHECKPOINT
     network, record = averaged_network(arguments.run, kept), read_record(arguments.run)
-    learner = learner_of(arguments.run, network, record)
+    learner = learner_of(arguments.run, network, record, kept)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
     if prepared and record and record.classes and prepared.classes != record.classes:

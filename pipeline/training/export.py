@@ -51,9 +51,9 @@ def averaged_network(run: Path, kept: str = CHECKPOINT) -> FeatureNetwork:
     return network.eval()
 
 
-def learner_of(run: Path, network: FeatureNetwork, record: RunRecord | None) -> Learner:
+def learner_of(run: Path, network: FeatureNetwork, record: RunRecord | None, kept: str = CHECKPOINT) -> Learner:
     """The learner of the run's :func:`averaged_network`, with the normalisation that the run was trained with."""
-    family = family_in(run / CHECKPOINT)
+    family = family_in(run / kept)
     mean, std = (None, None) if record is None else (record.mean, record.std)
     return family.learner(network, mean, std, family.losses())
 
@@ -84,7 +84,7 @@ def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:
 
 def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> ModelCard:
     """Write weights, configuration and ``card`` (its hash set to the weights') to ``folder``; returns that card."""
-    family_in(run / CHECKPOINT).folder.save(folder, averaged_network(run, kept))
+    family_in(run / kept).folder.save(folder, averaged_network(run, kept))
     card = replace(card, sha256=weights_sha256(folder))
     write_card(folder, card)
     return card

@@ -309,6 +309,9 @@ class TestRuns:
         assert fit(small, run, prep, hold_out="b", validate_steps=1) == 0
         shutil.rmtree(run / "checkpoint")
         left = (run / "best" / "state.safetensors").read_bytes()
+        judged = ("--run", run, "--scenes", prep, "--only", "b", "--tile", "64", "--halo", "16", "--best")
+        assert main(["validate", *map(str, judged)]) == 0, "the best weights stand for themselves"
+        assert export(run, tmp_path / "weights", "--best") == 0
         assert fit(small, run, prep, hold_out="b", validate_steps=1, seed=7) == 0
         assert (run / "best" / "state.safetensors").read_bytes() != left
         assert (run / "best-1" / "state.safetensors").read_bytes() == left
