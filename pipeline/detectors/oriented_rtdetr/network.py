@@ -59,6 +59,11 @@ class NetworkConfig(FeaturesConfig):
     def to_json(self) -> dict[str, Any]:
         return {"model_type": MODEL_TYPE, **self.values()}
 
+    def queries_of(self, height: int, width: int) -> int:
+        """How many queries a chip of these sides has, multiples of the largest stride: a small one has fewer tokens
+        than ``queries``."""
+        return min(self.queries, sum((height // stride) * (width // stride) for stride in self.strides))
+
     def decoder_config(self) -> RTDetrV2Config:
         """The library's configuration of the decoder layers."""
         levels = len(self.strides)
