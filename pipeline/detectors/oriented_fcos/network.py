@@ -26,6 +26,7 @@ from pipeline.detectors.modules.features import (
     FeatureNetwork,
     Features,
     FeaturesConfig,
+    check_counts,
     initialise_convolutions,
     token_grid,
 )
@@ -55,8 +56,7 @@ class FCOSConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         """Raises ValueError for what contradicts itself."""
         super(FCOSConfig, self).__post_init__()
-        if self.tower_layers < 1:
-            raise ValueError(f"tower_layers must be at least 1, not {self.tower_layers}")
+        check_counts(self, "tower_layers")
         if self.receptive_field not in (NO_FIELD, FIRST, LAST):
             raise ValueError(f"receptive_field must be {NO_FIELD}, {FIRST} or {LAST}, not {self.receptive_field!r}")
 

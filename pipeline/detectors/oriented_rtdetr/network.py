@@ -28,6 +28,7 @@ from pipeline.detectors.modules.features import (
     FeatureNetwork,
     Features,
     FeaturesConfig,
+    check_counts,
     initialise_convolutions,
     token_grid,
 )
@@ -55,6 +56,15 @@ class NetworkConfig(FeaturesConfig):
     queries: int = 150
     anchor_strides: float = 4.0
     """Side of the square a token starts from, in units of its stride."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what contradicts itself."""
+        super(NetworkConfig, self).__post_init__()
+        check_counts(self, "heads", "points", "decoder_layers", "decoder_mlp_width", "queries")
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, not {self.width} of {self.heads}")
+        if not 0 < self.anchor_strides < math.inf:
+            raise ValueError(f"anchor_strides must be a number above 0, not {self.anchor_strides!r}")
 
     def to_json(self) -> dict[str, Any]:
         return {"model_type": MODEL_TYPE, **self.values()}

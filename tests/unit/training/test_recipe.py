@@ -209,6 +209,8 @@ def test_all_settings_of_a_section_are_kept_in_the_flat_record() -> None:
             {"network": {"context": True, "stage_channels": [8], "stage_depths": [1]}},
             "network: context needs more than",
         ),
+        ({"network": {"stage_depths": [2, 2]}}, "network: stage_channels are of 4 stages, stage_depths of 2"),
+        ({"network": {"heads": 3}}, "network: width must be a multiple of heads, not 64 of 3"),
     ],
 )
 def test_what_would_change_nothing_or_lacks_its_level_is_refused(content: dict[str, object], said: str) -> None:

@@ -113,7 +113,7 @@ def without_a_tensor(folder: Path) -> None:
     [
         (lambda folder: edit(folder / CONFIG, receptive_field="both"), "receptive_field must be none, first or last"),
         (lambda folder: edit(folder / CONFIG, receptive_field="last"), "does not fit the network of config.json"),
-        (lambda folder: edit(folder / CONFIG, tower_layers=0), "tower_layers must be at least 1"),
+        (lambda folder: edit(folder / CONFIG, tower_layers=0), "tower_layers must be a whole number of at least 1"),
         (lambda folder: edit(folder / CONFIG, tower_layers=3), "does not fit the network of config.json"),
         (lambda folder: edit(folder / CONFIG, queries=100), "settings this version does not know: queries"),
         (lambda folder: edit(folder / CONFIG, model_type="kestrel_oriented_rtdetr"), "settings this version does not"),
