@@ -178,7 +178,7 @@ class FeatureNetwork(nn.Module):
         finest, *others = found.levels
         drawn = self.reconstruction(finest)
         difference = difference_map(drawn, original)
-        enhanced = self.enhancement(finest, difference)
+        enhanced = self.enhancement(finest, difference, original.shown)
         return replace(found, levels=[enhanced, *others], reconstruction=drawn, difference=difference)
 
 
