@@ -183,7 +183,7 @@ class FeatureNetwork(nn.Module):
 
 
 def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T, 2) centres and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
+    """(T, 2) centres (x, y) and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
     centres, sizes = [], []
     for (rows, columns), stride in zip(shapes, strides, strict=True):
         y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride

@@ -34,7 +34,7 @@ from pipeline.detectors.modules.receptive_field import ReceptiveFieldAdapter
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_fcos.points import boxes_from, turned
-from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX
+from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX
 
 PRIOR_PROBABILITY = 0.01
 START_STRIDES = 4.0

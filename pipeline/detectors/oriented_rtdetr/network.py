@@ -35,8 +35,8 @@ from pipeline.detectors.modules.features import (
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
-from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 from pipeline.detectors.protocol import queries_for
+from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
 PRIOR_PROBABILITY = 0.01
 BOX_HEAD_LAYERS = 3

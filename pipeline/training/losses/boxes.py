@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.oriented_rtdetr.torch_boxes import align_to, corners, kld_distance, rotation
+from pipeline.detectors.torch_boxes import align_to, corners, kld_distance, rotation
 from pipeline.training.losses.settings import VARIFOCAL_ALPHA, VARIFOCAL_GAMMA
 
 BOX_SCALE_PX = 16.0

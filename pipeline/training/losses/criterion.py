@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkOutput
-from pipeline.detectors.oriented_rtdetr.torch_boxes import rotation
+from pipeline.detectors.torch_boxes import rotation
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.better_sampling import (
     LayerSampling,

@@ -17,7 +17,7 @@ from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, weights_sha256
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_fcos.detector import SAME_OBJECT_IOU, OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.folder import load_network, read_config, save_network
-from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
+from pipeline.detectors.torch_boxes import canonical
 from pipeline.errors import ModelError
 from pipeline.geometry.overlap import rotated_iou_pairs
 from tests.contracts.detector import make_chip

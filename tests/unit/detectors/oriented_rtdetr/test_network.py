@@ -11,7 +11,7 @@ import torch
 from pipeline.detectors.modules.features import token_grid
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr, select
-from pipeline.detectors.oriented_rtdetr.torch_boxes import reference_frames
+from pipeline.detectors.torch_boxes import reference_frames
 
 SMALL = NetworkConfig(
     stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
