@@ -262,6 +262,12 @@ class Trainer:
         for name, value in _strip(tensors, "optimizer.").items():
             number, key = name.split(".", 1)
             state.setdefault(int(number), {})[key] = value
+        parameters = [one for group in self._optimizer.param_groups for one in group["params"]]
+        if any(parameters[number].shape != memory["exp_avg"].shape for number, memory in state.items()):
+            raise ModelError(
+                f"the optimiser in {path} has its parameters in another order than these arguments ask for "
+                "(schedule.backbone_rate 1, or not 1): give that one, or another --out"
+            )
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         return True
