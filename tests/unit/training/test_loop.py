@@ -116,7 +116,7 @@ def test_what_the_optimiser_remembers_goes_to_its_own_parameters_or_nowhere(
     first.learn(first.batch(0))
     first.save()
     assert run(before).resume()
-    with pytest.raises(ModelError, match="schedule.backbone_rate"):
+    with pytest.raises(ModelError, match=r"schedule\.backbone_rate"):
         run(after).resume()
 
 
