@@ -91,8 +91,8 @@ def _learning_losses(learning: Learning, count: int) -> Losses:
     found, wanted, share = learning.boxes, learning.wanted, learning.share
     # Long side first, as the canonical truth: the angle is compared with that one, so there is no seam at 45 degrees.
     parts = box_losses(found, wanted, wanted[:, 4])
-    weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT)
-    losses = {name: (value * weight * share).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
+    weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT) * share
+    losses = {name: (value * weight).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
     overlap = rotated_overlap(found.detach(), wanted)
     losses["quality"] = (
         functional.binary_cross_entropy_with_logits(learning.quality, overlap, share, reduction="sum") / count
