@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +268,6 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     flags = {setting: flag for flag, setting in FLAGS.items()}
     dotted = {"seed": said["seed"]} | {f"{s}.{key}": value for s in SECTIONS for key, value in said[s].items()}
     return {flags.get(key, key): value for key, value in dotted.items()}
-
-
-def with_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The same with another seed."""
-    return replace(recipe, schedule=replace(recipe.schedule, seed=seed))
 
 
 def _listed(value: Any) -> Any:
