@@ -13,6 +13,8 @@ BOX_SCALE_PX = 16.0
 """Errors of centres and sides are measured in this unit."""
 GRID = 12
 """Points per side of the grid that measures overlap."""
+IGNORED_MARGIN_PX = 4.0
+"""What a head says this near to an ignore region is neither right nor wrong, either."""
 
 
 def corner_distance(boxes: Tensor, targets: Tensor) -> Tensor:

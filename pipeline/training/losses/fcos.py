@@ -13,7 +13,7 @@ from pipeline.detectors.oriented_fcos.network import FCOSOutput
 from pipeline.detectors.oriented_fcos.points import centreness, distances_to
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.aligned_points import aligned_points
-from pipeline.training.losses.boxes import box_losses, focal, inside, rotated_overlap
+from pipeline.training.losses.boxes import IGNORED_MARGIN_PX, box_losses, focal, inside, rotated_overlap
 from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.points import NOTHING, ranged_points
 from pipeline.training.losses.settings import FCOSLosses
@@ -21,7 +21,6 @@ from pipeline.training.losses.settings import FCOSLosses
 WEIGHTS = {"class": 1.0, "l1": 0.5, "angle": 2.0, "kld": 2.0, "quality": 1.0}
 LEAST_BOX_WEIGHT = 0.1
 """Box losses weigh by centre-ness, which is 0 for the only point of a boat that lies between points: at least this."""
-IGNORED_MARGIN_PX = 4.0
 PLAIN = FCOSLosses()
 
 Losses = dict[str, Tensor]
