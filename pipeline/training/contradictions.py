@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -40,3 +41,22 @@ def check_together(network: Any, losses: Any) -> None:
             raise ConfigError(
                 f"{setting} is {shown}, but {part} is off: it would change nothing; switch that on, or leave it out"
             )
+
+
+def check_tiles(network: Any, sizes_px: Sequence[int], tiles: int) -> None:
+    """Raise ConfigError for tiles that the network cannot be trained on: ``tiles`` of them in a step, squares of one of
+    these sides.
+
+    ``network`` is its configuration, whose coarsest level has to divide them.
+    """
+    coarsest = network.strides[-1]
+    for side in sizes_px:
+        if side % coarsest:
+            raise ConfigError(
+                f"schedule.sizes_px: {side} is no multiple of {coarsest}, the network's coarsest stride: give other "
+                "sides, or fewer stages"
+            )
+    if tiles == 1 and min(sizes_px) == coarsest:  # one value a channel
+        raise ConfigError(
+            f"schedule.tiles: one tile of {coarsest} px is too little to normalise a step by: use more, or larger ones"
+        )

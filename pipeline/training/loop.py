@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,8 @@ class Trainer:
             while self.step < self.config.steps:
                 batch = upcoming.result()
                 upcoming = pool.submit(self.batch, self.step + 1)
-                losses = self.learn(batch)
+                # Wholly: the forward pass alone changes running statistics, and what a balance remembers.
+                losses = self._wholly(partial(self.learn, batch))
                 if self.step % EVERY_STEPS == 0 or self.step == self.config.steps:
                     self._log(losses, (time.monotonic() - start) / (self.step - begun), report)
                 if self._judge and (self.step % self.config.validate_steps == 0 or self.step == self.config.steps):
@@ -152,7 +154,7 @@ class Trainer:
             raise self._diverged(batch, f"the gradient's norm is {float(norm)}")
         if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
             nn.utils.clip_grad_norm_(list(self._auxiliary.parameters()), self.config.clip_norm)
-        self._wholly(self._advance)
+        self._advance()
         return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
 
     def batch(self, step: int) -> Batch:
@@ -260,6 +262,12 @@ class Trainer:
         for name, value in _strip(tensors, "optimizer.").items():
             number, key = name.split(".", 1)
             state.setdefault(int(number), {})[key] = value
+        parameters = [one for group in self._optimizer.param_groups for one in group["params"]]
+        if any(parameters[number].shape != memory["exp_avg"].shape for number, memory in state.items()):
+            raise ModelError(
+                f"the optimiser in {path} has its parameters in another order than these arguments ask for "
+                "(schedule.backbone_rate 1, or not 1): give that one, or another --out"
+            )
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         return True

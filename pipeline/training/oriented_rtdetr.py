@@ -71,7 +71,8 @@ class OrientedLearner:
         mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
         pixels = normalise(batch.pixels, mean, std)
         original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
-        noisy = make_denoising(batch.targets, network.label_embedding, network.config.queries, generator)
+        proposals = network.config.queries_of(*pixels.shape[2:])
+        noisy = make_denoising(batch.targets, network.label_embedding, proposals, generator)
         look: AbstractContextManager[DecoderRecord | None] = (
             record_decoder(network) if self._settings.look_inside else nullcontext()
         )

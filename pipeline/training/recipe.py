@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
 from pipeline.errors import ConfigError, one_sentence
 from pipeline.names import listed, shown
-from pipeline.training.contradictions import check_together
+from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.families import FAMILIES, Family, family_of
 from pipeline.training.loop import LoopConfig
@@ -191,14 +191,17 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     if choice.get("pretrained") is not None and choice.get("init") is None:
         fields = {"backbone": EFFICIENTNET_LITE0, **fields}
     losses = make(family.losses, _of_family(family, "losses", given["losses"]), "losses")
+    loop = make(LoopConfig, typed(LoopConfig, schedule, "schedule"), "schedule")
     if choice.get("init") is None:  # else the rest of the network is known only when it is read
-        check_together(make(family.network, fields, "network"), losses)
+        built = make(family.network, fields, "network")
+        check_together(built, losses)
+        check_tiles(built, loop.sizes_px, loop.tiles)
     return Recipe(
         name=str(content.get("name", Recipe().name)),
         data=make(DataConfig, typed(DataConfig, given["data"], "data"), "data"),
         network=NetworkChoice(**choice, fields=fields),
         losses=losses,
-        schedule=make(LoopConfig, typed(LoopConfig, schedule, "schedule"), "schedule"),
+        schedule=loop,
     )
 
 
@@ -270,11 +273,6 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     flags = {setting: flag for flag, setting in FLAGS.items()}
     dotted = {"seed": said["seed"]} | {f"{s}.{key}": value for s in SECTIONS for key, value in said[s].items()}
     return {flags.get(key, key): value for key, value in dotted.items()}
-
-
-def with_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The same with another seed."""
-    return replace(recipe, schedule=replace(recipe.schedule, seed=seed))
 
 
 def _listed(value: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.names import listed, quoted
-from pipeline.training.contradictions import check_together
+from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.false_alarms import read_places
 from pipeline.training.data.prepared import agreed
@@ -51,6 +51,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     family = recipe.family
     network = first_network(family, recipe.network, record.class_count, len(record.bands))
     check_together(network.config, recipe.losses)
+    check_tiles(network.config, recipe.schedule.sizes_px, recipe.schedule.tiles)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 
 class Wholly:
@@ -13,11 +16,11 @@ class Wholly:
     def __init__(self) -> None:
         self._hand = ThreadPoolExecutor(1)
 
-    def __call__(self, action: Callable[[], None]) -> None:
-        """Raises what ``action`` raises, and KeyboardInterrupt when it is done. The thread does one thing after the
-        other: what was begun is done when it comes to the next."""
+    def __call__(self, action: Callable[[], Answer]) -> Answer:
+        """What ``action`` answers. Raises what it raises, and KeyboardInterrupt when it is done. The thread does one
+        thing after the other: what was begun is done when it comes to the next."""
         try:
-            self._hand.submit(action).result()
+            return self._hand.submit(action).result()
         except KeyboardInterrupt:
             self._hand.submit(int).result()
             raise

@@ -63,21 +63,27 @@ class LearnableFiltration(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """(B, width, H, W) → (B, width, 1, 1) in 0 to 1: σ(MLP(mean) + MLP(maximum)) over the pixels, one MLP for both."""
+    """(B, width, H, W) → (B, width, 1, 1) in 0 to 1: σ(MLP(mean) + MLP(maximum)) over the pixels, one MLP for both.
+
+    Ours: over the pixels that are shown, so that a chip is weighed alike whatever it is padded to.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         narrow = max(1, width // REDUCTION)
         self.weigh = nn.Sequential(nn.Linear(width, narrow), nn.ReLU(), nn.Linear(narrow, width))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """See the class."""
-        gate: Tensor = self.weigh(features.mean((2, 3))) + self.weigh(features.amax((2, 3)))
+    def forward(self, features: Tensor, shown: Tensor) -> Tensor:
+        """See the class; ``shown`` (B, 1, H, W) bool is False in the padding."""
+        share = shown.float().mean((2, 3))
+        mean = (features.masked_fill(~shown, 0).mean((2, 3)) / share).to(features.dtype)
+        gate: Tensor = self.weigh(mean) + self.weigh(features.masked_fill(~shown, -torch.inf).amax((2, 3)))
         return gate.sigmoid()[:, :, None, None]
 
 
 class DifferenceEnhancement(nn.Module):
-    """Finest features (B, width, h, w) and their difference map (B, 1, H, W) → enhanced features of the same shape.
+    """Finest features (B, width, h, w), their difference map (B, 1, H, W) and where it is of a chip, not of the padding
+    (B, 1, H, W bool) → enhanced features of the same shape.
 
     Gate ⊗ (M + 1) ⊗ features, M being the filtered map at the features' size: of each cell the first pixel counts
     (the paper's nearest). So every feature is weighed by its channel, and counts once or twice.
@@ -88,10 +94,11 @@ class DifferenceEnhancement(nn.Module):
         self.filtration = LearnableFiltration(threshold) if learnable else OfficialFiltration(threshold)
         self.gate = ChannelGate(width)
 
-    def forward(self, features: Tensor, difference: Tensor) -> Tensor:
+    def forward(self, features: Tensor, difference: Tensor, shown: Tensor) -> Tensor:
         """See the class."""
         # Filtering knows no neighbours: of the pixels that are left out nothing need be known.
         difference = functional.interpolate(difference, features.shape[-2:], mode="nearest")
+        there = functional.interpolate(shown.to(difference.dtype), features.shape[-2:], mode="nearest") > 0
         mask: Tensor = self.filtration(difference) + 1
-        enhanced: Tensor = self.gate(features) * features * mask.to(features.dtype)
+        enhanced: Tensor = self.gate(features, there) * features * mask.to(features.dtype)
         return enhanced

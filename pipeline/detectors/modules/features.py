@@ -58,8 +58,12 @@ class FeaturesConfig:
             raise ValueError(f"backbone must be {RESNET} or {EFFICIENTNET_LITE0}, not {self.backbone!r}")
         if self.backbone != RESNET and (self.stage_channels, self.stage_depths) != (_RESNET_CHANNELS, _RESNET_DEPTHS):
             raise ValueError(f"stage_channels and stage_depths are of the {RESNET}; {self.backbone} has its own")
-        if self.bands < 1:
-            raise ValueError(f"bands must be at least 1, not {self.bands}")
+        check_counts(self, "classes", "bands", "width", "stage_channels", "stage_depths")
+        stages, depths = len(self.stage_channels), len(self.stage_depths)
+        if not stages:
+            raise ValueError("stage_channels names no stage")
+        if stages != depths:
+            raise ValueError(f"stage_channels are of {stages} stages, stage_depths of {depths}")
         for name, value in (("context", self.context), ("foreground", self.foreground)):
             if value not in (True, False):
                 raise ValueError(f"{name} must be true or false, not {value!r}")
@@ -101,6 +105,15 @@ class FeaturesConfig:
         )  # fmt: skip
         config._attn_implementation = "sdpa"
         return config
+
+
+def check_counts(config: FeaturesConfig, *names: str) -> None:
+    """Raise ValueError for a field that is no whole number of at least 1, or a tuple that holds such a number."""
+    for name in names:
+        value = getattr(config, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if not isinstance(one, int) or one < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {one!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,12 +178,12 @@ class FeatureNetwork(nn.Module):
         finest, *others = found.levels
         drawn = self.reconstruction(finest)
         difference = difference_map(drawn, original)
-        enhanced = self.enhancement(finest, difference)
+        enhanced = self.enhancement(finest, difference, original.shown)
         return replace(found, levels=[enhanced, *others], reconstruction=drawn, difference=difference)
 
 
 def token_grid(shapes: list[tuple[int, int]], strides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T, 2) centres and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
+    """(T, 2) centres (x, y) and (T,) strides of the tokens, pixels, float32; levels one after the other, row by row."""
     centres, sizes = [], []
     for (rows, columns), stride in zip(shapes, strides, strict=True):
         y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride

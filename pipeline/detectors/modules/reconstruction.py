@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-STRIDE = 4
-"""Of the features that a picture is made from: two doublings."""
 FRESH_STD = 0.01
 """Of the last convolution's weights: the sigmoid starts in its middle, where it learns."""
 

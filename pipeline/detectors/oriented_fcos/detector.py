@@ -11,7 +11,7 @@ from pipeline.detectors.card import read_card
 from pipeline.detectors.difference import difference_maps
 from pipeline.detectors.oriented_fcos.folder import load_network
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
-from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
+from pipeline.detectors.torch_boxes import canonical
 from pipeline.detectors.torch_chips import (
     PRECISIONS,
     batch_of,

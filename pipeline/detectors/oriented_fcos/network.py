@@ -26,6 +26,7 @@ from pipeline.detectors.modules.features import (
     FeatureNetwork,
     Features,
     FeaturesConfig,
+    check_counts,
     initialise_convolutions,
     token_grid,
 )
@@ -33,7 +34,7 @@ from pipeline.detectors.modules.receptive_field import ReceptiveFieldAdapter
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_fcos.points import boxes_from, turned
-from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX
+from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX
 
 PRIOR_PROBABILITY = 0.01
 START_STRIDES = 4.0
@@ -55,8 +56,7 @@ class FCOSConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         """Raises ValueError for what contradicts itself."""
         super(FCOSConfig, self).__post_init__()
-        if self.tower_layers < 1:
-            raise ValueError(f"tower_layers must be at least 1, not {self.tower_layers}")
+        check_counts(self, "tower_layers")
         if self.receptive_field not in (NO_FIELD, FIRST, LAST):
             raise ValueError(f"receptive_field must be {NO_FIELD}, {FIRST} or {LAST}, not {self.receptive_field!r}")
 

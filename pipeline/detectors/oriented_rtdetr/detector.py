@@ -15,7 +15,7 @@ from pipeline.detectors.difference import difference_maps
 from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
-from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
+from pipeline.detectors.torch_boxes import canonical
 from pipeline.detectors.torch_chips import (
     PRECISIONS,
     batch_of,

@@ -28,14 +28,15 @@ from pipeline.detectors.modules.features import (
     FeatureNetwork,
     Features,
     FeaturesConfig,
+    check_counts,
     initialise_convolutions,
     token_grid,
 )
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
-from pipeline.detectors.oriented_rtdetr.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 from pipeline.detectors.protocol import queries_for
+from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
 PRIOR_PROBABILITY = 0.01
 BOX_HEAD_LAYERS = 3
@@ -56,8 +57,22 @@ class NetworkConfig(FeaturesConfig):
     anchor_strides: float = 4.0
     """Side of the square a token starts from, in units of its stride."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what contradicts itself."""
+        super(NetworkConfig, self).__post_init__()
+        check_counts(self, "heads", "points", "decoder_layers", "decoder_mlp_width", "queries")
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, not {self.width} of {self.heads}")
+        if not 0 < self.anchor_strides < math.inf:
+            raise ValueError(f"anchor_strides must be a number above 0, not {self.anchor_strides!r}")
+
     def to_json(self) -> dict[str, Any]:
         return {"model_type": MODEL_TYPE, **self.values()}
+
+    def queries_of(self, height: int, width: int) -> int:
+        """How many queries a chip of these sides has, multiples of the largest stride: a small one has fewer tokens
+        than ``queries``."""
+        return min(self.queries, sum((height // stride) * (width // stride) for stride in self.strides))
 
     def decoder_config(self) -> RTDetrV2Config:
         """The library's configuration of the decoder layers."""

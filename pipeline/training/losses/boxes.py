@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.detectors.oriented_rtdetr.torch_boxes import align_to, corners, kld_distance, rotation
+from pipeline.detectors.torch_boxes import align_to, corners, kld_distance, rotation
 from pipeline.training.losses.settings import VARIFOCAL_ALPHA, VARIFOCAL_GAMMA
 
 BOX_SCALE_PX = 16.0
 """Errors of centres and sides are measured in this unit."""
 GRID = 12
 """Points per side of the grid that measures overlap."""
+IGNORED_MARGIN_PX = 4.0
+"""What a head says this near to an ignore region is neither right nor wrong, either."""
 
 
 def corner_distance(boxes: Tensor, targets: Tensor) -> Tensor:

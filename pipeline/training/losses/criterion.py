@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detectors.oriented_rtdetr.network import LayerOutput, NetworkOutput
-from pipeline.detectors.oriented_rtdetr.torch_boxes import rotation
+from pipeline.detectors.torch_boxes import rotation
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.better_sampling import (
     LayerSampling,
@@ -19,7 +19,14 @@ from pipeline.training.losses.better_sampling import (
     sample_weights,
     scale_aligned,
 )
-from pipeline.training.losses.boxes import box_losses, inside, quality_focal, rotated_overlap, varifocal
+from pipeline.training.losses.boxes import (
+    IGNORED_MARGIN_PX,
+    box_losses,
+    inside,
+    quality_focal,
+    rotated_overlap,
+    varifocal,
+)
 from pipeline.training.losses.denoising import Denoising
 from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.matcher import match
@@ -97,7 +104,7 @@ def token_losses(output: NetworkOutput, targets: Sequence[Target]) -> Losses:
             weights.append(strength[near])
             picked.append(boxes[near])
             wanted.append(target.boxes[owner[near]])
-        counted = ~inside(output.token_centres, target.ignored, 4.0)
+        counted = ~inside(output.token_centres, target.ignored, IGNORED_MARGIN_PX)
         class_loss = class_loss + (quality_focal(logits, soft) * counted[:, None]).sum()
         total = total + soft.sum()
     losses = {"token_class": WEIGHTS["token"] * class_loss / total.clamp(min=1.0)}
@@ -158,7 +165,8 @@ def set_losses(
     share = torch.ones_like(found[:, 0]) if balance is None else balance.weights(matches.boxes)
     counted = torch.ones_like(layer.logits)
     for row, target in enumerate(targets):
-        counted[row] = (~inside(layer.boxes[row, :, :2].detach(), target.ignored, 4.0))[:, None].to(counted)
+        ignored = inside(layer.boxes[row, :, :2].detach(), target.ignored, IGNORED_MARGIN_PX)
+        counted[row] = (~ignored)[:, None].to(counted)
     counted[at] = share[:, None].to(counted)
     of_class = None if weights is None else weights.of_class
     loss = class_loss(layer.logits, (*at, matches.class_ids), confidence, settings, of_class)

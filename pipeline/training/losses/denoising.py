@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.detectors.oriented_rtdetr.network import Queries
-from pipeline.detectors.oriented_rtdetr.torch_boxes import refine
+from pipeline.detectors.torch_boxes import refine
 from pipeline.training.data.batches import Target
 
 BUDGET = 60

@@ -9,7 +9,7 @@ matched to an object of bin b then weighs
     w_b = clip((ḡ / g_b)^κ, 0.5, 2),    brought to Σ n_b w_b = Σ n_b over the answers at hand:
 
 the balance moves loss between sizes and never changes how much there is of it. κ = 0.5 corrects half of a difference
-(in logarithms). It knows nothing of heads.
+(in logarithms). A decoder whose layers are matched one by one is observed once a layer. It knows nothing of heads.
 """
 
 from __future__ import annotations

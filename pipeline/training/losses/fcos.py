@@ -13,7 +13,7 @@ from pipeline.detectors.oriented_fcos.network import FCOSOutput
 from pipeline.detectors.oriented_fcos.points import centreness, distances_to
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.aligned_points import aligned_points
-from pipeline.training.losses.boxes import box_losses, focal, inside, rotated_overlap
+from pipeline.training.losses.boxes import IGNORED_MARGIN_PX, box_losses, focal, inside, rotated_overlap
 from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.points import NOTHING, ranged_points
 from pipeline.training.losses.settings import FCOSLosses
@@ -21,7 +21,6 @@ from pipeline.training.losses.settings import FCOSLosses
 WEIGHTS = {"class": 1.0, "l1": 0.5, "angle": 2.0, "kld": 2.0, "quality": 1.0}
 LEAST_BOX_WEIGHT = 0.1
 """Box losses weigh by centre-ness, which is 0 for the only point of a boat that lies between points: at least this."""
-IGNORED_MARGIN_PX = 4.0
 PLAIN = FCOSLosses()
 
 Losses = dict[str, Tensor]
@@ -91,8 +90,8 @@ def _learning_losses(learning: Learning, count: int) -> Losses:
     found, wanted, share = learning.boxes, learning.wanted, learning.share
     # Long side first, as the canonical truth: the angle is compared with that one, so there is no seam at 45 degrees.
     parts = box_losses(found, wanted, wanted[:, 4])
-    weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT)
-    losses = {name: (value * weight * share).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
+    weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT) * share
+    losses = {name: (value * weight).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
     overlap = rotated_overlap(found.detach(), wanted)
     losses["quality"] = (
         functional.binary_cross_entropy_with_logits(learning.quality, overlap, share, reduction="sum") / count

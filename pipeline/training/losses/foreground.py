@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.detectors.oriented_rtdetr.torch_boxes import rotation
+from pipeline.detectors.modules.features import token_grid
+from pipeline.detectors.torch_boxes import rotation
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.boxes import inside, quality_focal
 
@@ -21,21 +22,13 @@ SHORTEST_SIDE_CELLS = 2.0
 """A shorter side is drawn as this many cells: the Gaussian of a tiny object would fall between the cells' centres."""
 
 
-def cell_centres(shape: tuple[int, int], stride: float, device: torch.device) -> Tensor:
-    """(rows · columns, 2) centres (x, y) of a map's cells, row by row, pixels of the chip."""
-    rows, columns = shape
-    y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * stride
-    x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * stride
-    return torch.stack([x.repeat(rows), y.repeat_interleave(columns)], -1)
-
-
-def foreground_target(shape: tuple[int, int], stride: float, boxes: Tensor) -> Tensor:
+def foreground_target(shape: tuple[int, int], stride: int, boxes: Tensor) -> Tensor:
     """(rows, columns) map in [0, 1] of (M, 5) boxes in pixels of the chip: the highest of their Gaussians at the cells'
     centres; the cell that holds an object's centre is 1."""
     rows, columns = shape
     if len(boxes) == 0:
         return torch.zeros(shape, device=boxes.device)
-    centres = cell_centres(shape, stride, boxes.device)
+    centres, _ = token_grid([shape], (stride,), boxes.device)
     local = torch.einsum("tmj,mji->tmi", centres[:, None] - boxes[None, :, :2], rotation(boxes[:, 4]))
     sigma = boxes[:, 2:4].clamp(min=SHORTEST_SIDE_CELLS * stride) / SIDES_PER_SIGMA
     heat = (-0.5 * (local / sigma).square().sum(-1)).exp().amax(1).view(rows, columns)
@@ -66,7 +59,7 @@ def foreground_loss(masks: Sequence[Tensor], strides: Sequence[int], targets: Se
     for logits, stride in zip(masks, strides, strict=True):
         shape = (logits.shape[2], logits.shape[3])
         wanted = torch.stack([foreground_target(shape, stride, target.boxes) for target in targets])
-        centres = cell_centres(shape, stride, logits.device)
+        centres, _ = token_grid([shape], (stride,), logits.device)
         counted = torch.stack([~inside(centres, target.ignored).view(shape) for target in targets])
         loss = (quality_focal(logits[:, 0].float(), wanted) * counted).sum()
         total = total + loss / (wanted * counted).sum().clamp(min=1.0)

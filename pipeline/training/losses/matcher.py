@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from pipeline.detectors.oriented_rtdetr.torch_boxes import kld_distance
+from pipeline.detectors.torch_boxes import kld_distance
 from pipeline.training.losses.boxes import corner_distance, focal_class_cost
 
 CLASS_WEIGHT = 2.0

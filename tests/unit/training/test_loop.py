@@ -99,6 +99,27 @@ def test_a_run_does_not_go_on_with_or_without_what_learnt_beside_the_network(
     assert "was trained with other losses that keep weights of their own" in str(refused.value)
 
 
+@pytest.mark.parametrize(("before", "after"), [(1.0, 0.1), (0.1, 1.0)])
+def test_what_the_optimiser_remembers_goes_to_its_own_parameters_or_nowhere(
+    before: float, after: float, tmp_path: Path
+) -> None:
+    """A backbone of its own pace is in groups of its own: the numbers of all parameters are others."""
+
+    def run(rate: float) -> Trainer:
+        torch.manual_seed(0)
+        sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
+        config = LoopConfig(steps=4, tiles=2, sizes_px=(64,), warmup_steps=2, backbone_rate=rate)
+        return Trainer(OrientedLearner(OrientedRTDetr(SMALL)), sampler, config, tmp_path)
+
+    first = run(before)
+    first.network.train()
+    first.learn(first.batch(0))
+    first.save()
+    assert run(before).resume()
+    with pytest.raises(ModelError, match=r"schedule\.backbone_rate"):
+        run(after).resume()
+
+
 def test_what_learns_beside_the_network_does_not_shorten_its_step(tmp_path: Path) -> None:
     """A difficulty error of 1e6 is another gradient of the generators, and the same step of the network."""
 

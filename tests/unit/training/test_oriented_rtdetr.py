@@ -33,6 +33,17 @@ def test_an_oriented_learner_makes_its_own_detectors_only() -> None:
         learner.detector(nn.Linear(1, 1), card)
 
 
+def test_a_tile_of_fewer_tokens_than_queries_is_learnt_from() -> None:
+    """32 px have 85 tokens, and 150 queries are configured: all tokens are queries then, beside those to be cleaned."""
+    torch.manual_seed(0)
+    learner = OrientedLearner(OrientedRTDetr(replace(SMALL, queries=150)))
+    batch = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig()).batch(2, 32, np.random.default_rng(0))
+    assert any(len(target.boxes) for target in batch.targets), "without an object nothing is denoised"
+    losses = learner.losses(batch, torch.Generator().manual_seed(0))
+    assert all(bool(value.isfinite()) for value in losses.values())
+    assert any(name.startswith("denoising") for name in losses)
+
+
 def test_what_a_learner_subtracts_and_divides_by_is_what_its_card_says() -> None:
     """The numbers it has by itself, given: the same loss. Others: another one."""
     batch = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig()).batch(2, 64, np.random.default_rng(0))

@@ -217,11 +217,24 @@ def test_all_settings_of_a_section_are_kept_in_the_flat_record() -> None:
             {"network": {"context": True, "stage_channels": [8], "stage_depths": [1]}},
             "network: context needs more than",
         ),
+        ({"network": {"stage_depths": [2, 2]}}, "network: stage_channels are of 4 stages, stage_depths of 2"),
+        ({"network": {"heads": 3}}, "network: width must be a multiple of heads, not 64 of 3"),
     ],
 )
 def test_what_would_change_nothing_or_lacks_its_level_is_refused(content: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         recipe_of(content)
+
+
+@pytest.mark.parametrize("family", ["oriented_rtdetr", "oriented_fcos"])
+def test_tiles_that_the_coarsest_level_does_not_divide_are_refused(family: str) -> None:
+    """Five stages have a level of stride 64: 224 px are three cells and a half of it."""
+    network = {"family": family, "stage_channels": [8] * 5, "stage_depths": [1] * 5}
+    with pytest.raises(ConfigError, match=r"schedule\.sizes_px: 224 is no multiple of 64, the network's"):
+        recipe_of({"network": network, "schedule": {"sizes_px": [192, 224]}})
+    with pytest.raises(ConfigError, match=r"schedule\.tiles: one tile of 64 px is too little to normalise a step by"):
+        recipe_of({"network": network, "schedule": {"sizes_px": [64, 128], "tiles": 1}})
+    assert recipe_of({"network": network, "schedule": {"sizes_px": [64, 192]}}).schedule.sizes_px == (64, 192)
 
 
 def test_a_setting_counts_where_its_part_is_on() -> None:

@@ -27,6 +27,11 @@ def threshold_of(module: nn.Module) -> nn.Parameter:
     return found
 
 
+def everywhere(difference: torch.Tensor) -> torch.Tensor:
+    """Of chips without padding."""
+    return torch.ones_like(difference, dtype=torch.bool)
+
+
 @pytest.mark.parametrize("kind", [OfficialFiltration, LearnableFiltration])
 def test_a_filtered_map_is_one_above_the_threshold_and_zero_below(kind: type[nn.Module]) -> None:
     difference = torch.tensor([0.0, THRESHOLD - 1e-4, THRESHOLD + 1e-4, 1.0])
@@ -100,7 +105,7 @@ def test_enhanced_features_are_what_numpy_gives(learnable: bool) -> None:
     module = DifferenceEnhancement(32, THRESHOLD, learnable=learnable)
     features, difference = torch.randn(2, 32, 3, 5), torch.rand(2, 1, 12, 20) * 2 * THRESHOLD
     with torch.no_grad():
-        found = module(features, difference).numpy()
+        found = module(features, difference, everywhere(difference)).numpy()
     first, _, second = module.gate.weigh
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
@@ -116,6 +121,21 @@ def test_enhanced_features_are_what_numpy_gives(learnable: bool) -> None:
     np.testing.assert_allclose(found, gate[:, :, None, None] * mask * x, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_enhanced_does_not_depend_on_how_much_padding_there_is(dtype: torch.dtype) -> None:
+    """A chip of 12 x 16 px alone, and as one of a batch of 16 x 20: neither mean nor maximum is of the padding."""
+    torch.manual_seed(0)
+    module = DifferenceEnhancement(16, THRESHOLD, learnable=True).to(dtype)
+    features, difference = torch.randn(1, 16, 3, 4).to(dtype), torch.rand(1, 1, 12, 16) * 2 * THRESHOLD
+    padded, padded_difference = torch.full((1, 16, 4, 5), 50.0, dtype=dtype), torch.zeros(1, 1, 16, 20)
+    padded[..., :3, :4], padded_difference[..., :12, :16] = features, difference
+    shown = padded_difference >= 0
+    shown[..., 12:, :] = False
+    shown[..., 16:] = False
+    alone = module(features, difference, everywhere(difference))
+    torch.testing.assert_close(module(padded, padded_difference, shown)[..., :3, :4], alone)
+
+
 def test_the_gate_narrows_sixteenfold_as_in_the_paper() -> None:
     shapes = [tuple(value.shape) for value in ChannelGate(256).parameters()]
     assert shapes == [(16, 256), (16,), (256, 16), (256,)]
@@ -126,7 +146,8 @@ def test_features_and_gate_get_a_gradient_and_only_our_threshold_does(learnable:
     torch.manual_seed(0)
     module = DifferenceEnhancement(16, THRESHOLD, learnable=learnable)
     features = torch.randn(1, 16, 4, 4, requires_grad=True)
-    module(features, torch.rand(1, 1, 16, 16) * 2 * THRESHOLD).square().sum().backward()
+    difference = torch.rand(1, 1, 16, 16) * 2 * THRESHOLD
+    module(features, difference, everywhere(difference)).square().sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
     for name, parameter in module.named_parameters():
@@ -139,6 +160,6 @@ def test_a_mask_is_everything_or_nothing_in_a_network_of_sixteen_bits() -> None:
     features = torch.ones(1, 16, 1, 2, dtype=torch.bfloat16)
     difference = torch.zeros(1, 1, 4, 8)
     difference[..., 4:] = 1.0
-    enhanced = module(features, difference)
+    enhanced = module(features, difference, everywhere(difference))
     assert enhanced.dtype == torch.bfloat16
     torch.testing.assert_close(enhanced[..., 1], 2 * enhanced[..., 0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.detectors.modules.reconstruction import STRIDE, Doubling, Original, ReconstructionHead, difference_map
+from pipeline.detectors.modules.reconstruction import Doubling, Original, ReconstructionHead, difference_map
 from pipeline.types import FloatArray
 
 EVEN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -86,7 +86,7 @@ def test_the_head_is_what_loops_over_pixels_give() -> None:
     expected = 1 / (1 + np.exp(-convolved(x, last["weight"], last["bias"])))
     with torch.no_grad():
         found = head(features)
-    assert found.shape == (1, 3, 3 * STRIDE, 2 * STRIDE)
+    assert found.shape == (1, 3, 12, 8)
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-6)
 
 

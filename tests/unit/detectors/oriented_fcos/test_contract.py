@@ -18,11 +18,7 @@ PARTS = ({}, {"receptive_field": "last"}, {"reconstruction": "learnable", "foreg
 
 
 class TestOrientedFCOS(CheckpointContract):
-    @pytest.fixture(
-        scope="class",
-        params=[{}, {"receptive_field": "last"}, {"reconstruction": "learnable", "foreground": True}],
-        ids=str,
-    )
+    @pytest.fixture(scope="class", params=PARTS, ids=str)
     @classmethod
     def folder(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """Plain, with towers that choose where they look, and with parts between neck and head."""

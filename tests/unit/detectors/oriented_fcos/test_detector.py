@@ -17,7 +17,7 @@ from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, weights_sha256
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_fcos.detector import SAME_OBJECT_IOU, OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.folder import load_network, read_config, save_network
-from pipeline.detectors.oriented_rtdetr.torch_boxes import canonical
+from pipeline.detectors.torch_boxes import canonical
 from pipeline.errors import ModelError
 from pipeline.geometry.overlap import rotated_iou_pairs
 from tests.contracts.detector import make_chip
@@ -113,7 +113,7 @@ def without_a_tensor(folder: Path) -> None:
     [
         (lambda folder: edit(folder / CONFIG, receptive_field="both"), "receptive_field must be none, first or last"),
         (lambda folder: edit(folder / CONFIG, receptive_field="last"), "does not fit the network of config.json"),
-        (lambda folder: edit(folder / CONFIG, tower_layers=0), "tower_layers must be at least 1"),
+        (lambda folder: edit(folder / CONFIG, tower_layers=0), "tower_layers must be a whole number of at least 1"),
         (lambda folder: edit(folder / CONFIG, tower_layers=3), "does not fit the network of config.json"),
         (lambda folder: edit(folder / CONFIG, queries=100), "settings this version does not know: queries"),
         (lambda folder: edit(folder / CONFIG, model_type="kestrel_oriented_rtdetr"), "settings this version does not"),

@@ -81,8 +81,8 @@ def test_what_a_point_says_does_not_depend_on_black_far_away() -> None:
     ("fields", "said"),
     [
         ({"receptive_field": "middle"}, "receptive_field must be none, first or last, not 'middle'"),
-        ({"tower_layers": 0}, "tower_layers must be at least 1, not 0"),
-        ({"bands": 0}, "bands must be at least 1"),
+        ({"tower_layers": 0}, "tower_layers must be a whole number of at least 1, not 0"),
+        ({"bands": 0}, "bands must be a whole number of at least 1"),
     ],
 )
 def test_a_shape_that_contradicts_itself_is_refused(fields: dict[str, object], said: str) -> None:

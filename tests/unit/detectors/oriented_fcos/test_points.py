@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detectors.oriented_fcos.points import boxes_from, centreness, distances_to, turned
-from pipeline.detectors.oriented_rtdetr.torch_boxes import corners
+from pipeline.detectors.torch_boxes import corners
 
 Number = st.floats(0, 1000, width=32)
 Side = st.floats(1, 500, width=32)

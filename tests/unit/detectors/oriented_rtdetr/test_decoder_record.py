@@ -8,7 +8,7 @@ from pipeline.detectors.attention import watch
 from pipeline.detectors.oriented_rtdetr.decoder_record import record_decoder
 from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
-from pipeline.detectors.oriented_rtdetr.torch_boxes import refine, rotation
+from pipeline.detectors.torch_boxes import refine, rotation
 from tests.support.oriented import SMALL, small_network
 
 

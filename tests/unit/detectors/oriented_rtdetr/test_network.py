@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from pipeline.detectors.modules.features import token_grid
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention
 from pipeline.detectors.oriented_rtdetr.network import NetworkConfig, OrientedRTDetr, select
-from pipeline.detectors.oriented_rtdetr.torch_boxes import reference_frames
+from pipeline.detectors.torch_boxes import reference_frames
 
 SMALL = NetworkConfig(
     stage_channels=(16, 16, 16, 16), stage_depths=(1, 1, 1, 1), width=32, heads=2, decoder_layers=2, queries=20
@@ -116,3 +117,21 @@ def test_an_origin_moves_what_the_queries_believe_and_nothing_else() -> None:
     assert torch.equal(plain.token_boxes, far.token_boxes)
     assert not torch.allclose(plain.layers[-1].logits, far.layers[-1].logits)
     assert torch.equal(far.layers[0].reference, plain.layers[0].reference)
+
+
+@pytest.mark.parametrize("name", ["heads", "points", "decoder_layers", "decoder_mlp_width", "queries"])
+def test_a_network_without_some_part_of_its_decoder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, not 0"):
+        NetworkConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"width": 30}, "width must be a multiple of heads, not 30 of 4"),
+        ({"anchor_strides": 0.0}, "anchor_strides must be a number above 0, not 0"),
+    ],
+)
+def test_what_contradicts_itself_in_a_decoder_is_refused(said: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        NetworkConfig(**said)

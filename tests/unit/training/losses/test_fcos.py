@@ -106,6 +106,21 @@ def test_the_balance_of_sizes_moves_loss_between_objects_and_adds_none() -> None
     assert loss(skewed, found_already=1) < 0.9 * loss(None, found_already=1)
 
 
+def test_the_balance_of_sizes_adds_no_loss_of_boxes_either() -> None:
+    """Every point is 4 px beside its object, of whatever size: what it costs does not depend on the weights. Points of
+    the ship weigh by centre-ness, far below that of the boat's in the mean."""
+    boat, ship = (12.0, 12.0, 6.0, 6.0, 0.0), (44.0, 44.0, 20.0, 20.0, 0.0)
+    said = output(ship)
+    owner = ranged_points(said.points, said.strides, boxes(boat, ship)).clamp(min=0)
+    beside = (boxes(boat, ship)[owner] + torch.tensor([4.0, 0, 0, 0, 0]))[None].requires_grad_()
+    given = replace(said, logits=said.logits.requires_grad_(), boxes=beside)
+    balance = DynamicBalance()
+    balance.shares.copy_(torch.tensor([4.0, 1.0, 0.25, 1.0]))
+    for weighed in (None, balance):
+        found = fcos_losses(given, [target(boat, ship)], balance=weighed)
+        assert float(found["l1"].detach()) == pytest.approx(0.5 * 4 / 16, rel=1e-5)
+
+
 @pytest.mark.parametrize("settings", [FCOSLosses(), FCOSLosses(aligned_points=True)], ids=["plain", "aligned"])
 @pytest.mark.parametrize("receptive_field", ["none", "first", "last"])
 @pytest.mark.parametrize("count", [0, 1, 500])

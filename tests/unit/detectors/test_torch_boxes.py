@@ -10,7 +10,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.detectors.oriented_rtdetr.torch_boxes import (
+from pipeline.detectors.torch_boxes import (
     align_to,
     canonical,
     corners,

@@ -1,4 +1,4 @@
-"""Oriented boxes as torch tensors: what the network and its training share.
+"""Oriented boxes as torch tensors: what the networks of our own families and their training share.
 
 Boxes are ``(..., 5)``: cx, cy, w, h in pixels of the chip, angle in radians clockwise on screen. Inside the network
 ``w >= h`` is not demanded: (w, h, a) and (h, w, a ± pi/2) are the same rectangle, and a ± pi too.
