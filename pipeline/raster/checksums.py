@@ -43,7 +43,10 @@ def damaged_block(file: Any, path: Path, bands: Iterable[int], window: Window) -
     unpacked *= file.count if file.interleaving == Interleaving.pixel else 1
     handle = os.open(path, os.O_RDONLY)
     try:
+        length = os.fstat(handle).st_size
         for column, row, offset, size in _stored(file, bands, window):
+            if not 0 <= offset <= offset + size <= length:
+                continue  # a number that is none: libtiff says so itself, and nobody reserves that much memory for it
             packed = os.pread(handle, size, offset)
             if _has_zeros(packed) and not _is_whole(packed, unpacked):
                 return column, row

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -78,3 +80,26 @@ def test_a_block_without_its_end_is_read_as_gdal_reads_it(tmp_path: Path) -> Non
     scene = open_scene(str(path), CONFIG)
     with closing(Pixels(scene, CONFIG)) as source:
         assert not source.read(Window(x=0, y=0, width=1024, height=1024)).any()
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFF0, 0x7FFFFFFF])
+def test_a_block_that_says_it_is_longer_than_the_file_takes_no_memory(size: int, tmp_path: Path) -> None:
+    """Found by fuzzing: 4 GB were reserved for it before a byte was read."""
+    path = write_geotiff(tmp_path / "a.tif", picture(SIDE, SIDE), block_px=BLOCK)
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    fields = {struct.unpack_from("<H", content, start + 2 + 12 * n)[0]: start + 2 + 12 * n for n in range(entries)}
+    kind, count, counts = struct.unpack_from("<HII", content, fields[325] + 2)  # TileByteCounts
+    assert (kind, count) == (4, 4)
+    struct.pack_into("<I", content, counts + 4, size)  # of the second tile
+    path.write_bytes(content)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        source.read(Window(x=0, y=0, width=BLOCK, height=BLOCK))
+        tracemalloc.start()
+        with contextlib.suppress(SceneUnreadable):
+            source.read(WHOLE)
+        reserved = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert reserved < 1 << 26
