@@ -78,8 +78,6 @@ class LoopConfig:
             raise ConfigError(f"tile sides must be multiples of 32, got {self.sizes_px}")
         if not self.sizes_px or min(self.sizes_px) < 32:
             raise ConfigError("sizes_px needs at least one side of a tile, of 32 pixels or more")
-        if self.tiles == 1 and min(self.sizes_px) == 32:  # one value a channel at stride 32
-            raise ConfigError("one tile of 32 px is too little to normalise a step by: use more tiles, or larger ones")
         for name, least in (("learning_rate", 0), ("clip_norm", 0), ("checkpoint_steps", 1), ("validate_scenes", 1)):
             if not getattr(self, name) >= least or getattr(self, name) == 0:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name):g}")
