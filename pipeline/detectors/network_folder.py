@@ -34,12 +34,14 @@ class NetworkFolder(Generic[Config, Network]):
     """Its fields are the keys of ``config.json`` besides ``model_type``."""
     network: Callable[[Config], Network]
 
+    def settings(self, config: FeaturesConfig) -> dict[str, Any]:
+        """What ``config.json`` holds of a network of that shape."""
+        return {"model_type": self.model_type, **config.values()}
+
     def save(self, folder: Path, network: Network) -> None:
         """Write ``config.json`` and ``model.safetensors`` (16-bit where float32 is not needed) to ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(
-            json.dumps({"model_type": self.model_type, **network.config.values()}, indent=2) + "\n"
-        )
+        (folder / CONFIG).write_text(json.dumps(self.settings(network.config), indent=2) + "\n")
         statistics = ("running_mean", "running_var")
         tensors = {
             name: tensor.detach().cpu().half().contiguous()

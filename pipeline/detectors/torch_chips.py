@@ -35,8 +35,7 @@ def batch_of(chips: Sequence[Chip], card: ModelCard, stride: int, device: torch.
                 f"{chip.pixels.shape[2]}; choose bands with --raster.bands"
             )
         row[: chip.pixels.shape[0], : chip.pixels.shape[1]] = chip.pixels
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (card.mean, card.std))
-    return normalise(torch.from_numpy(pixels).to(device), mean, std)
+    return normalise(torch.from_numpy(pixels).to(device), card.mean, card.std)
 
 
 def sizes_of(chips: Sequence[Chip]) -> list[tuple[int, int]]:
@@ -49,9 +48,13 @@ def original_of(pixels: Tensor, chips: Sequence[Chip], card: ModelCard, config: 
     return Original.of(pixels, card.mean, card.std, sizes_of(chips)) if config.reconstructs else None
 
 
-def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(B, H, W, C) uint8 → (B, C, H, W) float32, channels last in memory: (pixels / 255 - mean) / std."""
-    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(B, H, W, C) uint8 → (B, C, H, W) float32, channels last in memory: (pixels / 255 - mean) / std.
+
+    ``mean`` and ``std`` have one value a band.
+    """
+    middle, spread = (torch.tensor(values, device=pixels.device).view(1, -1, 1, 1) for values in (mean, std))
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - middle) / spread
 
 
 def check_card(folder: Path, card: ModelCard, config: FeaturesConfig) -> None:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
+from pipeline.detectors.oriented_fcos.folder import FOLDER
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
 from pipeline.training.losses.dynamic_balance import DynamicBalance
 from pipeline.training.losses.fcos import PLAIN, fcos_losses
-from pipeline.training.losses.foreground import foreground_losses
-from pipeline.training.losses.reconstruction import reconstruction_losses
+from pipeline.training.losses.feature_modules import feature_module_losses
 from pipeline.training.losses.settings import FCOSLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
@@ -52,17 +52,17 @@ class FCOSLearner:
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`. There is no chance in it."""
         device = batch.pixels.device
-        mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        network, settings, pixels = self._network, self._settings, normalise(batch.pixels, mean, std)
+        network, settings = self._network, self._settings
+        pixels = normalise(batch.pixels, self.mean, self.std)
         original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             output = network(pixels, original)
-        losses, masks = fcos_losses(output, batch.targets, settings, self._balance), output.features.foreground
-        losses |= foreground_losses(masks, network.config.strides, batch.targets, settings.foreground_weight)
-        return losses | reconstruction_losses(output.features, original, settings.reconstruction_weight)
+        losses = fcos_losses(output, batch.targets, settings, self._balance)
+        strides = network.config.strides
+        return losses | feature_module_losses(output.features, original, strides, batch.targets, settings)
 
     def config(self) -> dict[str, Any]:
-        return self._network.config.to_json()
+        return FOLDER.settings(self._network.config)
 
     def detector(self, network: nn.Module, card: ModelCard) -> OrientedFCOSDetector:
         """See :meth:`pipeline.training.learner.Learner.detector`."""

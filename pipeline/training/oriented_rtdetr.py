@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.decoder_record import DecoderRecord, record_decoder
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
+from pipeline.detectors.oriented_rtdetr.folder import FOLDER
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.torch_chips import normalise
 from pipeline.training.data.batches import Batch
@@ -19,8 +20,7 @@ from pipeline.training.losses.better_sampling import LayerSampling, WeightGenera
 from pipeline.training.losses.criterion import PLAIN, criterion
 from pipeline.training.losses.denoising import make_denoising
 from pipeline.training.losses.dynamic_balance import DynamicBalance
-from pipeline.training.losses.foreground import foreground_losses
-from pipeline.training.losses.reconstruction import reconstruction_losses
+from pipeline.training.losses.feature_modules import feature_module_losses
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.normalisation import pixel_statistics
 from pipeline.types import ModelCard
@@ -68,8 +68,7 @@ class OrientedLearner:
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See :meth:`pipeline.training.learner.Learner.losses`."""
         network, device = self._network, batch.pixels.device
-        mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        pixels = normalise(batch.pixels, mean, std)
+        pixels = normalise(batch.pixels, self.mean, self.std)
         original = Original.of(pixels, self.mean, self.std) if network.config.reconstructs else None
         proposals = network.config.queries_of(*pixels.shape[2:])
         noisy = make_denoising(batch.targets, network.label_embedding, proposals, generator)
@@ -82,9 +81,8 @@ class OrientedLearner:
             )
         sampling = None if record is None else self._sampling(record)
         losses = criterion(output, batch.targets, noisy, self._settings, sampling, self._balance)
-        masks, weight = output.features.foreground, self._settings.foreground_weight
-        losses |= foreground_losses(masks, network.config.strides, batch.targets, weight)
-        return losses | reconstruction_losses(output.features, original, self._settings.reconstruction_weight)
+        strides = network.config.strides
+        return losses | feature_module_losses(output.features, original, strides, batch.targets, self._settings)
 
     def _sampling(self, record: DecoderRecord) -> list[LayerSampling]:
         etas = expansions(self._settings.eta, len(record.layers))
@@ -95,7 +93,7 @@ class OrientedLearner:
         ]
 
     def config(self) -> dict[str, Any]:
-        return self._network.config.to_json()
+        return FOLDER.settings(self._network.config)
 
     def detector(self, network: nn.Module, card: ModelCard) -> OrientedDetector:
         """See :meth:`pipeline.training.learner.Learner.detector`."""

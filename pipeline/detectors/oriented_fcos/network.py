@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,6 @@ from pipeline.detectors.modules.features import (
 )
 from pipeline.detectors.modules.receptive_field import ReceptiveFieldAdapter
 from pipeline.detectors.modules.reconstruction import Original
-from pipeline.detectors.oriented_fcos.model_type import MODEL_TYPE
 from pipeline.detectors.oriented_fcos.points import boxes_from, turned
 from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX
 
@@ -64,9 +62,6 @@ class FCOSConfig(FeaturesConfig):
     def adapted_layer(self) -> int | None:
         """Number of the towers' convolution that is a receptive field adapter; None for none."""
         return {FIRST: 0, LAST: self.tower_layers - 1}.get(self.receptive_field)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"model_type": MODEL_TYPE, **self.values()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

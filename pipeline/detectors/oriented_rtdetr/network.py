@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,6 @@ from pipeline.detectors.modules.features import (
 )
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
-from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
@@ -65,9 +63,6 @@ class NetworkConfig(FeaturesConfig):
             raise ValueError(f"width must be a multiple of heads, not {self.width} of {self.heads}")
         if not 0 < self.anchor_strides < math.inf:
             raise ValueError(f"anchor_strides must be a number above 0, not {self.anchor_strides!r}")
-
-    def to_json(self) -> dict[str, Any]:
-        return {"model_type": MODEL_TYPE, **self.values()}
 
     def queries_of(self, height: int, width: int) -> int:
         """How many queries a chip of these sides has, multiples of the largest stride: a small one has fewer tokens
