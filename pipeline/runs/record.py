@@ -37,6 +37,7 @@ def run_record(
     took altogether.
     """
     scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    found = versions()
     header = {key: value for key, value in asdict(scene).items() if key != "warnings"}
     addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
     return {
@@ -77,8 +78,10 @@ def run_record(
             "gsd_m": card.gsd_m,
             "classes": list(card.classes),
             "licence": card.licence or UNKNOWN_LICENCE,
+            "runtime": card.runtime or f"torch {found['torch']}",
+            "described": card.described,
         },
-        "versions": versions(),
+        "versions": found,
         "config": {"hash": config_hash(config), **result_settings(config), **addresses},
         "work": run.executor.record(),
         "metrics": numbers.record(),
