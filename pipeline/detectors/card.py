@@ -79,6 +79,7 @@ def check_sha256(folder: Path, expected: str) -> None:
 def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
     """A card from decoded JSON; ``source`` is named in errors. Raises ModelError that names the offending key."""
     known = {field.name: field for field in fields(ModelCard) if field.name not in FOUND_OUT}
+    content = {name: value for name, value in content.items() if name not in FOUND_OUT or value is not None}
     unknown = sorted(set(content) - set(known))
     if unknown:
         raise ModelError(f"{source}: unknown key {quoted(unknown[0])}; a model card has {', '.join(known)}")
