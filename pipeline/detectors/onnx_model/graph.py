@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,7 @@ def read_graph(path: Path) -> Graph:
     _check_texts(path, model)
     _check_operators(path, model)
     _check_outside(path, onnx, model)
+    _check_sizes(path, model)
     try:
         onnx.checker.check_model(data)
     except Exception as error:  # ValidationError, or what its C++ parts raise
@@ -155,6 +157,20 @@ def _check_outside(path: Path, onnx: ModuleType, model: Any) -> None:
             )
 
 
+def _check_sizes(path: Path, model: Any) -> None:
+    """Raise ModelError for a tensor with more or fewer bytes than its shape has; the checker does not look."""
+    for tensor in _tensors(model.graph):
+        if not tensor.HasField("raw_data"):
+            continue
+        bits = _BITS.get(tensor.data_type, 0)
+        expected = -(-prod(tensor.dims) * bits // 8) if all(side >= 0 for side in tensor.dims) else -1
+        if expected != len(tensor.raw_data):
+            raise ModelError(
+                f"{path}: {quoted(tensor.name)} has {len(tensor.raw_data)} bytes for a shape of "
+                f"{listed(map(str, tensor.dims))}: it is damaged, export or copy it again"
+            )
+
+
 def _nodes(graph: Any) -> Iterator[Any]:
     """All nodes, those of branches and loops too."""
     for node in graph.node:
@@ -203,5 +219,15 @@ def _port(path: Path, onnx: ModuleType, described: Any) -> Port:
     return Port(name=described.name, dtype=_NUMPY.get(name, name.lower()), shape=shape)
 
 
+_BITS = {
+    **dict.fromkeys((2, 3, 9, 17, 18, 19, 20, 24), 8),
+    **dict.fromkeys((4, 5, 10, 16), 16),
+    **dict.fromkeys((1, 6, 12), 32),
+    **dict.fromkeys((7, 11, 13, 14), 64),
+    15: 128,
+    **dict.fromkeys((21, 22, 23), 4),
+    **dict.fromkeys((25, 26), 2),
+}
+"""Element type, by its number in the format, → bits. Texts have none: they are never raw."""
 _NUMPY = {"FLOAT": "float32", "DOUBLE": "float64"}
 """Element types whose names in numpy are others than ONNX's in small letters."""
