@@ -55,7 +55,7 @@ def test_a_folder_with_a_model_and_a_card_looks_twice_by_density(scene: Path, tm
     shutil.move(write_guest(tmp_path, "yolo-obb", size=None), tmp_path / "model.onnx")
     (tmp_path / "model.card.json").write_text(json.dumps({"input_px": 64}))
     looks = ["--tiling.tile_px", "128", "--tiling.global_factor", "2", "--refine.selector", "density",
-             "--refine.budget", "1", "--refine.candidate_score", "0.15"]  # fmt: skip
+             "--refine.budget", "1", "--refine.scales", "[0.7]"]  # fmt: skip
     command = ["--scene", str(scene), "--weights", str(tmp_path), "--out", str(tmp_path / "out"), *SETTINGS]
     assert detect_scene.main([*command, *looks, "--detector.score_threshold", "0.2"]) == 0
     record = json.loads((tmp_path / "out" / "scene" / "run.json").read_text())
