@@ -113,7 +113,7 @@ def _read(path: Path) -> bytes:
                 "export a smaller network, or float16"
             )
         with path.open("rb") as stream:  # what grows meanwhile is not read
-            return stream.read(LARGEST_BYTES)
+            return stream.read(size)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror or error}): copy it again") from error
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.detectors.card import LARGEST_INPUT_PX
 from pipeline.detectors.onnx_model.graph import Graph, Port
 from pipeline.detectors.onnx_model.layout import KESTREL, TARGET_SIZES
 from pipeline.errors import ModelError
@@ -23,6 +24,8 @@ DTYPES = ("float32", "float16", "uint8")
 STRIDE = 32
 """Sides of a network that takes any size are multiples of it, where the file says nothing."""
 MOST_BANDS = 1024
+MOST_NUMBERS = 1 << 28
+"""Of one fixed input, 1 GiB of float32: what a file promises is not allocated unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,11 @@ def find_picture(graph: Graph) -> Picture:
         )
     if width is not None and width <= 4 < bands:
         raise ModelError(f"{graph.path}: the input {port} has its bands last: export it as (B, bands, H, W)")
+    if (
+        max(height or 0, width or 0) > LARGEST_INPUT_PX
+        or (batch or 1) * bands * (height or 1) * (width or 1) > MOST_NUMBERS
+    ):
+        raise ModelError(f"{graph.path}: the input {port} is larger than any picture: export it with a batch of 1")
     ours = KESTREL in graph.metadata and port.name == OUR_PIXELS
     return Picture(
         name=port.name, dtype=port.dtype, batch=batch, bands=bands, height=height, width=width,

@@ -121,6 +121,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "bands of any number": (sides(1, "bands", 64, 64), r"may be dynamic"),
     "bands last": (sides(1, 64, 64, 3), "has its bands last"),
+    "a batch without end": (sides(1 << 20, 3, 64, 64), "is larger than any picture: export it with a batch of 1"),
+    "a side without end": (sides(1, 3, 64, 1 << 20), "is larger than any picture"),
     "no picture": (sides(1, 3, 64), "known is one picture"),
     "an input of its own": (another_input, r"takes images \(any, 3, 64, 64\), context \(1, 8\)"),
     "what the runtime refuses": (flat_pooling, "cannot be run by onnxruntime"),
