@@ -45,8 +45,9 @@ def make_lattice(
         )
     if max(scale_x, scale_y) > MOST_SHRUNK:
         raise ConfigError(
-            f"{scene.uris[0]} has pixels of {native_x:.4g} x {native_y:.4g} m on the ground, {max(scale_x, scale_y):.0f} "
-            f"of which would become one of {wanted:g} m: is its transform right? (tiling.gsd=native asks for its own)"
+            f"{scene.uris[0]} has pixels of {native_x:.4g} x {native_y:.4g} m on the ground, and "
+            f"{max(scale_x, scale_y):.0f} of them would become one of {wanted:g} m: is its transform right? "
+            "(tiling.gsd=native asks for its own)"
         )
     return Lattice(
         width=_cells(scene.width, scale_x), height=_cells(scene.height, scale_y),

@@ -36,11 +36,10 @@ class DamagedBlock(OSError):
 
 
 class Checksums:
-    """Of the blocks of the file at ``path``."""
+    """Of the blocks of the file at ``path``, which are tiles or strips."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._tiled = all(TILE_WIDTH in page for page in directories(path))
+    def __init__(self, path: Path, *, tiled: bool) -> None:
+        self._path, self._tiled = path, tiled
         self._measured = False
 
     def check(self, file: Any, bands: Iterable[int], window: Window) -> None:
@@ -74,7 +73,10 @@ def checksums_of(file: Any, path: Path) -> Checksums | None:
     """For the open ``file`` at ``path``; None where its blocks have none, or hold bits in another order."""
     if file.driver != "GTiff" or file.compression != Compression.deflate:
         return None
-    return Checksums(path) if all(page.get(FILL_ORDER, (1,)) == (1,) for page in directories(path)) else None
+    pages = directories(path)
+    if not all(page.get(FILL_ORDER, (1,)) == (1,) for page in pages):
+        return None
+    return Checksums(path, tiled=all(TILE_WIDTH in page for page in pages))
 
 
 def _stored(file: Any, bands: Iterable[int], window: Window) -> Iterator[tuple[int, int, int, int]]:
