@@ -19,6 +19,7 @@ from pipeline.detectors.checkpoint import read_json
 from pipeline.detectors.onnx_model.graph import Graph
 from pipeline.detectors.onnx_model.layout import KESTREL, Answers, Hints, find_answers
 from pipeline.detectors.onnx_model.network_input import STRIDE, Picture, find_picture
+from pipeline.detectors.onnx_model.probing import is_vague, probed
 from pipeline.detectors.onnx_model.session import version
 from pipeline.errors import ModelError
 from pipeline.names import brief, quoted
@@ -62,7 +63,14 @@ def describe(graph: Graph) -> Description:
         selects=_truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
     )
-    answers = find_answers(graph, hints)
+    stride = _stride(graph.metadata.get("stride"))
+    try:
+        answers = find_answers(graph, hints)
+    except ModelError:
+        if hints.layout is not None or not is_vague(graph):
+            raise
+        graph, area_px = probed(graph, picture, stride)
+        answers = find_answers(graph, replace(hints, area_px=area_px))
     card = _card(graph, picture, answers, content)
     said = _sentence(graph, answers, card, hints)
     return Description(
@@ -70,7 +78,7 @@ def describe(graph: Graph) -> Description:
         card=replace(card, runtime=version(), described=said),
         answers=answers,
         picture=picture,
-        stride=_stride(graph.metadata.get("stride")),
+        stride=stride,
     )
 
 

@@ -1,7 +1,7 @@
 """An ONNX file, read and judged before anything runs it: what goes in, what comes out, what it says of itself.
 
 The file is read once; the bytes that were judged are the bytes that run. Reading takes the package ``onnx`` (protocol
-buffers), never the runtime, so that planning runs nothing of the file.
+buffers), never the runtime.
 """
 
 from __future__ import annotations

@@ -195,15 +195,16 @@ def _one(graph: Graph, hints: Hints) -> list[Answers]:
     if shape is None:
         return []
     _, first, second = shape
-    found = []
-    if first == 4 + hints.classes:
-        found.append(YOLO)
-    if first == 5 + hints.classes:
-        found.append(YOLO_OBB)
-    if second == 5 + hints.classes:
-        found.append(YOLOV5)
-    if second in (6, 7):
-        found.append(YOLO26 if second == 6 else YOLO26_OBB)
+    columns = {
+        YOLO: (first, 4 + hints.classes), YOLO_OBB: (first, 5 + hints.classes), YOLOV5: (second, 5 + hints.classes),
+        YOLO26: (second, 6), YOLO26_OBB: (second, 7),
+    }  # fmt: skip
+    # What the file leaves open is what the card says it is; decoding looks at what comes.
+    found = [
+        layout
+        for layout, (declared, wanted) in columns.items()
+        if declared == wanted or (declared is None and layout.name == hints.layout)
+    ]
     if len(found) > 1:
         found = _likely(found, first, second, hints)
     return [Answers(layout=layout, names=(graph.outputs[0].name,)) for layout in found]

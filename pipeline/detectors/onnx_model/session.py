@@ -40,6 +40,7 @@ class Session:
         """Raises ConfigError where there is no such device, ModelError where the runtime refuses the file."""
         runtime = import_library("onnxruntime")
         self._path = graph.path
+        runtime.set_default_logger_severity(_SILENT)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL

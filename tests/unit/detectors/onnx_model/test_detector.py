@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,23 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto
 
 from pipeline.detectors.loading import load_detector
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import ByteArray, Chip, Detections, Window
-from tests.support.onnx_files import CARD, CELL, GUESTS, OBJECTNESS, expected_sides, write_guest, write_onnx
+from tests.support.onnx_files import (
+    CARD,
+    CELL,
+    CLASSES,
+    GUESTS,
+    OBJECTNESS,
+    SIDES,
+    expected_sides,
+    write_guest,
+    write_onnx,
+)
 
 BRIGHT = 204
 
@@ -83,6 +95,30 @@ def test_boxes_that_say_one_object_become_one(tmp_path: Path) -> None:
     path = write_guest(tmp_path, "yolo-obb", angle=0.0)
     (found,) = detect(path, chip(64, 64, (2, 3, 0), (2, 4, 0), (3, 3, 1)))
     assert sorted(found.class_ids.tolist()) == [0, 1]
+
+
+class Cells(torch.nn.Module):
+    """The same network as torch has it: pixels (B, 3, H, W) → (B, 5 + classes, cells), as YOLO-OBBs answer."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        scores = torch.nn.functional.avg_pool2d(pixels, CELL)
+        x, y = ((torch.ones_like(scores[:, :1]).cumsum(axis) - 0.5) * CELL for axis in (3, 2))
+        w, h, turn = (torch.full_like(x, number) for number in (*SIDES, 0.4))
+        return torch.cat([x, y, w, h, scores, turn], 1).flatten(2)
+
+
+def test_a_file_that_torch_exported_finds_them_too(tmp_path: Path) -> None:
+    """By tracing, as most exporters do, with axes of any length that only have names."""
+    path = tmp_path / "torch.onnx"
+    axes = {"images": {0: "batch", 2: "height", 3: "width"}, "output0": {0: "batch", 2: "anchors"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(Cells(), (torch.zeros(1, 3, 64, 96),), str(path), input_names=["images"], opset_version=17,
+                          output_names=["output0"], dynamic_axes=axes, dynamo=False)  # fmt: skip
+    path.with_suffix(".card.json").write_text(json.dumps({"classes": CLASSES, "licence": "ours"}))
+    one, two = detect(path, chip(64, 64, (2, 3, 0)), chip(100, 120, (11, 13, 2)))
+    np.testing.assert_allclose(one.boxes, [[28, 20, 24, 12, 0.4]], atol=1e-3)
+    np.testing.assert_allclose(two.boxes, [[108, 92, 24, 12, 0.4]], atol=1e-3)
 
 
 def change_input(change: Callable[[Any], object]) -> Callable[[Path], None]:

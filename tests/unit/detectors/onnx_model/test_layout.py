@@ -42,6 +42,8 @@ ONE: list[tuple[Shape, dict[str, Any], str]] = [
     ((1, 6, 8400), {"classes": 1}, "yolo-obb"),
     ((1, 6, 8400), {"classes": 2, "task": "obb"}, "yolo"),
     ((1, 300, 6), {"classes": 296}, "yolo26"),
+    ((None, None, None), {"classes": 3, "layout": "yolo-obb"}, "yolo-obb"),
+    ((None, None, None), {"classes": 3, "layout": "yolo26"}, "yolo26"),
 ]
 
 
