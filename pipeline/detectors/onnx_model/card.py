@@ -60,6 +60,7 @@ def describe(graph: Graph) -> Description:
         classes=len(content["classes"]),
         layout=None if layout is None else str(layout),
         task=graph.metadata.get("task"),
+        family=graph.metadata.get("model_family"),
         selects=_truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
     )
@@ -106,10 +107,11 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
         raise ModelError(f"{path} names {len(content['bands'])} bands, and the file takes {bands}")
     plain = {"mean": [0.0] * bands, "std": [1.0] * bands}
     known = {"mean", "std"} <= content.keys()
-    if not known and not (layout.plain or picture.raw):
+    usual = layout.plain and "names" in graph.metadata
+    if not known and not (usual or picture.raw):
         raise ModelError(
             f"{graph.path} does not say how its pixels are normalised: {_ask(path, {'classes', 'mean', 'std'})}"
-            " (0 and 1 where it takes pixels / 255 as they are)"
+            " (0 and 1 where it takes pixels / 255 as they are, as most YOLOs do)"
         )
     if picture.raw and KESTREL not in graph.metadata and {"mean", "std"} & content.keys():
         raise ModelError(

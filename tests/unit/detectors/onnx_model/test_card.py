@@ -78,6 +78,7 @@ NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
     ("detr", {}, {"classes": CLASSES}, r'how its pixels are normalised: write best\.card\.json.*"mean": \[0\.485'),
     ("detr-boxes", NAMES, None, "how its pixels are normalised"),
     ("yolo", NAMES, {"classes": ["a", "b"]}, "names 2 classes, and the file itself 3"),
+    ("yolo", {}, {"classes": CLASSES}, "how its pixels are normalised"),
     ("yolo", {}, {"classes": ["a"]}, "but of 3 classes or, turned or with objectness, 2"),
     ("yolo", NAMES, {"classes": []}, "names 0 classes, and the file itself 3"),
     ("yolo", NAMES, {"bands": ["red"]}, "names 1 bands, and the file takes 3"),
