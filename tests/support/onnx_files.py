@@ -107,7 +107,7 @@ def write_guest(folder: Path, layout: str, **options: Any) -> Path:
         return write_onnx(path, layout, metadata={}, **options)
     if layout == "yolo-bounds":  # LibreYOLO's exporter declares no shapes
         names = json.dumps({str(number): name for number, name in enumerate(CLASSES)})
-        return write_onnx(path, layout, metadata={"model_family": "yolo9", "names": names}, **options)
+        return write_onnx(path, layout, metadata={**NAMES, "model_family": "yolo9", "names": names}, **options)
     return write_onnx(path, layout, **options)
 
 
@@ -215,7 +215,6 @@ def _kestrel_fcos(net: Network, p: Mapping[str, str], size: int | None) -> list[
 
 _TAILS = {
     "yolo": _yolo, "yolo-bounds": _yolo_bounds, "yolo-obb": _yolo_obb, "yolov5": _yolov5, "yolo26": _yolo26,
-    "yolo26-obb": _yolo26_obb,
     "yolo26-obb": _yolo26_obb,
     "detr": _detr, "detr-boxes": _detr_boxes, "oriented-det": _oriented_det, "kestrel-rtdetr": _kestrel_rtdetr,
     "kestrel-fcos": _kestrel_fcos,
