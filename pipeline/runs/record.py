@@ -18,6 +18,9 @@ from pipeline.reporting.versions import versions
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
 
+UNKNOWN_LICENCE = "unknown"
+"""What stands for the licence of weights that say none: nobody may take silence for permission."""
+
 
 def run_record(
     ended: Mapping[str, Any],
@@ -68,7 +71,13 @@ def run_record(
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.cost.peak_rss_bytes / 1e6)},
         "warnings": [redacted(sentence) for sentence in plan.warnings],
         "notes": list(results.notes),
-        "model": {"name": card.name, "sha256": card.sha256, "gsd_m": card.gsd_m, "classes": list(card.classes)},
+        "model": {
+            "name": card.name,
+            "sha256": card.sha256,
+            "gsd_m": card.gsd_m,
+            "classes": list(card.classes),
+            "licence": card.licence or UNKNOWN_LICENCE,
+        },
         "versions": versions(),
         "config": {"hash": config_hash(config), **result_settings(config), **addresses},
         "work": run.executor.record(),
