@@ -75,7 +75,8 @@ def builtin_folder(name: str) -> Path:
 
 
 def hub_folder(name: str) -> Path:
-    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only.
+    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only, and the README
+    that says its licence.
 
     Answers within seconds when the hub cannot be reached; ``HF_HUB_OFFLINE`` uses the cache alone. Raises ModelError.
     """
@@ -92,7 +93,7 @@ def hub_folder(name: str) -> Path:
     except Exception:  # noqa: BLE001 - the HTTP library below the hub's client changes, and its errors with it
         reached = False
     try:
-        wanted = ["*.json", "*.safetensors"]
+        wanted = ["*.json", "*.safetensors", "README.md"]
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
         raise ModelError(
