@@ -18,7 +18,8 @@ from pipeline.types import ModelCard
 
 BUILTIN = "builtin:"
 """What the names of embedded detectors begin with."""
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""The hub's ``owner/name``."""
 _HUB_TIMEOUT_S = 5.0
 
 
@@ -43,7 +44,7 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
         return fetch_folder(uri)
     if local is not None:
         return local
-    if _HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
+    if HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
         return hub_folder(uri)
     raise ModelError(f"--weights: there is no folder {shown(uri)}")
 

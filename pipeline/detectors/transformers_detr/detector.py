@@ -58,28 +58,32 @@ def load(folder: Path, *, device: str = "cpu", precision: str = "float32") -> Tr
             f"use one of {', '.join(MODEL_TYPES)}"
         )
     card = foreign_card(folder, kind)
-    network = _load_network(folder, kind).to(device).eval()
+    network = load_network(folder, kind).to(device).eval()
     if len(card.classes) != network.config.num_labels:
         raise ModelError(
             f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.num_labels}"
         )
-    use_focal = MODEL_TYPES[kind].sigmoid and bool(getattr(network.config, "use_focal_loss", True))
     return TransformersDetr(
         card=card,
         network=network,
         preprocessing=read_preprocessing(folder, kind),
         device=device,
         precision=precision,
-        sigmoid_scores=use_focal,
+        sigmoid_scores=scores_by_sigmoid(network),
     )
 
 
-def _load_network(folder: Path, kind: str) -> Any:
+def scores_by_sigmoid(network: Any) -> bool:
+    """Whether one of the library's networks scores every class by itself, not against the others and "no object"."""
+    return MODEL_TYPES[network.config.model_type].sigmoid and bool(getattr(network.config, "use_focal_loss", True))
+
+
+def load_network(folder: Path, kind: str) -> Any:
     """The library's network with the folder's weights, every one of them in its place."""
     stated = read_json(folder / CONFIG)
     check_sizes(stated, folder / CONFIG)
     config_json, tensors = replace_timm_backbone(folder, stated, read_state_dict(folder))
-    with _quiet():
+    with quiet():
         try:
             config_class = getattr(transformers, MODEL_TYPES[kind].config_class)
             config = config_class.from_dict(without_nulls(config_json, config_class))
@@ -100,7 +104,7 @@ def _load_network(folder: Path, kind: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The library reports what we check ourselves; keep its tables and progress bars off the user's screen."""
     log = transformers.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()

@@ -49,6 +49,8 @@ class ModelType:
 
     library: str
     """What the names of its classes begin with: ``<library>Config``, ``<library>ForObjectDetection``."""
+    processor: str
+    """What the name of its image processor begins with, which stands in ``preprocessor_config.json``."""
     defaults: Mapping[str, Any]
     """What the library's processor does where ``preprocessor_config.json`` says nothing."""
     cross_attention: CrossAttention | None
@@ -69,6 +71,10 @@ class ModelType:
     """Sides that keep their shape are cut down to multiples of it."""
 
     @property
+    def processor_class(self) -> str:
+        return f"{self.processor}ImageProcessor"
+
+    @property
     def config_class(self) -> str:
         return f"{self.library}Config"
 
@@ -78,39 +84,72 @@ class ModelType:
 
 
 MODEL_TYPES: dict[str, ModelType] = {
-    "rt_detr": ModelType(library="RTDetr", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True),
-    "rt_detr_v2": ModelType(library="RTDetrV2", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True),
-    "d_fine": ModelType(library="DFine", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True),
-    "deimv2": ModelType(library="Deimv2", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True),
+    "rt_detr": ModelType(
+        library="RTDetr", processor="RTDetr", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True
+    ),
+    "rt_detr_v2": ModelType(
+        library="RTDetrV2", processor="RTDetr", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True
+    ),
+    "d_fine": ModelType(
+        library="DFine", processor="RTDetr", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True
+    ),
+    "deimv2": ModelType(
+        library="Deimv2", processor="RTDetr", defaults=_SQUARE, cross_attention=_DEFORMABLE, picks_queries=True
+    ),
     "rf_detr": ModelType(
-        library="RfDetr", defaults=_SHORTEST, cross_attention=_SAMPLED, picks_queries=True, resizes_plainly=True,
+        library="RfDetr",
+        processor="RfDetr",
+        defaults=_SHORTEST,
+        cross_attention=_SAMPLED,
+        picks_queries=True,
+        resizes_plainly=True,
         windows=Windows(patch_px=14, count=4, along_a_side=True),
     ),
     "lw_detr": ModelType(
-        library="LwDetr", defaults=_SHORTEST, cross_attention=_SAMPLED, picks_queries=True,
+        library="LwDetr",
+        processor="DeformableDetr",
+        defaults=_SHORTEST,
+        cross_attention=_SAMPLED,
+        picks_queries=True,
         windows=Windows(patch_px=16, count=16, along_a_side=False),
     ),
     "deformable_detr": ModelType(
-        library="DeformableDetr", defaults=_SHORTEST, cross_attention=_DEFORMABLE, from_timm=True
+        library="DeformableDetr",
+        processor="DeformableDetr",
+        defaults=_SHORTEST,
+        cross_attention=_DEFORMABLE,
+        from_timm=True,
     ),
     "conditional_detr": ModelType(
-        library="ConditionalDetr", defaults=_SHORTEST, from_timm=True,
-        cross_attention=CrossAttention(
-            module="encoder_attn", read="conditional", last_features="input_projection"
-        ),
+        library="ConditionalDetr",
+        processor="ConditionalDetr",
+        defaults=_SHORTEST,
+        from_timm=True,
+        cross_attention=CrossAttention(module="encoder_attn", read="conditional", last_features="input_projection"),
     ),
     "dab-detr": ModelType(
-        library="DabDetr", defaults=_SHORTEST, from_timm=True,
-        cross_attention=CrossAttention(
-            module="cross_attn.cross_attn", read="dab", last_features="input_projection"
-        ),
+        library="DabDetr",
+        processor="ConditionalDetr",
+        defaults=_SHORTEST,
+        from_timm=True,
+        cross_attention=CrossAttention(module="cross_attn.cross_attn", read="dab", last_features="input_projection"),
     ),
     "detr": ModelType(
-        library="Detr", defaults=_SHORTEST, from_timm=True, sigmoid=False,
+        library="Detr",
+        processor="Detr",
+        defaults=_SHORTEST,
+        from_timm=True,
+        sigmoid=False,
         cross_attention=CrossAttention(module="encoder_attn", read="detr", last_features="input_projection"),
     ),
     "yolos": ModelType(
-        library="Yolos", defaults=_SHORTEST, cross_attention=None, sigmoid=False, takes_mask=False, whole_px=16
+        library="Yolos",
+        processor="Yolos",
+        defaults=_SHORTEST,
+        cross_attention=None,
+        sigmoid=False,
+        takes_mask=False,
+        whole_px=16,
     ),
-}  # fmt: skip
+}
 """By ``model_type`` of ``config.json``."""

@@ -155,9 +155,32 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
 
     Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
     """
-    settings, asked = stated_settings(folder, kind), MODEL_TYPES[kind]
-    source = folder / PREPROCESSOR
-    step_px = side_step_px(read_json(folder / CONFIG), kind)
+    config, settings = read_json(folder / CONFIG), stated_settings(folder, kind)
+    return _preprocessing(config, settings, len(band_names(folder)), kind, str(folder / PREPROCESSOR))
+
+
+def square_settings(input_px: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """What a ``preprocessor_config.json`` says of square input and pixels that are normalised as a card says it."""
+    return {
+        "do_resize": True, "size": {"height": input_px, "width": input_px}, "resample": int(Image.Resampling.BILINEAR),
+        "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": [value + 0.0 for value in mean], "image_std": list(std),  # no -0.0
+    }  # fmt: skip
+
+
+def square_preprocessing(
+    config: Mapping[str, Any], input_px: int, mean: Sequence[float], std: Sequence[float]
+) -> Preprocessing:
+    """What a folder with the library's ``config`` and :func:`square_settings` asks for. Raises ModelError."""
+    kind = str(config["model_type"])
+    settings = {**MODEL_TYPES[kind].defaults, **square_settings(input_px, mean, std)}
+    return _preprocessing(config, settings, len(mean), kind, "the card")
+
+
+def _preprocessing(
+    config: Mapping[str, Any], settings: Mapping[str, Any], bands: int, kind: str, source: str
+) -> Preprocessing:
+    asked, step_px = MODEL_TYPES[kind], side_step_px(config, kind)
     if asked.resizes_plainly and settings["resample"] != Image.Resampling.BILINEAR:
         raise ModelError(f"{source}: resample {quoted(settings['resample'])}: a {kind} is resized bilinearly (2) here")
     try:
@@ -165,7 +188,7 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
         return Preprocessing(
             size=_checked_size(settings) if settings["do_resize"] else None,
             resample=Image.Resampling(settings["resample"]),
-            table=_table(settings, len(band_names(folder))),
+            table=_table(settings, bands),
             pad=bool(settings["do_pad"]) and asked.takes_mask,
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
             plainly=asked.resizes_plainly, whole_px=asked.whole_px, step_px=step_px,
