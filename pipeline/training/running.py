@@ -27,7 +27,7 @@ from pipeline.training.learner import Learner
 from pipeline.training.loop import BEST, Trainer, best_of
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
-from pipeline.training.start import first_network
+from pipeline.training.start import first_network, init_config, init_folder
 from pipeline.types import ModelCard
 
 Report = Callable[[str], None]
@@ -73,6 +73,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
         record = record.went_on(before, trainer.step) if before else record
     else:
         _part_with_best(out, report)
+        _say_fresh(recipe, record.class_count, report)
     write_record(out, record)
     _copy(recipe, out)
     names = [scene.name for group in groups for scene in group.scenes]
@@ -94,6 +95,14 @@ def _horizontally(
         recipe = replace(recipe, data=replace(recipe.data, quarter_turns=True))
     hulled = [replace(group, scenes=scenes) for group, (scenes, _) in zip(groups, found, strict=True)]
     return recipe, hulled, horizontal(held)[0]
+
+
+def _say_fresh(recipe: Recipe, classes: int, report: Report) -> None:
+    """Say so where ``--init`` knows another number of classes."""
+    init = recipe.network.init
+    known = classes if init is None else init_config(recipe.family, init_folder(init)).classes
+    if known != classes:
+        report(f"  the weights of {init} know {known} class(es), {classes} are learnt: what scores them starts fresh")
 
 
 def _judge(

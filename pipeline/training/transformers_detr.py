@@ -18,6 +18,7 @@ from pipeline.detectors.transformers_detr.detector import TransformersDetr, scor
 from pipeline.detectors.transformers_detr.folder import FOLDER, LibraryNetwork
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.detectors.transformers_detr.preprocessing import square_preprocessing
+from pipeline.errors import ConfigError
 from pipeline.training.data.batches import Batch, Target
 from pipeline.training.data.hulls import hulls
 from pipeline.training.losses.settings import LibraryLosses
@@ -27,6 +28,9 @@ LOSS = "library"
 """What the metrics call the library's loss: its parts, weighted as its configuration says, in one sum."""
 _NO_NUMBERS = "invalid numeric entries"
 """What scipy's assignment says of costs that are no numbers."""
+
+_NO_PLACES = "selected index k out of range"
+"""What torch says where more queries are to be picked than there are places."""
 
 
 class LibraryLearner:
@@ -40,8 +44,10 @@ class LibraryLearner:
         those of its checkpoint. The library's losses have no settings here."""
         self._network, config = network, network.config
         self.mean, self.std = tuple(mean or config.mean), tuple(std or config.std)
-        # The side is that of whatever tile comes: all are fed as they are, like a chip of the detector's input size.
-        self._table = torch.from_numpy(square_preprocessing(config.settings, 1, self.mean, self.std).table)
+        # Of whatever side: tiles are fed as they are, like a chip of the detector's input size.
+        self._table = torch.from_numpy(
+            square_preprocessing(config.settings, config.strides[0], self.mean, self.std).table
+        )
 
     @property
     def network(self) -> LibraryNetwork:
@@ -71,6 +77,13 @@ class LibraryLearner:
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             try:
                 loss: Tensor = self._network(**inputs, labels=labels).loss
+            except RuntimeError as error:
+                if _NO_PLACES not in str(error):
+                    raise
+                raise ConfigError(
+                    f"schedule.sizes_px: a tile of {size[0]} px has fewer places than this {self._network.config.kind} "
+                    "has queries (num_queries): give larger ones"
+                ) from error
             except ValueError as error:
                 if _NO_NUMBERS not in str(error):
                     raise

@@ -171,8 +171,17 @@ def square_settings(input_px: int, mean: Sequence[float], std: Sequence[float]) 
 def square_preprocessing(
     config: Mapping[str, Any], input_px: int, mean: Sequence[float], std: Sequence[float]
 ) -> Preprocessing:
-    """What a folder with the library's ``config`` and :func:`square_settings` asks for. Raises ModelError."""
+    """What a folder with the library's ``config`` and :func:`square_settings` asks for.
+
+    Raises ModelError, also for a side that is not made of whole windows where the network has some.
+    """
     kind = str(config["model_type"])
+    step_px = side_step_px(config, kind)
+    if MODEL_TYPES[kind].windows and input_px % step_px:
+        raise ModelError(
+            f"a {kind} of these windows looks at squares whose side is a multiple of {step_px} px, not at "
+            f"{input_px} px: give such tiles (--tile, schedule.validate_px, input_px of the card)"
+        )
     settings = {**MODEL_TYPES[kind].defaults, **square_settings(input_px, mean, std)}
     return _preprocessing(config, settings, len(mean), kind, "the card")
 
