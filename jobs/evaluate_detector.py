@@ -22,9 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job
 from pipeline import __version__
-from pipeline.annotations.annotations import AnnotatedScenes
-from pipeline.annotations.coco import read_annotations
-from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.detectors.weights import model_card
 from pipeline.errors import ConfigError
@@ -32,8 +29,10 @@ from pipeline.evaluation.calibrated import calibrate_card, folder_to_calibrate
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
-from pipeline.evaluation.detected import detect_scenes, published_detections
+from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.report import as_text, figures
+from pipeline.evaluation.report_folder import check_folder, write_report
+from pipeline.evaluation.sources import judged_detector, judged_files
 from pipeline.names import near_names, quoted
 
 
@@ -72,29 +71,21 @@ def as_typed(prog: str, given: Sequence[str]) -> str:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Detect or read, compare, report. Raises PipelineError."""
-    if (arguments.annotations is None) == (arguments.data is None):
-        raise ConfigError("give either --data with --split, or --annotations")
+    if arguments.report:
+        check_folder(arguments.report)  # before a detector works for an hour
     folder = folder_to_calibrate(arguments.weights) if arguments.calibrate else None
-    source = Path(arguments.annotations or arguments.data)
-    if arguments.detections:
-        truth = _annotated(source, arguments.split)
-        classes, scenes, notes = truth.classes, truth.scenes, truth.notes
-        found = published_detections(arguments.detections, scenes, classes)
-        threshold = arguments.score_threshold or 0.0
-    else:
-        card = model_card(arguments.weights)
-        data = judged_by(read_data(source, arguments.split, arguments.images), card.classes)
-        threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
-        found, failures = detect_scenes(data.images, data.classes, card, _config(arguments, threshold))
-        classes, scenes, notes = data.classes, data.truth, (*failures, *data.notes)
-    report = figures(found, scenes, classes=classes, score_threshold=threshold)
+    judged = _judged(arguments)
+    found, scenes, notes = judged.found, judged.truth, judged.notes
+    report = figures(found, scenes, classes=judged.classes, score_threshold=judged.score_threshold)
     if folder is not None:
         how = "published results" if arguments.detections else "the detector itself"
         calibration, sentence = calibrate_card(folder, found, scenes, found_by=how, flips=arguments.flips)
         report["calibration"], notes = asdict(calibration), (*notes, sentence)
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]
-        report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
+        report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(judged.classes))
+    if arguments.report:
+        notes = (*notes, write_report(judged, report, arguments.report))
     if arguments.json:  # before anything is printed, which may end where nobody reads it
         Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
     if arguments.horizontal:
@@ -102,10 +93,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print("\n".join([as_text(report), *notes]))
 
 
-def _annotated(source: Path, split: str) -> AnnotatedScenes:
-    if source.suffix == ".geojson":
-        return read_truth(source)
-    return read_annotations(source / "annotations" / f"{split}.json" if source.is_dir() else source)
+def _judged(arguments: argparse.Namespace) -> Judged:
+    """What is compared with what, as the flags say."""
+    if (arguments.annotations is None) == (arguments.data is None):
+        raise ConfigError("give either --data with --split, or --annotations")
+    source = Path(arguments.annotations or arguments.data)
+    if arguments.detections:
+        return judged_files(arguments.detections, source, arguments.split, arguments.score_threshold or 0.0)
+    card = model_card(arguments.weights)
+    data = judged_by(read_data(source, arguments.split, arguments.images), card.classes)
+    threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
+    return judged_detector(data, card, _config(arguments, threshold), threshold, source.name)
 
 
 def _config(arguments: argparse.Namespace, threshold: float) -> RunConfig:
@@ -137,6 +135,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--calibrate", action="store_true", help=calibrate)
     add("--horizontal", action="store_true", help="also COCO's own metrics of the boxes' bounds")
     add("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
+    add("--report", type=Path, help="also write report.html and the matches as CSV, COCO and DOTA to this folder")
     add("--json", help="write the figures to this file")
     add_experiment_arguments(parser)
     return parser
