@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.errors.analysis import analyse
-from pipeline.evaluation.errors.crops import crops_of, flat
+from pipeline.evaluation.errors.crops import crops_of
 from pipeline.evaluation.errors.files import write_coco, write_csv, write_dota
 from pipeline.evaluation.html.page import page
 from pipeline.evaluation.judged import Judged
@@ -34,7 +34,7 @@ def write_report(judged: Judged, figures: Mapping[str, Any], folder: Path) -> st
     folder = folder.absolute()
     check_folder(folder)
     analysis = analyse(judged)
-    crops, without = crops_of(judged, flat(analysis.worst))
+    crops, without = crops_of(judged, [one for group in analysis.worst.values() for one in group])
     with staging_folder(str(folder.parent), folder.name) as staged:
         write_csv(judged, analysis.judgement, staged / "matches.csv")
         write_coco(judged, analysis.judgement, staged)

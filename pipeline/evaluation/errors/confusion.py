@@ -28,5 +28,5 @@ def confusion(judgement: Judgement, class_count: int, score_threshold: float) ->
         if taken:
             free[target] = False
         counts[judgement.annotation_class[target] if taken else class_count, detected] += 1
-    np.add.at(counts, (judgement.annotation_class[free], class_count), 1)
+    counts[:class_count, class_count] += np.bincount(judgement.annotation_class[free], minlength=class_count)
     return counts

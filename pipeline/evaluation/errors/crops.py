@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, log2
@@ -37,6 +37,8 @@ class Crop:
 
     side_px: int
     """Scene pixels."""
+    centre_px: tuple[float, float]
+    """x, y in scene pixels."""
     jpeg: bytes | None
     """None where the pixels are not to be had."""
     truth: FloatArray
@@ -89,8 +91,11 @@ def _crop(judged: Judged, scene: int, example: Example, square: Window, jpeg: by
     aside = (judged.truth[name].boxes, seen.boxes[seen.scores >= judged.score_threshold])
     others = [_inside(boxes, square, own) for boxes, own in zip(aside, (truth, found), strict=True)]
     corners = [obb_to_corners(boxes) - np.array([square.x, square.y]) for boxes in (truth, found, *others)]
-    return Crop(side_px=square.width, jpeg=jpeg, truth=corners[0], found=corners[1], truth_aside=corners[2],
-                found_aside=corners[3])  # fmt: skip
+    centre = (square.x + square.width / 2, square.y + square.height / 2)
+    return Crop(
+        side_px=square.width, centre_px=centre, jpeg=jpeg, truth=corners[0], found=corners[1],
+        truth_aside=corners[2], found_aside=corners[3],
+    )  # fmt: skip
 
 
 def _inside(boxes: FloatArray, square: Window, own: FloatArray) -> FloatArray:
@@ -98,7 +103,8 @@ def _inside(boxes: FloatArray, square: Window, own: FloatArray) -> FloatArray:
     x, y = boxes[:, 0], boxes[:, 1]
     inside = (x >= square.x) & (x < square.x1) & (y >= square.y) & (y < square.y1)
     same = (boxes[:, None] == own[None]).all(axis=2).any(axis=1)
-    return boxes[inside & ~same][:MOST_ASIDE]
+    others: FloatArray = boxes[inside & ~same][:MOST_ASIDE]
+    return others
 
 
 def _pictures(
@@ -128,8 +134,3 @@ def _pixels(scene: Scene, stretch: Stretch, raster: RasterConfig, square: Window
         pixels, valid = reader.read(window)
     channels = [0, 1, 2] if pixels.shape[-1] >= 3 else [0, 0, 0]
     return visible(pixels[..., channels], valid)
-
-
-def flat(examples: Mapping[object, Sequence[Example]]) -> list[Example]:
-    """All examples of all kinds."""
-    return [one for group in examples.values() for one in group]

@@ -16,6 +16,7 @@ from pipeline.evaluation.dota_submission import write_submission
 from pipeline.evaluation.errors.kinds import Judgement, Kind
 from pipeline.evaluation.judged import Judged
 from pipeline.geometry.obb import obb_to_aabb, obb_to_corners
+from pipeline.names import quoted
 from pipeline.types import FloatArray
 
 CORNERS = tuple(f"px_{axis}{corner}" for corner in (1, 2, 3, 4) for axis in "xy")
@@ -101,7 +102,11 @@ def write_coco(judged: Judged, judgement: Judgement, folder: Path) -> None:
 def _coco_boxes(boxes: FloatArray) -> Iterator[dict[str, Any]]:
     bounds, corners = obb_to_aabb(boxes), obb_to_corners(boxes)
     for (x, y, x1, y1), ring, area in zip(bounds.tolist(), corners, (boxes[:, 2] * boxes[:, 3]).tolist(), strict=True):
-        yield {"bbox": [x, y, x1 - x, y1 - y], "area": area, "segmentation": [ring.ravel().round(4).tolist()]}
+        yield {
+            "bbox": [round(one, 4) for one in (x, y, x1 - x, y1 - y)],
+            "area": round(area, 4),
+            "segmentation": [ring.ravel().round(4).tolist()],
+        }
 
 
 def write_dota(judged: Judged, folder: Path) -> str | None:
@@ -112,9 +117,9 @@ def write_dota(judged: Judged, folder: Path) -> str | None:
     OSError.
     """
     unfit = [name for name in judged.classes if not _fits(name)]
+    if unfit:
+        return f"no DOTA files were written: they cannot hold the class name {quoted(unfit[0])}"
     try:
-        if unfit:
-            raise ConfigError(f"a DOTA file cannot hold the class name {unfit[0][:40]!a}")
         write_submission(judged.found, judged.classes, folder)
     except ConfigError as error:
         return f"no DOTA files were written: {error}"

@@ -6,9 +6,9 @@
 * missed: the object is taken away.
 
 A gain is AP50 with the errors of one kind repaired, less AP50 as it is. No gain is negative. With all kinds repaired
-AP50 is 1: no detection is wrong any more, and every object that is left is the object of one that is right. The gains do
-not add up to what AP50 lacks of 1, neither here nor in TIDE: two errors on the same stretch of a curve hide each other,
-and with one of them repaired the other remains. They are to be compared, not added.
+AP50 is 1: no detection is wrong any more, and every object that is left is the object of one that is right. The gains
+do not add up to what AP50 lacks of 1, neither here nor in TIDE: two errors on the same stretch of a curve hide each
+other, and with one of them repaired the other remains. They are to be compared, not added.
 
 A class all of whose objects are taken away counts as 1: all that was to be found is found.
 """
@@ -41,9 +41,9 @@ class _Repaired:
 
 
 def ap50(judgement: Judgement, repaired: Collection[Kind] = ()) -> float:
-    """AP50 (area under the curve, mean over annotated classes) with these kinds of errors repaired; NaN without objects.
+    """AP50 (area under the curve, mean over annotated classes) with these kinds of errors repaired.
 
-    With none it is that of :func:`pipeline.evaluation.average_precision.average_precision`.
+    NaN without objects. With none repaired it is that of :func:`pipeline.evaluation.average_precision.average_precision`.
     """
     return _mean(judgement, _repair(judgement, repaired))
 

@@ -103,7 +103,8 @@ class Judgement:
     def unfound(self, score_threshold: float = 0.0) -> BoolArray:
         """(A,) the objects that no detection of at least that score found."""
         seen = self.scores >= score_threshold
-        return self.wanted & ~np.append(seen, False)[self.found_by]
+        unfound: BoolArray = self.wanted & ~np.append(seen, False)[self.found_by]
+        return unfound
 
     def explained(self, score_threshold: float = 0.0) -> BoolArray:
         """(A,) the best objects of detections of at least that score with the wrong class or poor localisation."""

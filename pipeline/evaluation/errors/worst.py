@@ -30,7 +30,7 @@ def worst_errors(
     Detections of the highest scores; of missed objects the largest. ``sizes`` (A,) are of the annotations, pixels.
     """
     ranked = judgement.ranked[judgement.scores[judgement.ranked] >= score_threshold]
-    examples = {}
+    examples: dict[Kind, tuple[Example, ...]] = {}
     for kind in ERRORS:
         if kind == Kind.MISSED:
             missed = np.flatnonzero(judgement.missed(score_threshold))

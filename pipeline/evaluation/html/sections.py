@@ -13,12 +13,12 @@ from pipeline.evaluation.errors.kinds import ERRORS, FOUND_IOU, NEAR_IOU, Kind
 from pipeline.evaluation.errors.shares import Band, labelled
 from pipeline.evaluation.html.charts import precision_recall, recall_of_bands, reliability_dots
 from pipeline.evaluation.html.element import Markup, element, joined, name_of
-from pipeline.evaluation.html.tables import bar_cell, between, decimals, matrix, table, text_cell
+from pipeline.evaluation.html.tables import Words, bar_cell, between, decimals, matrix, table, text_cell
 from pipeline.evaluation.judged import Judged
 
 MEANINGS = {
     Kind.MISSED: "an object that no detection is about",
-    Kind.BACKGROUND: f"a detection that overlaps no object by an IoU of {NEAR_IOU:g}",
+    Kind.BACKGROUND: f"a detection that has an IoU of {NEAR_IOU:g} with no object",
     Kind.DUPLICATE: "one more detection of an object that was found",
     Kind.POOR_LOCALISATION: f"right class, IoU of {NEAR_IOU:g} to {FOUND_IOU:g}",
     Kind.WRONG_CLASS: f"IoU of at least {FOUND_IOU:g} with an object of another class",
@@ -56,13 +56,16 @@ def errors(analysis: Analysis, figures: Figures) -> Markup:
          _gain(analysis.gains[kind]), bar_cell(_share(analysis.gains[kind], most)), text_cell(MEANINGS[kind]))
         for kind in ERRORS
     ]  # fmt: skip
-    heads = ("Kind", f"Score ≥ {least:.3g}", "Any score", "AP50 gained", "", "What it is")
+    heads = ("Kind", f"Score ≥ {least:.3g}", "Any score", "AP50 gained", "", Words("What it is"))
     together = (
         f"With no wrong detection at all AP50 would gain {_gain(analysis.gain_of_no_wrong)}, with every object found "
         f"{_gain(analysis.gain_of_all_found)}. Gains are compared, not added: errors hide one another."
     )
-    return joined(element("p", _foremost(analysis), class_="lead"), table(heads, rows), element("p", together),
-                  element("p", "Kinds after TIDE (Bolya et al. 2020), with the exact rotated IoU.", class_="faint"))  # fmt: skip
+    source = "Kinds after TIDE (Bolya et al. 2020), with the exact rotated IoU."
+    return joined(
+        element("p", _foremost(analysis), class_="lead"), table(heads, rows), element("p", together),
+        element("p", source, class_="faint"),
+    )  # fmt: skip
 
 
 def _foremost(analysis: Analysis) -> str:
@@ -105,8 +108,8 @@ def confusion(judged: Judged, analysis: Analysis) -> Markup:
     present = np.union1d(present, [len(counts) - 1])
     names = [*(name_of(name) for name in judged.classes), element("em", "background")]
     text = (
-        "A row is what lies there, a column what was said, above the score threshold. The last column holds objects that "
-        "were not found, the last row detections of nothing, and further detections of an object."
+        "A row is what lies there, a column what was said, above the score threshold. The last column holds objects "
+        "that were not found, the last row detections of nothing, and further detections of an object."
     )
     shown = matrix([names[one] for one in present], counts[np.ix_(present, present)])
     return joined(element("p", text), shown)
@@ -133,7 +136,7 @@ def _bands(bands: tuple[Band, ...], label: str) -> Markup:
         for one in bands
     ]
     chart = element("figure", recall_of_bands(bands, label, f"recall by {label}"))
-    return element("div", chart, table(heads, rows), class_="charts")
+    return element("div", chart, table(heads, rows), class_="pair")
 
 
 def calibration(analysis: Analysis) -> Markup:
@@ -156,7 +159,7 @@ def calibration(analysis: Analysis) -> Markup:
     chart = element("figure", reliability_dots(reliability.expected, reliability.right, reliability.boxes,
                                                "share of right detections over their score"))  # fmt: skip
     heads = ("Scores", "Detections", "Mean score", "Share right")
-    return joined(element("p", text), element("div", chart, table(heads, rows), class_="charts"))
+    return joined(element("p", text), element("div", chart, table(heads, rows), class_="pair"))
 
 
 def _gain(value: float) -> str:

@@ -49,7 +49,8 @@ def _figure(judged: Judged, judgement: Judgement, example: Example, crop: Crop) 
             said.append(name_of(judged.classes[own]))
         elif own != judgement.class_ids[example.detection]:
             said += [" on ", name_of(judged.classes[own])]
-    where = element("span", name_of(list(judged.truth)[example.scene]), class_="faint")
+    x, y = crop.centre_px
+    where = element("span", name_of(list(judged.truth)[example.scene]), f" at {x:.0f}, {y:.0f}", class_="faint")
     return element("figure", drawing(crop, example.kind.text), element("figcaption", *said, element("br"), where))
 
 

@@ -18,7 +18,8 @@ h3 { font-size: 1rem; margin: 1.4rem 0 0.3rem; }
 p { margin: 0.4rem 0; max-width: 44rem; }
 .faint, figcaption { color: var(--faint); font-size: 0.875rem; }
 .lead { font-size: 1.05rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); gap: 0.6rem; margin: 1rem 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 8rem), 1fr)); gap: 0.6rem;
+  margin: 1rem 0; }
 dl div { background: var(--raised); border-radius: 6px; padding: 0.5rem 0.7rem; }
 dt { color: var(--faint); font-size: 0.8rem; }
 dd { margin: 0; font-size: 1.35rem; font-variant-numeric: tabular-nums; line-height: 1.25; }
@@ -33,12 +34,15 @@ th:first-child, td:first-child, .text { text-align: left; }
 td.text { min-width: 13rem; overflow-wrap: anywhere; }
 tbody th:first-child { max-width: 14rem; overflow-wrap: anywhere; }
 .bar { min-width: 6rem; text-align: left; }
-.bar span { display: block; height: 0.7rem; margin-top: 0.4rem; background: var(--first); border-radius: 2px;
-  min-width: 1px; }
+.bar span { display: block; height: 0.7rem; margin-top: 0.4rem; background: var(--first); border-radius: 2px; }
+td.number { white-space: nowrap; }
 .matrix td { text-align: center; min-width: 3rem; border: 1px solid var(--paper); }
 .matrix td.right { background: color-mix(in srgb, var(--first) calc(var(--share) * 70%), var(--raised)); }
 .matrix td.wrong { background: color-mix(in srgb, var(--second) calc(var(--share) * 70%), var(--raised)); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; align-items: flex-start; }
+.pair > figure { flex: 1 1 17rem; }
+.pair > .scroll { flex: 0 1 auto; max-width: 100%; }
 figure { margin: 0.6rem 0; max-width: 27rem; break-inside: avoid; }
 figure > svg { display: block; width: 100%; height: auto; }
 figcaption { margin-top: 0.2rem; }
@@ -50,7 +54,8 @@ svg .column { fill: var(--first); }
 svg .whisker { stroke: var(--ink); stroke-width: 1.2; }
 svg .ideal { stroke: var(--faint); stroke-width: 1; stroke-dasharray: 4 4; fill: none; }
 svg .dot { fill: var(--first); stroke: var(--paper); stroke-width: 1; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 0.8rem; margin-top: 0.5rem; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.8rem, 1fr)); gap: 0.8rem;
+  margin-top: 0.5rem; }
 .sheet figure { margin: 0; }
 .sheet svg { border-radius: 4px; background: #20262d; aspect-ratio: 1; }
 .sheet image { image-rendering: pixelated; }

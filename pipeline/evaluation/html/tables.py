@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pipeline.types import IntArray
 
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
     """A table whose first column names the rows; a cell that is a ``td`` already stays as it is."""
-    head = element("tr", *(element("th", one, scope="col") for one in heads))
+    head = element("tr", *(_head(one) for one in heads))
     body = [element("tr", element("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
     return scrolling(element("table", element("thead", head), element("tbody", *body)))
 
@@ -22,7 +23,15 @@ def scrolling(child: Markup) -> Markup:
     return element("div", child, class_="scroll", tabindex=0, role="group")
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The head of a column of words."""
+
+    text: str
+
+
 def text_cell(text: object) -> Markup:
+    """A cell of words, which may be several lines."""
     return element("td", text, class_="text")
 
 
@@ -60,8 +69,15 @@ def between(bounds: Sequence[float | None]) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
+def _head(value: object) -> Markup:
+    if isinstance(value, Words):
+        return element("th", value.text, scope="col", class_="text")
+    return element("th", value, scope="col")
+
+
 def _cell(value: object) -> Markup:
-    return value if isinstance(value, Markup) and value.startswith("<td") else element("td", value)
+    """Numbers are not broken across lines."""
+    return value if isinstance(value, Markup) and value.startswith("<td") else element("td", value, class_="number")
 
 
 def _count(value: int, *, empty: bool) -> str:
