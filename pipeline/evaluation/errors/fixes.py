@@ -43,7 +43,8 @@ class _Repaired:
 def ap50(judgement: Judgement, repaired: Collection[Kind] = ()) -> float:
     """AP50 (area under the curve, mean over annotated classes) with these kinds of errors repaired.
 
-    NaN without objects. With none repaired it is that of :func:`pipeline.evaluation.average_precision.average_precision`.
+    NaN without objects. With none repaired it is what
+    :func:`pipeline.evaluation.average_precision.average_precision` says.
     """
     return _mean(judgement, _repair(judgement, repaired))
 

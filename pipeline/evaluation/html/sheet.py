@@ -50,7 +50,8 @@ def _figure(judged: Judged, judgement: Judgement, example: Example, crop: Crop) 
         elif own != judgement.class_ids[example.detection]:
             said += [" on ", name_of(judged.classes[own])]
     x, y = crop.centre_px
-    where = element("span", name_of(list(judged.truth)[example.scene]), f" at {x:.0f}, {y:.0f}", class_="faint")
+    place = element("span", f"{x:.0f}, {y:.0f}", class_="place")
+    where = element("span", name_of(list(judged.truth)[example.scene]), " at ", place, class_="faint")
     return element("figure", drawing(crop, example.kind.text), element("figcaption", *said, element("br"), where))
 
 

@@ -32,7 +32,7 @@ th { font-weight: 600; }
 thead th { color: var(--faint); font-weight: 500; vertical-align: bottom; }
 th:first-child, td:first-child, .text { text-align: left; }
 td.text { min-width: 13rem; overflow-wrap: anywhere; }
-tbody th:first-child { max-width: 14rem; overflow-wrap: anywhere; }
+tbody th:first-child { min-width: 6.6rem; max-width: 14rem; overflow-wrap: anywhere; }
 .bar { min-width: 6rem; text-align: left; }
 .bar span { display: block; height: 0.7rem; margin-top: 0.4rem; background: var(--first); border-radius: 2px; }
 td.number { white-space: nowrap; }
@@ -43,7 +43,7 @@ td.number { white-space: nowrap; }
 .pair { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; align-items: flex-start; }
 .pair > figure { flex: 1 1 17rem; }
 .pair > .scroll { flex: 0 1 auto; max-width: 100%; }
-figure { margin: 0.6rem 0; max-width: 27rem; break-inside: avoid; }
+figure { margin: 0.6rem 0; max-width: 22rem; break-inside: avoid; }
 figure > svg { display: block; width: 100%; height: auto; }
 figcaption { margin-top: 0.2rem; }
 svg text { fill: var(--faint); font: 12px system-ui, sans-serif; }
@@ -57,6 +57,7 @@ svg .dot { fill: var(--first); stroke: var(--paper); stroke-width: 1; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.8rem, 1fr)); gap: 0.8rem;
   margin-top: 0.5rem; }
 .sheet figure { margin: 0; }
+.place { white-space: nowrap; }
 .sheet svg { border-radius: 4px; background: #20262d; aspect-ratio: 1; }
 .sheet image { image-rendering: pixelated; }
 .sheet polygon { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
