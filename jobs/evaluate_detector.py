@@ -2,6 +2,7 @@
 With --strategies: compare ways of looking (one look, a second look by each selector, exhaustive tiling …).
 
 python jobs/evaluate_detector.py --weights builtin:ships-s2 --data $KESTREL_DATA/sen2ships --split val
+python jobs/evaluate_detector.py --results OUT --truth truth.geojson --report report
 python jobs/evaluate_detector.py --detections OUT/*/detections.parquet --annotations truth.json
 python jobs/evaluate_detector.py --weights W --data coco.json --strategies global,sae,random,exhaustive \\
     --budgets 0.1,0.25,0.5 --global-factor 2 --tile 640 --out results
@@ -30,6 +31,7 @@ from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.published.command import add_result_arguments, results_of
 from pipeline.evaluation.report import as_text, figures
 from pipeline.evaluation.report_folder import check_folder, write_report
 from pipeline.evaluation.sources import judged_detector, judged_files
@@ -78,7 +80,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     found, scenes, notes = judged.found, judged.truth, judged.notes
     report = figures(found, scenes, classes=judged.classes, score_threshold=judged.score_threshold)
     if folder is not None:
-        how = "published results" if arguments.detections else "the detector itself"
+        how = "published results" if arguments.detections or arguments.results else "the detector itself"
         calibration, sentence = calibrate_card(folder, found, scenes, found_by=how, flips=arguments.flips)
         report["calibration"], notes = asdict(calibration), (*notes, sentence)
     if arguments.horizontal:
@@ -95,6 +97,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def _judged(arguments: argparse.Namespace) -> Judged:
     """What is compared with what, as the flags say."""
+    if arguments.results or arguments.truth:
+        return results_of(arguments)
     if (arguments.annotations is None) == (arguments.data is None):
         raise ConfigError("give either --data with --split, or --annotations")
     source = Path(arguments.annotations or arguments.data)
@@ -137,6 +141,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
     add("--report", type=Path, help="also write report.html and the matches as CSV, COCO and DOTA to this folder")
     add("--json", help="write the figures to this file")
+    add_result_arguments(parser)
     add_experiment_arguments(parser)
     return parser
 
