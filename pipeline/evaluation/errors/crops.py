@@ -13,7 +13,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import PipelineError
 from pipeline.evaluation.errors.worst import Example
 from pipeline.evaluation.judged import Judged
-from pipeline.geometry.obb import obb_to_corners
+from pipeline.geometry.obb import obb_to_aabb, obb_to_corners
 from pipeline.names import brief
 from pipeline.pictures.encoding import as_jpeg
 from pipeline.pictures.ground import visible
@@ -49,6 +49,8 @@ class Crop:
     """(M, 4, 2) other objects in the square."""
     found_aside: FloatArray
     """(N, 4, 2) other detections in it, of at least the score threshold."""
+    regions: FloatArray
+    """(K, 4, 2) ignore regions that touch it."""
 
 
 def crops_of(judged: Judged, examples: Iterable[Example]) -> tuple[dict[Example, Crop], tuple[str, ...]]:
@@ -87,14 +89,19 @@ def _square(judged: Judged, scene: int, example: Example) -> Window:
 def _crop(judged: Judged, scene: int, example: Example, square: Window, jpeg: bytes | None) -> Crop:
     name = list(judged.truth)[scene]
     truth, found = _boxes(judged, scene, example)
-    seen = judged.found[name]
-    aside = (judged.truth[name].boxes, seen.boxes[seen.scores >= judged.score_threshold])
-    others = [_inside(boxes, square, own) for boxes, own in zip(aside, (truth, found), strict=True)]
-    corners = [obb_to_corners(boxes) - np.array([square.x, square.y]) for boxes in (truth, found, *others)]
+    seen, known = judged.found[name], judged.truth[name]
+    shown = [
+        truth,
+        found,
+        _inside(known.boxes[~known.ignore], square, truth),
+        _inside(seen.boxes[seen.scores >= judged.score_threshold], square, found),
+        _touching(known.boxes[known.ignore], square),
+    ]
+    corners = [obb_to_corners(boxes) - np.array([square.x, square.y]) for boxes in shown]
     centre = (square.x + square.width / 2, square.y + square.height / 2)
     return Crop(
         side_px=square.width, centre_px=centre, jpeg=jpeg, truth=corners[0], found=corners[1],
-        truth_aside=corners[2], found_aside=corners[3],
+        truth_aside=corners[2], found_aside=corners[3], regions=corners[4],
     )  # fmt: skip
 
 
@@ -105,6 +112,13 @@ def _inside(boxes: FloatArray, square: Window, own: FloatArray) -> FloatArray:
     same = (boxes[:, None] == own[None]).all(axis=2).any(axis=1)
     others: FloatArray = boxes[inside & ~same][:MOST_ASIDE]
     return others
+
+
+def _touching(boxes: FloatArray, square: Window) -> FloatArray:
+    """Those of ``boxes`` whose bounds touch the square."""
+    x, y, x1, y1 = obb_to_aabb(boxes).T
+    touching: FloatArray = boxes[(x < square.x1) & (x1 > square.x) & (y < square.y1) & (y1 > square.y)][:MOST_ASIDE]
+    return touching
 
 
 def _pictures(

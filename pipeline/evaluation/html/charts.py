@@ -89,6 +89,8 @@ def _steps(recall: FloatArray, precision: FloatArray) -> list[Point]:
         last = last[np.unique(np.linspace(0, len(last) - 1, MOST_POINTS).astype(np.int64))]
     points, before = [], 0.0
     for row in last.tolist():
+        if recall[row] == before:  # false alarms after the last right detection
+            continue
         points += [at(before, float(precision[row])), at(float(recall[row]), float(precision[row]))]
         before = float(recall[row])
     return points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,15 +31,17 @@ def page(
     """The text of the file. ``figures`` are those of :func:`pipeline.evaluation.report.figures`; ``files`` lie beside
     it: name → what it holds."""
     title = f"{judged.detector} on {judged.data}"
-    facts = f"{figures['scenes']:,} scenes, {figures['annotations']:,} objects, {_detections(judged)} detections."
+    counts = [(figures["scenes"], "scene"), (figures["annotations"], "object"), (_detections(judged), "detection")]
+    facts = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts)
     body = [
         element("header", element("h1", name_of(judged.detector)), element("p", "judged on ", name_of(judged.data))),
-        element("p", facts, class_="faint"),
+        element("p", f"{facts}.", _set_apart(judged), class_="faint"),
         sections.headline(figures),
         _section("What goes wrong", sections.errors(analysis, figures)),
         _section("Precision and recall", sections.curves(judged, analysis, figures)),
         _section("Which class is taken for which", sections.confusion(judged, analysis)),
         _section("Which objects are found", sections.recall(analysis)),
+        _section("Scene by scene", sections.scenes(figures)),
         _section("What a score is worth", sections.calibration(analysis)),
         _section("The worst errors", contact_sheet(judged, analysis.judgement, analysis.worst, crops)),
         _section("Notes", _notes(figures, notes)),
@@ -60,8 +63,17 @@ def _section(title: str, content: Markup) -> Markup:
     return element("section", element("h2", title), content)
 
 
-def _detections(judged: Judged) -> str:
-    return f"{sum(len(one) for one in judged.found.values()):,}"
+def _detections(judged: Judged) -> int:
+    return sum(len(one) for one in judged.found.values())
+
+
+def _set_apart(judged: Judged) -> str | None:
+    """What was there to be found and is not judged."""
+    counts = Counter(reason for reasons in judged.apart.values() for reason in reasons if reason)
+    if not counts:
+        return None
+    shown = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    return f" Not judged, and in no figure: {counts.total():,} more ({shown})."
 
 
 def _notes(figures: Mapping[str, Any], notes: tuple[str, ...]) -> Markup:

@@ -24,6 +24,8 @@ MEANINGS = {
     Kind.WRONG_CLASS: f"IoU of at least {FOUND_IOU:g} with an object of another class",
     Kind.WRONG_CLASS_AND_POOR_LOCALISATION: f"another class, IoU of {NEAR_IOU:g} to {FOUND_IOU:g}",
 }
+MOST_SCENES = 50
+"""In the table of scenes."""
 Figures = Mapping[str, Any]
 
 
@@ -113,6 +115,15 @@ def confusion(judged: Judged, analysis: Analysis) -> Markup:
     )
     shown = matrix([names[one] for one in present], counts[np.ix_(present, present)])
     return joined(element("p", text), shown)
+
+
+def scenes(figures: Figures) -> Markup:
+    """What was right, wrong and not found in every scene; those with most errors where there are very many."""
+    rows = sorted(figures["per_scene"].items(), key=lambda row: -row[1]["wrong"] - row[1]["missed"])
+    cells = [(name_of(name), f"{one['right']:,}", f"{one['wrong']:,}", f"{one['missed']:,}") for name, one in rows]
+    note = f"The {MOST_SCENES} with the most errors, of {len(rows):,}." if len(rows) > MOST_SCENES else None
+    shown = table(("Scene", "Right", "Wrong", "Not found"), cells[:MOST_SCENES])
+    return joined(shown, None if note is None else element("p", note, class_="faint"))
 
 
 def recall(analysis: Analysis) -> Markup:

@@ -22,9 +22,13 @@ def contact_sheet(
 ) -> Markup:
     """A row of crops for each kind that has any."""
     key = element(
-        "p", element("span", "truth", class_="key"), element("span", "detection", class_="key dashed"),
-        "Thin lines are other objects, and other detections above the threshold.", class_="faint",
-    )  # fmt: skip
+        "p",
+        element("span", "truth", class_="key"),
+        element("span", "detection", class_="key dashed"),
+        element("span", "ignore region", class_="key dotted"),
+        "Thin lines are other objects, and other detections above the threshold.",
+        class_="faint",
+    )
     parts = [
         joined(
             element("h3", f"{kind.text.capitalize()} – {ORDERS.get(kind, 'the highest scores')}"),
@@ -63,10 +67,13 @@ def drawing(crop: Crop, described: str) -> Markup:
         data = f"data:image/jpeg;base64,{b64encode(crop.jpeg).decode()}"
         picture = element("image", href=data, width=side, height=side, preserveAspectRatio="none")
     shapes = [
-        *_rings(crop.truth_aside, "of-truth aside"), *_rings(crop.found_aside, "of-found aside"),
+        *_rings(crop.regions, "of-region"),
+        *_rings(crop.truth_aside, "of-truth aside"),
+        *_rings(crop.found_aside, "of-found aside"),
         *_rings(np.concatenate([crop.truth, crop.found]), "halo"),
-        *_rings(crop.truth, "of-truth"), *_rings(crop.found, "of-found"),
-    ]  # fmt: skip
+        *_rings(crop.truth, "of-truth"),
+        *_rings(crop.found, "of-found"),
+    ]
     return element("svg", picture, *shapes, viewBox=f"0 0 {side} {side}", role="img", aria_label=described)
 
 

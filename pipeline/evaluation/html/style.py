@@ -36,6 +36,7 @@ tbody th:first-child { min-width: 6.6rem; max-width: 14rem; overflow-wrap: anywh
 .bar { min-width: 6rem; text-align: left; }
 .bar span { display: block; height: 0.7rem; margin-top: 0.4rem; background: var(--first); border-radius: 2px; }
 td.number { white-space: nowrap; }
+.matrix thead th { min-width: 3.4rem; max-width: 7rem; overflow-wrap: anywhere; text-align: center; }
 .matrix td { text-align: center; min-width: 3rem; border: 1px solid var(--paper); }
 .matrix td.right { background: color-mix(in srgb, var(--first) calc(var(--share) * 70%), var(--raised)); }
 .matrix td.wrong { background: color-mix(in srgb, var(--second) calc(var(--share) * 70%), var(--raised)); }
@@ -64,9 +65,11 @@ svg .dot { fill: var(--first); stroke: var(--paper); stroke-width: 1; }
 .halo { stroke: #0009; stroke-width: 4; }
 .of-truth { stroke: var(--truth); stroke-width: 2; }
 .of-found { stroke: var(--found); stroke-width: 2; stroke-dasharray: 6 2.5; }
+.of-region { stroke: #c8ccd0; stroke-width: 1.5; stroke-dasharray: 1.5 3; }
 .aside { stroke-width: 1; opacity: 0.75; }
 .key::before { content: ""; display: inline-block; width: 1.4rem; margin-right: 0.35rem; vertical-align: middle;
   border-top: 3px solid var(--truth); }
+.key.dotted::before { border-top: 3px dotted #8d969f; }
 .key.dashed::before { border-top: 3px dashed var(--found); }
 .key { margin-right: 1rem; }
 ul { padding-left: 1.2rem; }

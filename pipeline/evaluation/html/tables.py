@@ -81,4 +81,4 @@ def _cell(value: object) -> Markup:
 
 
 def _count(value: int, *, empty: bool) -> str:
-    return "" if empty else f"{value:,}"
+    return "" if empty else f"{value:,}" if value else "·"

@@ -133,8 +133,10 @@ def _set_apart(objects: Annotations, reasons: tuple[str, ...]) -> tuple[Annotati
 
 def _counted(apart: Mapping[str, tuple[str, ...]]) -> list[str]:
     counts = Counter(reason for reasons in apart.values() for reason in reasons if reason)
-    return [f"{count} objects {reason} are not judged, neither as found nor as missed" for reason, count in
-            sorted(counts.items())]  # fmt: skip
+    return [
+        f"{count} {'object' if count == 1 else 'objects'} {reason}: not judged, neither found nor missed"
+        for reason, count in sorted(counts.items())
+    ]
 
 
 def _cut_short(results: Mapping[str, Published]) -> list[str]:

@@ -80,7 +80,7 @@ def published_results(out: str) -> tuple[dict[str, Published], tuple[str, ...]]:
             result = _read(folder)
             results[result.scene.scene_id] = result
         elif RECORD in files:
-            notes.append(f"{shown(folder)} holds no result, only the report of a run that failed: not judged")
+            notes.append(f"{shown(folder)} holds no result, for its run failed or has not ended: not judged")
     if not results:
         why = (
             f": {notes[0]}" if notes else f", for none holds a {MANIFEST}; give the --out of a run, or one scene in it"
@@ -107,8 +107,9 @@ def _read(folder: str) -> Published:
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
         version = record.get("versions", {}).get("kestrel", "an unknown version")
+        what = f"without {quoted(error.args[0])}" if isinstance(error, KeyError) else f"in another form ({told(error)})"
         raise ConfigError(
-            f"{shown(folder)} was written by kestrel {quoted(version)[1:-1]} in another form ({told(error)}): detect "
+            f"{shown(folder)} was written by kestrel {quoted(version)[1:-1]} {what}: detect "
             "the scene again, or judge it with that version"
         ) from error
 

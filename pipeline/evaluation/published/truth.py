@@ -38,8 +38,8 @@ def truth_of(
 ) -> Truth:
     """The truth of every scene of ``results``: polygons on a map in any CRS, or a COCO json file in scene pixels.
 
-    Polygons become their smallest rectangles in the scene's pixels. ``class_column`` says what they are, by default the
-    first of the columns that usually do; where there is none all are of the only class that the detector finds. The
+    Polygons become their smallest rectangles in the scene's pixels. ``class_column`` says what they are, by default
+    one of the columns that usually do; where there is none all are of the only class that the detector finds. The
     polygons of ``ignore`` are ignore regions. Raises ConfigError for a file that cannot be read, that names no CRS, of
     which nothing lies in the scenes, or none of whose classes the detector finds; StorageError when a store cannot be
     read.
@@ -113,16 +113,20 @@ def _check_crs(features: Features, called: str, results: Mapping[str, Published]
 
 
 def _labelled(features: Features, called: str, column: str | None, known: Sequence[str]) -> Labelled:
+    """What the features are. Of the columns that usually say it the first counts that names a class of the detector:
+    a column may as well hold the names of ships."""
     if column == ALL_ALIKE:
         features, column = replace(features, columns={}), None
-    usual = any(name.lower() in CLASS_COLUMNS for name in features.columns)
+    usual = [one for wanted in CLASS_COLUMNS for one in features.columns if one.lower() == wanted]
     if column is None and not usual and len(known) > 1:
         raise ConfigError(
             f"no column of {called} says what the objects are (it has {listed(features.columns) or 'none'}): name one "
             "with --truth-class-column"
         )  # labelled would name the flag of another command
+    plain = {name.casefold() for name in known}
+    telling = [one for one in usual if plain & {str(value).strip().casefold() for value in features.columns[one]}]
     only = known[0] if len(known) == 1 else None
-    return labelled(features, called, column=column, only_class=only)
+    return labelled(features, called, column=column or next(iter(telling), None), only_class=only)
 
 
 def _placed(marked: Labelled, called: str, results: Mapping[str, Published]) -> Read:
