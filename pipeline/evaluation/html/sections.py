@@ -18,7 +18,7 @@ from pipeline.evaluation.judged import Judged
 
 MEANINGS = {
     Kind.MISSED: "an object that no detection is about",
-    Kind.BACKGROUND: f"a detection that has an IoU of {NEAR_IOU:g} with no object",
+    Kind.BACKGROUND: f"a detection with an IoU below {NEAR_IOU:g} with every object",
     Kind.DUPLICATE: "one more detection of an object that was found",
     Kind.POOR_LOCALISATION: f"right class, IoU of {NEAR_IOU:g} to {FOUND_IOU:g}",
     Kind.WRONG_CLASS: f"IoU of at least {FOUND_IOU:g} with an object of another class",

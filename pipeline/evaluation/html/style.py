@@ -32,11 +32,11 @@ th { font-weight: 600; }
 thead th { color: var(--faint); font-weight: 500; vertical-align: bottom; }
 th:first-child, td:first-child, .text { text-align: left; }
 td.text { min-width: 13rem; overflow-wrap: anywhere; }
-tbody th:first-child { min-width: 6.6rem; max-width: 14rem; overflow-wrap: anywhere; }
+tbody th:first-child { min-width: 7.6rem; max-width: 14rem; overflow-wrap: anywhere; }
 .bar { min-width: 6rem; text-align: left; }
 .bar span { display: block; height: 0.7rem; margin-top: 0.4rem; background: var(--first); border-radius: 2px; }
 td.number { white-space: nowrap; }
-.matrix thead th { min-width: 3.4rem; max-width: 7rem; overflow-wrap: anywhere; text-align: center; }
+.matrix thead th { min-width: 4.2rem; max-width: 7rem; overflow-wrap: anywhere; text-align: center; font-size: 0.8rem; }
 .matrix td { text-align: center; min-width: 3rem; border: 1px solid var(--paper); }
 .matrix td.right { background: color-mix(in srgb, var(--first) calc(var(--share) * 70%), var(--raised)); }
 .matrix td.wrong { background: color-mix(in srgb, var(--second) calc(var(--share) * 70%), var(--raised)); }
