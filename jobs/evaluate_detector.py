@@ -31,7 +31,7 @@ from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
 from pipeline.evaluation.judged import Judged
-from pipeline.evaluation.published.command import add_result_arguments, results_of
+from pipeline.evaluation.published.command import add_result_arguments, asks_for_results, results_of
 from pipeline.evaluation.report import as_text, figures
 from pipeline.evaluation.report_folder import check_folder, write_report
 from pipeline.evaluation.sources import judged_detector, judged_files
@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
-    if arguments.calibrate and arguments.strategies:
-        raise ConfigError("--calibrate is of one way of looking; leave out --strategies")
+    alone = next((name for name in ("calibrate", "report", "results", "truth") if getattr(arguments, name)), None)
+    if alone and arguments.strategies:
+        raise ConfigError(f"--{alone} is of one way of looking; leave out --strategies")
     if arguments.strategies:
         compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
@@ -96,8 +97,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _judged(arguments: argparse.Namespace) -> Judged:
-    """What is compared with what, as the flags say."""
-    if arguments.results or arguments.truth:
+    if asks_for_results(arguments):
         return results_of(arguments)
     if (arguments.annotations is None) == (arguments.data is None):
         raise ConfigError("give either --data with --split, or --annotations")

@@ -181,6 +181,8 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(out: Path, truth: Path, c
         (["--results", str(old), *of_truth], "was written by kestrel 0.0.3 without 'lattice': detect the scene again"),
         (["--results", str(stopped), *of_truth], "holds no result, for its run failed or has not ended"),
         (["--results", str(out)], "--results and --truth go together"),
+        (["--ignore", str(truth)], "--results and --truth go together"),
+        ([*results, str(truth), "--strategies", "global"], "--results is of one way of looking"),
         ([*results, str(truth), "--data", str(folder)], "leave out --data"),
     ):
         capsys.readouterr()

@@ -10,6 +10,8 @@ from pipeline.evaluation.published.judging import judged_results
 
 ELSEWHERE = ("data", "annotations", "detections", "images", "strategies")
 """Flags that say another source of detections or truth."""
+OWN = ("results", "truth", "truth_class_column", "ignore")
+"""The flags of this part."""
 
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +25,11 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     column = "column of --truth that says the class; none: all are of the only class (default: class_name, class, …)"
     add("--truth-class-column", metavar="COLUMN", help=column)
     add("--ignore", metavar="FILE", help="vector file of regions where nothing is right or wrong")
+
+
+def asks_for_results(arguments: argparse.Namespace) -> bool:
+    """Whether a published result is to be judged."""
+    return any(getattr(arguments, name) is not None for name in OWN)
 
 
 def results_of(arguments: argparse.Namespace) -> Judged:
