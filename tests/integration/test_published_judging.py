@@ -164,6 +164,8 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(out: Path, truth: Path, c
     del record["lattice"]
     record["versions"]["kestrel"] = "0.0.3"
     (old / "port" / "run.json").write_text(json.dumps(record))
+    torn = shutil.copytree(out, folder / "torn")
+    (torn / "port" / "run.json").write_text('{"versions": {"kest')
     stopped = shutil.copytree(out, folder / "stopped")
     (stopped / "port" / "manifest.json").unlink()
     results, of_truth = ["--results", str(out), "--truth"], ["--truth", str(truth)]
@@ -179,6 +181,7 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(out: Path, truth: Path, c
         ([*results, str(folder / "absent.gpkg")], "absent.gpkg"),
         (["--results", str(folder / "empty"), *of_truth], "there is no result in"),
         (["--results", str(old), *of_truth], "was written by kestrel 0.0.3 without 'lattice': detect the scene again"),
+        (["--results", str(torn), *of_truth], "in another form (JSONDecodeError("),
         (["--results", str(stopped), *of_truth], "holds no result, for its run failed or has not ended"),
         (["--results", str(out)], "--results and --truth go together"),
         (["--ignore", str(truth)], "--results and --truth go together"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.average_precision import curve
-from pipeline.evaluation.bootstrap import bootstrap_intervals, extents, make_units
+from pipeline.evaluation.bootstrap import class_intervals, extents, make_units
 from pipeline.evaluation.calibration import Reliability, judged_boxes, reliability
 from pipeline.evaluation.errors.confusion import confusion
 from pipeline.evaluation.errors.fixes import gain_of_all_found, gain_of_no_wrong, gains
@@ -93,13 +93,12 @@ def _curves(judged: Judged) -> tuple[ClassCurve, ...]:
     names = list(judged.truth)
     found, truth = [judged.found[name] for name in names], [judged.truth[name] for name in names]
     units = make_units(truth, extents(found, truth))
-    of_detections = units.of_detections(found)
+    annotated = {one: m for one, m in match_classes(found, truth, (FOUND_IOU,)).items() if len(m.targets)}
+    intervals = class_intervals(annotated, units, units.of_detections(found))
     made = []
-    for class_id, matches in match_classes(found, truth, (FOUND_IOU,)).items():
-        if len(matches.targets):
-            recall, precision = curve(matches)
-            interval = bootstrap_intervals([matches], judged.score_threshold, units, of_detections)["ap"]
-            made.append(ClassCurve(class_id=class_id, recall=recall, precision=precision, interval=interval))
+    for class_id, matches in annotated.items():
+        recall, precision = curve(matches)
+        made.append(ClassCurve(class_id=class_id, recall=recall, precision=precision, interval=intervals[class_id]))
     return tuple(made)
 
 

@@ -74,8 +74,8 @@ class Judgement:
     """(D,)"""
     scene: IntArray
     """(D,) which scene each is of."""
-    place: IntArray
-    """(D,) place among the detections of its class, best score first, as matching saw them."""
+    ranked: IntArray
+    """(D,) all detections, best score first; those of one class in the order in which matching saw them."""
     kind: IntArray
     """(D,) values of :class:`Kind`."""
     target: IntArray
@@ -90,11 +90,6 @@ class Judgement:
     """(A,)"""
     annotation_scene: IntArray
     """(A,)"""
-
-    @property
-    def ranked(self) -> IntArray:
-        """(D,) all detections, best score first; of one class in the order of the matching."""
-        return np.lexsort((self.place, -self.scores))
 
     def missed(self, score_threshold: float = 0.0) -> BoolArray:
         """(A,) the objects that are missed when detections of a lower score do not count; see the module."""
@@ -129,13 +124,20 @@ def judge(detections: Sequence[Detections], annotations: Sequence[Annotations]) 
     iou[right] = _iou_of(right, taken, detections, annotations)
     found_by = np.full(total, -1, np.int64)
     found_by[taken[right]] = np.flatnonzero(right)
+    scores = _column(detections, "scores", np.float64)
     return Judgement(
-        scores=_column(detections, "scores", np.float64), class_ids=_column(detections, "class_ids", np.int64),
-        scene=np.repeat(np.arange(len(detections)), [len(one) for one in detections]), place=place, kind=kind,
-        target=target, iou=iou, found_by=found_by, wanted=~_column(annotations, "ignore", np.bool_),
+        scores=scores,
+        class_ids=_column(detections, "class_ids", np.int64),
+        scene=np.repeat(np.arange(len(detections)), [len(one) for one in detections]),
+        ranked=np.lexsort((place, -scores)),
+        kind=kind,
+        target=target,
+        iou=iou,
+        found_by=found_by,
+        wanted=~_column(annotations, "ignore", np.bool_),
         annotation_class=_column(annotations, "class_ids", np.int64),
         annotation_scene=np.repeat(np.arange(len(annotations)), [len(one) for one in annotations]),
-    )  # fmt: skip
+    )
 
 
 Nearest = tuple[FloatArray, IntArray]

@@ -128,14 +128,14 @@ def scenes(figures: Figures) -> Markup:
 
 def recall(analysis: Analysis) -> Markup:
     """Recall by size and by distance to a seam."""
-    return joined(
-        element("h3", "By size"),
-        _bands(analysis.by_size, "root of the area, scene pixels"),
-        element("h3", "By distance to the border of two tiles"),
-        element("p", "Not known: these detections do not say which tiles they come from.")
-        if analysis.by_seam is None
-        else _bands(analysis.by_seam, "distance, lattice pixels"),
-    )
+    if analysis.by_seam is None:
+        seams = element("p", "Not known: these detections do not say which tiles they come from.")
+    elif not analysis.by_seam:
+        seams = element("p", "There is none: every scene that holds an object is one tile.")
+    else:
+        seams = _bands(analysis.by_seam, "distance, lattice pixels")
+    sizes = _bands(analysis.by_size, "root of the area, scene pixels")
+    return joined(element("h3", "By size"), sizes, element("h3", "By distance to the border of two tiles"), seams)
 
 
 def _bands(bands: tuple[Band, ...], label: str) -> Markup:

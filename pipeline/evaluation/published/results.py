@@ -12,9 +12,10 @@ import numpy as np
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference.georeference import Georeference
-from pipeline.names import quoted, shown, told
+from pipeline.names import brief, quoted, shown, told
 from pipeline.outputs.geoparquet import read_detections
 from pipeline.raster.addresses import is_remote
+from pipeline.raster.admission import check_pixels
 from pipeline.runs.published import RECORD
 from pipeline.storage.fetching import fetched_file
 from pipeline.storage.files import file_names, read_file
@@ -90,8 +91,10 @@ def published_results(out: str) -> tuple[dict[str, Published], tuple[str, ...]]:
 
 
 def _read(folder: str) -> Published:
-    record = json.loads(read_file(join(folder, RECORD)) or b"{}")
+    version = "of an unknown version"
     try:
+        record = json.loads(read_file(join(folder, RECORD)) or b"{}")
+        version = str(record["versions"]["kestrel"])
         with fetched_file(join(folder, DETECTIONS)) as path:
             table = read_detections(path)
         columns = {name: table.column(name).to_pylist() for name in COLUMNS}
@@ -100,18 +103,26 @@ def _read(folder: str) -> Published:
         scene = _scene({**header, "uris": record["origin"], "scene_id": record["scene_id"]})
         reading = {key: _fixed(value) for key, value in record["config"]["raster"].items() if key in READING}
         return Published(
-            scene=scene, georeference=Georeference.of(scene), lattice=Lattice(**record["lattice"]),
+            scene=scene, georeference=Georeference.of(scene), lattice=_lattice(record["lattice"], folder),
             tile_px=record["tile_px"], halo_px=record["halo_px"], detector=record["model_id"],
             classes=tuple(record["model"]["classes"]), score_threshold=record["score_threshold"],
             area=record["area_of_interest"], columns=columns, failed_px=_failed(folder), raster=RasterConfig(**reading),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, OSError, ValueError) as error:
-        version = record.get("versions", {}).get("kestrel", "an unknown version")
         what = f"without {quoted(error.args[0])}" if isinstance(error, KeyError) else f"in another form ({told(error)})"
         raise ConfigError(
-            f"{shown(folder)} was written by kestrel {quoted(version)[1:-1]} {what}: detect "
+            f"{shown(folder)} was written by kestrel {brief(version)} {what}: detect "
             "the scene again, or judge it with that version"
         ) from error
+
+
+def _lattice(said: Mapping[str, Any], folder: str) -> Lattice:
+    lattice = Lattice(
+        width=int(said["width"]), height=int(said["height"]), scale_x=float(said["scale_x"]),
+        scale_y=float(said["scale_y"]), gsd_m=said["gsd_m"],
+    )  # fmt: skip
+    check_pixels(lattice.width, lattice.height, f"the lattice of {shown(folder)}", RasterConfig())
+    return lattice
 
 
 def _scene(header: Mapping[str, Any]) -> Scene:

@@ -11,6 +11,7 @@ from pipeline.evaluation.errors.analysis import analyse
 from pipeline.evaluation.errors.kinds import Kind, judge
 from pipeline.evaluation.errors.shares import Band, octaves, recall_in_bands
 from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.report import figures
 from pipeline.geometry.obb import canonical_obb
 from pipeline.types import Detections
 from tests.support.judging import found, noisy, ship, truth
@@ -42,6 +43,19 @@ def test_the_curves_are_those_of_pycocotools() -> None:
     theirs = horizontal_metrics(detections, objects, class_count=2)["ap50"]
     assert 0.2 < theirs < 0.95, "neither everything nor nothing is right, or nothing is tested"
     assert np.mean(sampled) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_the_interval_of_the_only_class_is_that_of_all() -> None:
+    generator = np.random.default_rng(4)
+    scenes = {str(number): noisy(generator) for number in range(60)}
+    objects = {name: truth(one.boxes, None, one.ignore) for name, (_, one) in scenes.items()}
+    detections = {name: found(one.boxes, one.scores.tolist()) for name, (one, _) in scenes.items()}
+    judged = Judged(detector="d", data="t", classes=("a",), found=detections, truth=objects, score_threshold=0.5)
+    (curve,) = analyse(judged).curves
+    assert curve.interval == pytest.approx(
+        figures(detections, objects, classes=("a",), score_threshold=0.5)["ap50_interval"], abs=1e-4
+    )
+    assert curve.interval[1] - curve.interval[0] > 0.01
 
 
 def test_recall_is_shared_out_by_number() -> None:

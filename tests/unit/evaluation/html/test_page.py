@@ -123,3 +123,11 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
     assert path is not None
     assert path[1].startswith("M40 12")
     assert path[1].endswith("L308 106")
+
+
+def test_false_alarms_after_the_last_object_found_are_no_part_of_the_curve() -> None:
+    """Precision falls on at the same recall; the area under the curve ends there."""
+    drawn = precision_recall(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.5, 0.25]), "curve")
+    path = re.search(r'class="curve" d="([^"]+)"', drawn)
+    assert path is not None
+    assert path[1] == "M40 12L174 12"
