@@ -51,7 +51,7 @@ svg text { fill: var(--faint); font: 12px system-ui, sans-serif; }
 svg .axis { stroke: var(--line); stroke-width: 1; fill: none; }
 svg .curve { stroke: var(--first); stroke-width: 2; fill: none; stroke-linejoin: round; }
 svg .area { fill: var(--first); opacity: 0.12; }
-svg .column { fill: var(--first); }
+svg .column { fill: var(--first); opacity: 0.65; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.2; }
 svg .ideal { stroke: var(--faint); stroke-width: 1; stroke-dasharray: 4 4; fill: none; }
 svg .dot { fill: var(--first); stroke: var(--paper); stroke-width: 1; }
@@ -76,5 +76,6 @@ ul { padding-left: 1.2rem; }
 @media print { :root { color-scheme: light; --paper: #ffffff; --raised: #f4f6f8; --ink: #000000; --faint: #444444;
   --line: #bbbbbb; --first: #0072b2; --second: #c44e00; } body { max-width: none; padding: 0; font-size: 10pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2, h3 { break-after: avoid; }
-  tr, .sheet figure { break-inside: avoid; } .scroll { overflow: visible; } }
+  tr, .sheet figure, .pair { break-inside: avoid; } .scroll { overflow: visible; } .pair > figure { flex: 0 1 13rem; }
+  dl { grid-template-columns: repeat(6, 1fr); } dd { font-size: 1.1rem; } h2 { margin-top: 1.4rem; } }
 """)
