@@ -81,6 +81,7 @@ LATER: dict[str, Any] = {
     "flips": False,
     "calibration": None,
     "difference": False,
+    "network": None,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 

@@ -47,7 +47,11 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="0")
     add("--device", help="cpu or cuda (bfloat16)")
     add("--checkpoint-steps", type=int, help="100")
-    add("--validate-steps", type=int, help="steps between AP of held-out scenes and of those trained on (0: never)")
+    add(
+        "--validate-steps",
+        type=int,
+        help="steps between AP of held-out scenes and of those trained on (0: at the end only)",
+    )
     add("--validate-scenes", type=int, help="most scenes of either kind that are judged then (24)")
 
 
