@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.annotations.annotations import Annotations, for_classes
 from pipeline.annotations.coco import read_annotations
-from pipeline.annotations.source import Asked, Source, absent_images, images_of
+from pipeline.annotations.source import Asked, Source, absent_images, check_stems, images_of
 from pipeline.annotations.text_sources import text_source, yolo_source
 from pipeline.annotations.vector_sources import vector_source, with_regions
 from pipeline.errors import ConfigError
@@ -28,6 +28,7 @@ def read_source(annotations: Path, asked: Asked) -> Source:
     source = _source(annotations, asked)
     if not source.scenes:
         raise ConfigError(f"{annotations} is of no image that is there: say where the images are with --images")
+    check_stems([image for image, _ in source.scenes])
     wanted = source.classes if asked.classes is None else asked.classes
     if unknown := sorted(set(wanted) - set(source.classes)):
         raise ConfigError(f"{annotations} has no class {listed(unknown)}; it has {listed(source.classes)}")

@@ -16,6 +16,10 @@ ANNOTATIONS = """\
 COCO json; folder of DOTA or YOLO txt; data.yaml of YOLO or YOLO-OBB; GeoJSON, GeoPackage, GeoParquet or Shapefile, in
 any CRS, a corrected result of 'detect' too: what it is is found from what is in it"""
 
+BLOCKS = """\
+hold out square blocks of this side, prepared pixels, and not whole scenes: for few large ones (a share of 0.2, else
+that of --hold-out-share)"""
+
 
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """What is not given is as the recipe says, else as shown."""
@@ -80,6 +84,10 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="train", help="of a data.yaml: train, val or test (train)")
     parser.add_argument("--class-column", help="of a vector file: which column says what an object is")
     parser.add_argument("--ignore", type=Path, help="vector file: where detections are neither right nor wrong")
+    parser.add_argument("--hold-out-share", type=float, help="hold out this share of the scenes, in OUT/val (none)")
+    parser.add_argument("--split-blocks", type=int, metavar="PX", help=BLOCKS)
+    parser.add_argument("--split-buffer", type=int, metavar="PX", help="around held-out blocks, on neither side (32)")
+    parser.add_argument("--split-seed", type=int, default=0, help="another seed holds out others (0)")
     for flag, what in (("--only", "images with such a name only"), ("--without", "images with such a name not")):
         parser.add_argument(flag, type=names, default=(), help=f"{what}: patterns of stems, comma-separated")
     parser.add_argument(

@@ -23,7 +23,7 @@ from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
-from pipeline.types import Lattice
+from pipeline.types import Lattice, Scene
 from pipeline.types.cards import RGB
 
 
@@ -67,13 +67,17 @@ def prepare_scene(
     Raises SceneError for what detection would refuse too, ConfigError for bands that the file has not.
     """
     scene = open_scene(str(image), raster, model_bands=bands)
-    georeference = Georeference.of(scene)
-    lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
+    lattice = lattice_of(scene, Georeference.of(scene), gsd_m, shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
         pixels, valid = reader.read(lattice.window)
     dark = valid & (pixels == 0).all(-1)
     pixels = np.where(valid[..., None], pixels, np.uint8(0)) + dark[..., None].astype(np.uint8)
     return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
+
+
+def lattice_of(scene: Scene, place: Georeference | None, gsd_m: float | None, shrink: float = 1.0) -> Lattice:
+    """The grid that a scene is prepared on. Raises SceneError, and ConfigError for a ``shrink`` below 1."""
+    return shrunk(make_lattice(scene, "model", gsd_m, place.ground_gsd() if place else None), shrink)
 
 
 def raster_config(bands: Sequence[str], numbers: Sequence[int] | None, crs: str | None = None) -> RasterConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -91,7 +91,6 @@ def _range(low: float, high: float) -> str:
     return f"{low:g}+" if high == np.inf else f"< {high:g}" if low == 0 else f"{low:g}-{high:g}"
 
 
-def dropped_lines(dropped: Iterable[Counter[str]]) -> list[str]:
+def dropped_lines(dropped: Counter[str]) -> list[str]:
     """A sentence a reason."""
-    total = sum(dropped, Counter[str]())
-    return [f"{count} objects {why} and were dropped" for why, count in total.items() if count]
+    return [f"{count} objects {why} and were dropped" for why, count in dropped.items()]
