@@ -216,4 +216,5 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _or_null(_is_calibration),
         f"null, or an object with {_CALIBRATION}, where scores rise and their precision does not fall",
     ),
+    "network": (_or_null(_is_distinct_texts), "null, or a list of distinct texts"),
 }

@@ -18,7 +18,8 @@ from pipeline.types import ModelCard
 
 BUILTIN = "builtin:"
 """What the names of embedded detectors begin with."""
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""The hub's ``owner/name``."""
 _HUB_TIMEOUT_S = 5.0
 
 
@@ -47,7 +48,7 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
         return fetch_folder(uri)
     if local is not None:
         return local
-    if _HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
+    if HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
         return hub_folder(uri)
     what = "file" if is_weight_name(uri) else "folder"
     raise ModelError(f"--weights: there is no {what} {shown(uri)}")
@@ -80,7 +81,8 @@ def builtin_folder(name: str) -> Path:
 
 
 def hub_folder(name: str) -> Path:
-    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only.
+    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only, and the README
+    that says its licence.
 
     Answers within seconds when the hub cannot be reached; ``HF_HUB_OFFLINE`` uses the cache alone. Raises ModelError.
     """
@@ -97,7 +99,7 @@ def hub_folder(name: str) -> Path:
     except Exception:  # noqa: BLE001 - the HTTP library below the hub's client changes, and its errors with it
         reached = False
     try:
-        wanted = ["*.json", "*.safetensors"]
+        wanted = ["*.json", "*.safetensors", "README.md"]
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
         raise ModelError(

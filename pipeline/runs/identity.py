@@ -81,6 +81,7 @@ LATER: dict[str, Any] = {
     "flips": False,
     "calibration": None,
     "difference": False,
+    "network": None,
     "runtime": None,
     "described": None,
 }
