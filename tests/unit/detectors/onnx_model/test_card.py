@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from pipeline.detectors.card import add_calibration
 from pipeline.detectors.loading import read_model_card
 from pipeline.errors import ModelError
-from pipeline.types import Calibration
+from pipeline.types import Calibration, ModelCard
 from tests.support.onnx_files import CARD, CLASSES, NAMES, write_guest, write_onnx
 
 
@@ -66,6 +68,22 @@ def test_where_file_and_shapes_disagree_shapes_are_believed_and_it_is_said(tmp_p
 def test_the_file_of_oriented_det_beside_its_export_is_read(tmp_path: Path) -> None:
     card = read_model_card(write_guest(tmp_path, "oriented-det"))
     assert (card.classes, card.score_threshold, card.mean) == (tuple(CLASSES), 0.2, (0.0,) * 3)
+
+
+@pytest.mark.parametrize("key", [*(field.name for field in fields(ModelCard)), "layout"])
+def test_no_value_of_a_card_ends_in_anything_but_a_card_or_a_sentence(key: str, tmp_path: Path) -> None:
+    """Beside a file, and inside one of our own."""
+    path, ours = write_onnx(tmp_path / "best.onnx", "yolo-obb"), write_guest(tmp_path, "kestrel-fcos")
+    exported = onnx.load(ours)
+    for value in (5, -1.5, "", "x\n", [], {}, [[]], [1, 2, 3], True, 10**400):
+        beside(path, {key: value})
+        onnx.helper.set_model_props(exported, {"kestrel": json.dumps({**CARD, key: value})})
+        ours.write_bytes(exported.SerializeToString())
+        for one in (path, ours):
+            try:
+                assert isinstance(read_model_card(one), ModelCard)
+            except ModelError as error:
+                assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
 
 
 NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
