@@ -190,6 +190,24 @@ def test_scores_that_are_none_are_said(tmp_path: Path) -> None:
         detect(path, chip(64, 64, (2, 3, 0)))
 
 
+def test_no_room_for_a_batch_is_an_error_of_memory(tmp_path: Path) -> None:
+    """What halves the batch. The network makes its picture so large that no machine holds it."""
+    path = write_guest(tmp_path, "yolo")
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 40, 1, 3, 64, 64]), "large"))
+    model.graph.node[-1].output[0] = "inner"
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("Expand", ["images", "large"], ["huge"]),
+            onnx.helper.make_node("ReduceMax", ["huge"], ["top"], keepdims=0),
+            onnx.helper.make_node("Min", ["inner", "top"], ["output0"]),
+        ]
+    )
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(MemoryError, match="cannot look at 1 x 3 x 64 x 64: no room"):
+        detect(path, chip(64, 64))
+
+
 def test_shapes_that_promise_what_does_not_come_are_said(tmp_path: Path) -> None:
     """The declared output has a column less than the real one."""
     path = write_guest(tmp_path, "yolo-obb", size=None)
