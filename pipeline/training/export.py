@@ -17,9 +17,10 @@ from pipeline.errors import ModelError
 from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
 from pipeline.training.learner import Learner
-from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, STATE_FILE
+from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE
 from pipeline.training.normalisation import statistics_of
 from pipeline.training.run_record import RunRecord, plain_numbers
+from pipeline.training.states import STATE_FILE
 from pipeline.types import ModelCard
 from pipeline.types.cards import RGB
 
