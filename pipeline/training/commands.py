@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.annotations.coco import read_annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
@@ -44,33 +43,9 @@ Report = Callable[[str], None]
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.data.prepare import (
-        chosen,
-        classes_of,
-        prepare_scene,
-        raster_config,
-        save_all,
-        scenes_of_coco,
-        scenes_of_dota,
-    )
+    from pipeline.training.data.prepare_source import prepare_source
 
-    notes: tuple[str, ...] = ()
-    if arguments.annotations.is_dir():
-        classes = arguments.classes or ("ship",)
-        annotated = scenes_of_dota(arguments.annotations, arguments.images, classes)
-    else:
-        classes = classes_of(arguments.annotations, arguments.classes)
-        annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
-        notes = read_annotations(arguments.annotations).notes
-    annotated = chosen(annotated, arguments.only, arguments.without)
-    made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
-    start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
-    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
-    for image, truth in annotated:
-        scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
-        report(save_all([scene], arguments.out)[0])
-    for note in notes:
-        report(note)
+    prepare_source(arguments, report)
 
 
 def review(arguments: Namespace, report: Report) -> None:

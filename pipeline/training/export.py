@@ -86,7 +86,8 @@ def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:
 
 def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> ModelCard:
     """Write weights, configuration and ``card`` (its hash set to the weights') to ``folder``; returns that card."""
-    family_in(run / kept).folder.export(folder, averaged_network(run, kept), card)
-    card = replace(card, sha256=weights_sha256(folder))
+    network = averaged_network(run, kept)
+    family_in(run / kept).folder.export(folder, network, card)
+    card = replace(card, sha256=weights_sha256(folder), network=network.config.parts)
     write_card(folder, card)
     return card

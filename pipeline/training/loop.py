@@ -65,7 +65,8 @@ class LoopConfig:
     mild_share: float = 0.0
     """Share of the steps, the last ones, whose tiles keep their scale and their light."""
     validate_steps: int = 0
-    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0 is none."""
+    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0: after the last
+    step only."""
     validate_scenes: int = 24
     """Most scenes of either kind that are judged on the way, evenly chosen by name."""
     validate_px: int = 512
@@ -105,7 +106,7 @@ class Trainer:
         every ``validate_steps`` and after the last step."""
         self.config, self.out, self.step = config, out, 0
         self._learner, self._sampler, self._mild = learner, sampler, sampler.milder()
-        self._judge = judge if config.validate_steps else None
+        self._judge = judge
         self._device, self._wholly = torch.device(config.device), Wholly()
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
@@ -128,11 +129,14 @@ class Trainer:
                 losses = self._wholly(partial(self.learn, batch))
                 if self.step % EVERY_STEPS == 0 or self.step == self.config.steps:
                     self._log(losses, (time.monotonic() - start) / (self.step - begun), report)
-                if self._judge and (self.step % self.config.validate_steps == 0 or self.step == self.config.steps):
+                if self._judge and (self.step == self.config.steps or self._is_due(self.config.validate_steps)):
                     self._validate(self._judge, report)
                 if self.step % self.config.checkpoint_steps == 0 or self.step == self.config.steps:
                     self.save()
         draw_curves(self.out / METRICS_FILE, self.out / CURVES_FILE)
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step of optimisation. Raises ModelError when loss or gradient is not finite, after writing the batch."""

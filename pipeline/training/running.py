@@ -59,7 +59,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     learner = family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)
-    judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
+    judge = _judge(recipe, learner, card, groups, held)
     places = read_places(Path(recipe.data.false_alarms)) if recipe.data.false_alarms else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data, places)
     trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
@@ -129,14 +129,10 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"--device {device}: torch {torch.__version__} sees no GPU here; use --device cpu")
 
 
-def _chooses_nothing(recipe: Recipe, judge: SceneJudge | None) -> str | None:
-    """Why no best weights will be kept where scenes are given to choose them; None where they will."""
-    if judge is None:
-        return (
-            "--choose chooses nothing without --validate-steps: no best weights are kept"
-            if recipe.data.choose
-            else None
-        )
+def _chooses_nothing(recipe: Recipe, judge: SceneJudge) -> str | None:
+    """Why no best weights will be chosen where scenes are given to choose them by; None where they will."""
+    if recipe.data.choose and not recipe.schedule.validate_steps:
+        return "--choose chooses nothing without --validate-steps: the last weights alone are judged"
     if judge.chooses or not (recipe.data.choose or recipe.data.hold_out):
         return None
     return "no scene held out or given by --choose has an object: no best weights are kept"

@@ -83,6 +83,20 @@ class FeaturesConfig:
             raise ValueError(f"reconstruction_threshold must lie between 0 and 1, not {self.reconstruction_threshold}")
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the network is made of, in words for its card: the backbone, the neck, and the feature modules."""
+        modules = {
+            "context enhancement (CEM, after E-FPN-BS)": self.context,
+            "foreground selection (FBSM, after E-FPN-BS)": self.foreground,
+            f"reconstruction and difference map (SR-TOD, {self.reconstruction} threshold)": self.reconstructs,
+        }
+        return (
+            f"{self.backbone} backbone",
+            f"feature pyramid of {self.width} channels at strides {', '.join(map(str, self.strides))}",
+            *(name for name, there in modules.items() if there),
+        )
+
+    @property
     def reconstructs(self) -> bool:
         """Whether the network draws its chips again: then it has to be given their originals."""
         return self.reconstruction != NO_RECONSTRUCTION

@@ -52,6 +52,11 @@ class LibraryConfig:
         return (side_step_px(self.settings, self.kind),)
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the network is, in words for its card."""
+        return (f"{self.kind} of the transformers library",)
+
+    @property
     def kind(self) -> str:
         """``model_type`` of the library."""
         return str(self.settings["model_type"])
