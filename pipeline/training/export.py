@@ -76,6 +76,11 @@ def training_card(
     )  # fmt: skip
 
 
+def own_input_px(config: FeaturesConfig | LibraryConfig) -> int | None:
+    """Side of the tiles that a network looks at because it learnt from such; None for one that looks at any."""
+    return config.input_px if isinstance(config, LibraryConfig) else None
+
+
 def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:
     """Step, and AP on held-out scenes and on those trained on, that ``fit`` found of exactly these averaged weights;
     empty where it did not judge them."""
