@@ -58,7 +58,7 @@ def calibrated(plain: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("calibrated") / "ships")
     figures = folder.parent / "figures.json"
     argv = ["--weights", str(folder), "--data", str(data), "--calibrate", "--json", str(figures)]
-    assert evaluate_detector.main(argv) == 0
+    assert evaluate_detector.main([*argv, "--report", str(folder.parent / "report")]) == 0
     assert json.loads(figures.read_text())["calibration"]["boxes"] == calibration_of(folder).boxes
     return folder
 
@@ -93,6 +93,13 @@ def test_the_card_says_what_was_measured_and_keeps_all_else(plain: Path, calibra
     before, after = (json.loads((folder / "card.json").read_text()) for folder in (plain, calibrated))
     assert {key: after[key] for key in before} == before
     assert load_detector(calibrated).card == read_card(calibrated)
+
+
+def test_the_report_of_a_detector_shows_its_scenes_and_knows_its_tiles(calibrated: Path) -> None:
+    page = (calibrated.parent / "report" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg;base64," in page
+    assert "distance, lattice pixels" in page
+    assert "boxes are drawn without" not in page
 
 
 def test_without_a_calibration_every_file_has_nulls_and_a_precision_is_refused(
