@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from dataclasses import replace
@@ -100,6 +101,7 @@ def test_the_report_of_a_detector_shows_its_scenes_and_knows_its_tiles(calibrate
     assert "data:image/jpeg;base64," in page
     assert "distance, lattice pixels" in page
     assert "boxes are drawn without" not in page
+    assert "the column precision" not in page, "it had none when its scores were judged"
 
 
 def test_without_a_calibration_every_file_has_nulls_and_a_precision_is_refused(
@@ -140,6 +142,10 @@ def test_with_one_every_file_says_what_its_scores_are_worth_and_a_precision_pick
         RunConfig(detector=DetectorConfig(precision=wanted)),
     )
     assert sorted(frame.precision) == pytest.approx(sorted(row["precision"] for row in files["parquet"]), abs=1e-6)
+    truth, report = str(data / "annotations" / "val.json"), tmp_path / "report"
+    assert evaluate_detector.main(["--results", str(out), "--truth", truth, "--report", str(report)]) == 0
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "By the detector's calibration, the column precision of its results, it is 0." in html.unescape(page)
     capsys.readouterr()
     assert detect(calibrated, data, out, "--detector.precision", "1") == 2
     assert "no box of ships-s2 is right with more than" in capsys.readouterr().err

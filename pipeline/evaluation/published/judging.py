@@ -13,7 +13,7 @@ import shapely
 from pipeline.annotations.annotations import Annotations, annotations_on_lattice
 from pipeline.errors import PipelineError
 from pipeline.evaluation.judged import Judged
-from pipeline.evaluation.published.results import Published, published_results
+from pipeline.evaluation.published.results import PRECISION, Published, published_results
 from pipeline.evaluation.published.truth import truth_of
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.evaluation.seams import seam_distance
@@ -72,6 +72,7 @@ def judged_results(
         images=places,
         raster=next(iter(used.values())).raster,
         seam_px={name: _seams(scenes[name], one) for name, one in used.items()},
+        calibrated=_line(used),
         apart=apart,
     )
 
@@ -164,6 +165,20 @@ def _cut_short(results: Mapping[str, Published]) -> list[str]:
         "curve above it: a lower --detector.score_threshold would show more"
     )
     return [said]
+
+
+def _line(results: Mapping[str, Published]) -> tuple[FloatArray, FloatArray] | None:
+    """The calibration that the rows of the results show: their scores, and the precision that stands beside each."""
+    rows = [
+        pair
+        for one in results.values()
+        for pair in zip(one.columns["score"], one.columns.get(PRECISION, ()), strict=False)
+        if pair[1] is not None
+    ]
+    if not rows:
+        return None
+    scores, places = np.unique(np.array([score for score, _ in rows]), return_index=True)
+    return scores, np.array([share for _, share in rows])[places]
 
 
 def _least(results: Mapping[str, Published]) -> float:
