@@ -69,7 +69,7 @@ def recall_of_bands(bands: Sequence[Band], label: str, described: str) -> Markup
 def reliability_dots(bins: Sequence[Reliability], described: str) -> Markup:
     """Share of right boxes over what was expected, a dot for each bin that holds any; larger dots stand for more boxes.
 
-    The second of ``bins``, if there is one, is drawn in the second colour.
+    The second of ``bins``, if there is one, is drawn in the second colour, dashed.
     """
     start, end = at(0, 0), at(1, 1)
     ideal = f"M{_number(start.x)} {_number(start.y)}L{_number(end.x)} {_number(end.y)}"
@@ -83,7 +83,8 @@ def reliability_dots(bins: Sequence[Reliability], described: str) -> Markup:
             element("circle", class_=f"dot{kind}", cx=_number(point.x), cy=_number(point.y), r=_number(size))
             for point, size in zip(points, sizes.tolist(), strict=True)
         ]
-    return _drawing(described, *_frame("expected share", "share right"), *parts)
+    label = "score" if len(bins) == 1 else "score, or what the calibration expects"
+    return _drawing(described, *_frame(label, "share right"), *parts)
 
 
 def _steps(recall: FloatArray, precision: FloatArray) -> list[Point]:

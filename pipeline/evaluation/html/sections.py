@@ -162,9 +162,7 @@ def calibration(analysis: Analysis) -> Markup:
     after = None
     if analysis.calibrated is not None:
         error = f"{analysis.calibrated.error:.3f}"
-        after = (
-            f"By the detector's calibration, the column precision of its results, it is {error} (the second colour)."
-        )
+        after = f"By the detector's calibration, the column precision of its results, it is {error} (dashed)."
     count = len(reliability.boxes)
     rows = [
         (f"{place / count:.1f}–{(place + 1) / count:.1f}", f"{boxes:,}", decimals(expected), decimals(right))
