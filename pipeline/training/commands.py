@@ -13,6 +13,7 @@ from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
+from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import (
@@ -122,6 +123,8 @@ def validate(arguments: Namespace, report: Report) -> None:
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
     card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
     detector = learner.detector(network, card)
+    if not network.config.oriented:
+        scenes, _ = horizontal(scenes)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]
     learnt = record.learnt_from if record else None
@@ -152,6 +155,7 @@ def export(arguments: Namespace, report: Report) -> None:
     card, notes = run_card(
         name=arguments.name or arguments.run.resolve().name, class_count=network.config.classes,
         record=read_record(arguments.run), validations=own, stated=stated, source=str(arguments.card),
+        oriented=network.config.oriented,
     )  # fmt: skip
     if arguments.score_threshold is not None:
         card = replace(card, score_threshold=arguments.score_threshold)

@@ -172,7 +172,11 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        done = set()
         for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if old.data_ptr() in done:  # weights that two names share
+                continue
+            done.add(old.data_ptr())
             if old.is_floating_point():
                 old.lerp_(new, 1 - decay)
             else:
@@ -208,7 +212,7 @@ class Trainer:
         folder = self.out / BEST
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(json.dumps(self._learner.config()) + "\n")
-        tensors = {f"average.{name}": one.contiguous() for name, one in self.average.state_dict().items()}
+        tensors = {f"average.{name}": one for name, one in self.average.state_dict().items()}
         _save(tensors, folder, {"step": str(self.step), CHOOSING: repr(value)})
 
     def _diverged(self, batch: Batch, what: str) -> ModelError:
@@ -232,7 +236,7 @@ class Trainer:
             tensors |= {f"auxiliary.{name}": value for name, value in self._auxiliary.state_dict().items()}
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-        _save({name: value.contiguous() for name, value in tensors.items()}, folder, {"step": str(self.step)})
+        _save(tensors, folder, {"step": str(self.step)})
         return folder
 
     def resume(self) -> bool:
@@ -286,7 +290,11 @@ def best_of(run: Path) -> tuple[int, float]:
 
 
 def _save(tensors: dict[str, Tensor], folder: Path, metadata: dict[str, str]) -> None:
-    """By rename."""
+    """By rename. Weights that two names share are stored under both, which the format wants to be two tensors."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
     partial = folder / f"{STATE_FILE}.partial"
     save_file(tensors, partial, metadata)
     partial.replace(folder / STATE_FILE)

@@ -52,6 +52,11 @@ class FeaturesConfig:
     reconstruction_threshold: float = 4 / 255
     """Where the threshold of the difference map begins; the paper's for VisDrone."""
 
+    @property
+    def oriented(self) -> bool:
+        """Boxes have an angle."""
+        return True
+
     def __post_init__(self) -> None:
         """Raises ValueError for what contradicts itself."""
         if self.backbone not in (RESNET, EFFICIENTNET_LITE0):

@@ -30,7 +30,7 @@ from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.runs.context import Run
 from pipeline.runs.scene import merged
-from pipeline.storage.fetching import fetch_folder
+from pipeline.storage.fetching import fetch_weights
 from pipeline.types import Block, Detections, FloatArray, Frame, Lattice, ModelCard
 
 
@@ -189,7 +189,7 @@ def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
         if queries is None:
             return load(weights, device, precision, threads)
         with tempfile.TemporaryDirectory() as folder:
-            copy = with_queries(resolve_weights(weights, fetch_folder), queries, Path(folder) / "weights")
+            copy = with_queries(resolve_weights(weights, fetch_weights), queries, Path(folder) / "weights")
             return load(str(copy), device, precision, threads)
 
     return lambda strategy: loaded(strategy.queries)

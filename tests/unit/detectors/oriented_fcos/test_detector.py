@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, weights_sha256
+from pipeline.detectors.distinct import SAME_OBJECT_IOU
 from pipeline.detectors.loading import load_detector
-from pipeline.detectors.oriented_fcos.detector import SAME_OBJECT_IOU, OrientedFCOSDetector
+from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.folder import load_network, read_config, save_network
 from pipeline.detectors.torch_boxes import canonical
 from pipeline.errors import ModelError
