@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.annotations.annotations import EVERY_CLASS, Annotations, annotations_on_lattice
 from pipeline.config import RunConfig
+from pipeline.detectors.foreign_files import onnx_file
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load, resolve_weights
 from pipeline.engine.block import BlockPixels, read_block
@@ -201,6 +202,8 @@ def with_queries(weights: Path, queries: int, copy: Path) -> Path:
     They are the encoder's best proposals, so any number can be taken without training. Raises ConfigError for a
     checkpoint that does not say how many it takes; one whose queries are learned does not load (ModelError).
     """
+    if onnx_file(weights) is not None:
+        raise ConfigError(f"{weights} answers as many queries as it was exported with; leave out queries600")
     settings = json.loads((weights / "config.json").read_text())
     key = next((key for key in ("queries", "num_queries") if key in settings), None)
     if key is None:
