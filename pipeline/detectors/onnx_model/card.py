@@ -234,8 +234,9 @@ def _ours(graph: Graph) -> dict[str, Any]:
 def _sentence(graph: Graph, answers: Answers, card: ModelCard, hints: Hints) -> str:
     """What was found out, for people, once a run; and where the file contradicts itself."""
     shapes = ", ".join(str(port) for port in graph.outputs if port.name in answers.names)
+    classes = "1 class" if len(card.classes) == 1 else f"{len(card.classes)} classes"
     said = (
-        f"{graph.path.name} is read as {answers.layout.title}: {shapes}, {len(card.classes)} classes, "
+        f"{graph.path.name} is read as {answers.layout.title}: {shapes}, {classes}, "
         f"licence {brief(card.licence or 'unknown')}"
     )
     if hints.task in ("detect", "obb") and (hints.task == "obb") != card.oriented:
