@@ -11,17 +11,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.detectors.card import LARGEST_INPUT_PX
 from pipeline.detectors.transformers_detr.settings import PREPROCESSOR, band_names, stated_settings
 from pipeline.errors import ModelError
 from pipeline.names import told
 from pipeline.types import BoolArray, ByteArray
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FloatImage = NDArray[np.float32]
 SIDE_STEP_PX = 32
@@ -95,6 +97,8 @@ def pad_batch(images: Sequence[FloatImage], pad_size: tuple[int, int] | None) ->
 
 def _resize(pixels: ByteArray, height: int, width: int, resample: Image.Resampling) -> ByteArray:
     """Pillow's resize, band by band where the bands are no picture Pillow knows."""
+    from PIL import Image  # here, so that detectors of our own can be had without it
+
     if pixels.shape[2] == 3:
         return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), resample))
     bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(pixels.shape[2])]
@@ -122,6 +126,8 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
 
     Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
     """
+    from PIL import Image
+
     settings = stated_settings(folder, kind)
     source = folder / PREPROCESSOR
     try:
