@@ -99,6 +99,8 @@ def detect(config: RunConfig, journal: Journal) -> int:
         executor=config.executor,
     )  # fmt: skip
     card = model_card(config.weights)
+    if card.described is not None:
+        journal.emit("model", card.described, name=card.name, licence=card.licence, runtime=card.runtime)
     score_threshold(card, config.detector)  # said before a cluster is started for it
     loader = partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers

@@ -48,6 +48,8 @@ HOMES = {
     "transformers": ("detectors", "training"),
     "safetensors": ("detectors", "training"),
     "huggingface_hub": ("detectors",),
+    "onnx": ("detectors", "training"),
+    "onnxruntime": ("detectors", "training"),
     "geopandas": ("notebook",),
     "numba": ("geometry", "pixels"),
 }

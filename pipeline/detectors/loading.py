@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.detectors import oriented_fcos, oriented_rtdetr, transformers_detr
+from pipeline.detectors import onnx_model, oriented_fcos, oriented_rtdetr, transformers_detr
 from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
-from pipeline.detectors.torch_process import prepare_torch
 from pipeline.errors import ConfigError, ModelError
 from pipeline.names import quoted
 from pipeline.types import ModelCard
@@ -22,8 +21,12 @@ class Family(Protocol):
         """``model_type`` of the checkpoints it loads."""
         ...
 
-    def load(self, folder: Path, *, device: str, precision: str) -> Detector:
+    def load(self, folder: Path, *, device: str, precision: str, threads: int | None) -> Detector:
         """The detector in ``folder``, in inference mode. Raises ModelError when anything in it does not fit."""
+        ...
+
+    def best_device(self) -> str:
+        """``cuda`` where this process may use a GPU for it (Ray hides the others), else ``cpu``."""
         ...
 
     def read_card(self, folder: Path) -> ModelCard:
@@ -39,6 +42,7 @@ FAMILIES = _by_model_type(
     transformers_detr,
     oriented_rtdetr,
     oriented_fcos,
+    onnx_model,
 )
 """Model type → the family that loads it. A new family is a folder, and a line here."""
 
@@ -46,24 +50,27 @@ FAMILIES = _by_model_type(
 def load_detector(
     folder: Path, *, device: str = "cpu", precision: str = "float32", threads: int | None = None
 ) -> Detector:
-    """The detector in a checkpoint folder, in inference mode on ``device`` (``cpu``, ``cuda``, ``cuda:1``).
+    """The detector in a checkpoint folder or an ONNX file, in inference mode on ``device`` (``cpu``, ``cuda``,
+    ``cuda:1``, or ``auto``: a GPU where there is one).
 
-    ``precision`` is float32, bfloat16 or float16 (GPU only); ``threads`` sets torch's CPU threads for the whole
-    process. On a GPU the deterministic kernels are chosen where there are any. Raises ModelError when the folder is
-    no checkpoint of a known detector or its weights do not fit, ConfigError for a device or precision that cannot be.
+    ``precision`` is float32, bfloat16 or float16 (GPU only); ``threads`` sets the CPU threads of the network, torch's
+    for the whole process. On a GPU the deterministic kernels are chosen where there are any. Raises ModelError when the
+    folder is no checkpoint of a known detector or its weights do not fit, ConfigError for a device or precision that
+    cannot be.
     """
     family = family_of(folder)
+    device = family.best_device() if device == "auto" else device
     if precision == "float16" and device == "cpu":
         raise ConfigError("detector.dtype=float16 needs a GPU; on a CPU use float32 or bfloat16")
-    prepare_torch(device, threads)
-    return family.load(folder, device=device, precision=precision)
+    return family.load(folder, device=device, precision=precision, threads=threads)
 
 
 def read_model_card(folder: Path) -> ModelCard:
     """What a detector says about itself, without building its network (planning needs no torch).
 
     Our own checkpoints have a ``card.json``; a foreign one is described by its ``config.json`` and
-    ``preprocessor_config.json`` (GSD unknown), overlaid by the keys of a ``card.json`` beside them. Raises ModelError.
+    ``preprocessor_config.json`` (GSD unknown), overlaid by the keys of a ``card.json`` beside them; an ONNX file by its
+    metadata and the card beside it. Raises ModelError.
     """
     return family_of(folder).read_card(folder)
 

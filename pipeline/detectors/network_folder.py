@@ -20,6 +20,7 @@ from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, listed
+from pipeline.types import ModelCard
 
 Config = TypeVar("Config", bound=FeaturesConfig)
 Network = TypeVar("Network", bound=FeatureNetwork)
@@ -33,6 +34,15 @@ class NetworkFolder(Generic[Config, Network]):
     config: type[Config]
     """Its fields are the keys of ``config.json`` besides ``model_type``."""
     network: Callable[[Config], Network]
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Of the checkpoints that hold one."""
+        return (self.model_type,)
+
+    def export(self, folder: Path, network: Network, _card: ModelCard) -> None:
+        """:meth:`save`: what a card says of such a network stands in the card alone."""
+        self.save(folder, network)
 
     def settings(self, config: FeaturesConfig) -> dict[str, Any]:
         """What ``config.json`` holds of a network of that shape."""

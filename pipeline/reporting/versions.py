@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pipeline
 
-LIBRARIES = ("ray", "torch", "transformers", "rasterio", "pyproj", "shapely", "pyarrow", "numpy", "numba", "pyogrio")
+LIBRARIES = (
+    "ray",
+    "torch",
+    "transformers",
+    "rasterio",
+    "pyproj",
+    "shapely",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "pyogrio",
+    "onnxruntime",
+)
 
 
 def versions() -> dict[str, str | None]:

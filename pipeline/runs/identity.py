@@ -81,6 +81,9 @@ LATER: dict[str, Any] = {
     "flips": False,
     "calibration": None,
     "difference": False,
+    "network": None,
+    "runtime": None,
+    "described": None,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -127,7 +130,9 @@ def scene_version(scene: Scene) -> str | None:
 
 
 def model_version(card: ModelCard) -> str:
-    """SHA-256 (hex) over the model card, which holds that of the weights."""
+    """SHA-256 (hex) over the model card, which holds that of the weights, and what runs them. How it is described to
+    people changes nothing."""
+    card = replace(card, described=None)
     return _sha256(_fields(card, [one.name for one in fields(card)]))
 
 
@@ -142,6 +147,7 @@ def request_sha256(
     settings = _as_hashed(result_settings(config))
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = _fields(config.export, EXPORTS)
+    settings |= _device(card, config)
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:
@@ -165,8 +171,13 @@ def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunCo
         "export_attention": False,
     }
     seen_by = model_version(replace(card, calibration=None))
-    rest = [PARTS, version, seen_by, config.detector.dtype, config.cluster.threads]
+    rest = [PARTS, version, seen_by, config.detector.dtype, config.cluster.threads, *_device(card, config).values()]
     return _sha256([content, rest])
+
+
+def _device(card: ModelCard, config: RunConfig) -> dict[str, str]:
+    """The device that was asked for, of a detector whose runtime is not torch; digests of the others never had it."""
+    return {} if card.runtime is None else {"device": config.cluster.device}
 
 
 def fingerprint(scene: Scene, stretch: Stretch, thumbnail: ByteArray) -> str:

@@ -39,8 +39,11 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="prepared scenes that, as those held out, choose the best",
     )
-    add("--family", help="of detectors: oriented_rtdetr, or oriented_fcos (oriented_rtdetr)")
-    add("--init", help="start from this checkpoint folder's weights, not from nothing")
+    add(
+        "--family",
+        help="oriented_rtdetr, oriented_fcos, or transformers (as the folder of --init, else the first)",
+    )
+    add("--init", help="start from this checkpoint's weights, not from nothing: a folder, or a name on the hub")
     add("--pretrained", help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own")
     add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
     add("--steps", type=int, help="2000")
@@ -55,7 +58,11 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="0")
     add("--device", help="cpu or cuda (bfloat16)")
     add("--checkpoint-steps", type=int, help="100")
-    add("--validate-steps", type=int, help="steps between AP of held-out scenes and of those trained on (0: never)")
+    add(
+        "--validate-steps",
+        type=int,
+        help="steps between AP of held-out scenes and of those trained on (0: at the end only)",
+    )
     add("--validate-scenes", type=int, help="most scenes of either kind that are judged then (24)")
 
 

@@ -31,7 +31,8 @@ class LoopConfig:
     mild_share: float = 0.0
     """Share of the steps, the last ones, whose tiles keep their scale and their light."""
     validate_steps: int = 0
-    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0 is none."""
+    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0: after the last
+    step only."""
     validate_scenes: int = 24
     """Most scenes of either kind that are judged on the way, evenly chosen by name."""
     validate_px: int = 512

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,19 @@ from pipeline.names import listed, quoted
 from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.false_alarms import read_places
+from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import state_file, training_card
 from pipeline.training.fitting import Group, groups_of, new_record
 from pipeline.training.judging import SceneJudge
 from pipeline.training.learner import Learner
+from pipeline.training.library_recipe import with_hulls, with_one_size
 from pipeline.training.loop import BEST, Trainer, best_of
 from pipeline.training.ranks import rank
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
-from pipeline.training.start import first_network
+from pipeline.training.start import first_network, init_config, init_folder
 from pipeline.types import ModelCard
 
 Report = Callable[[str], None]
@@ -42,8 +44,8 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
 
     Raises ConfigError when the scenes do not agree with each other, with the recipe, or with what the run learns.
     """
-    made = made_training(recipe, out, threads)
-    trainer, record, before = made.trainer, made.record, read_record(out)
+    made = made_training(recipe, out, threads, report)
+    recipe, trainer, record, before = made.recipe, made.trainer, made.record, read_record(out)
     first = rank() == 0
     if state_file(out).exists():
         _check_same_task(out, before, record)
@@ -56,6 +58,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
         record = record.went_on(before, trainer.step) if before else record
     elif first:
         _part_with_best(out, report)
+        _say_fresh(recipe, record.class_count, report)
     if first:
         write_record(out, record)
         _copy(recipe, out)
@@ -69,6 +72,8 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
 class Made:
     """A training that has not begun."""
 
+    recipe: Recipe
+    """As it is trained: a library's network has its own ways with boxes and sizes."""
     trainer: Trainer
     record: RunRecord
     names: list[str]
@@ -77,30 +82,45 @@ class Made:
     """Why scenes that were given to choose choose nothing."""
 
 
-def made_training(recipe: Recipe, out: Path, threads: int) -> Made:
-    """Everything that a training needs, in this process; nothing is written. Raises ConfigError: see :func:`train`."""
+def made_training(recipe: Recipe, out: Path, threads: int, report: Report) -> Made:
+    """Everything that a training needs, in this process; nothing is written. What is taken otherwise than asked for is
+    reported. Raises ConfigError: see :func:`train`."""
     _check_device(recipe.schedule.device)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.schedule.seed)
     if not recipe.data.scenes:
         raise ConfigError("there is nothing to train on: give --scenes, or a recipe with data.scenes")
     groups, held = groups_of(recipe.data.scenes, recipe.data.hold_out)
+    family = recipe.family
+    if not family.oriented:
+        recipe, groups, held = with_hulls(with_one_size(recipe, report), groups, held, report)
     record = new_record(recipe, threads, groups)
-    network = first_network(recipe.family, recipe.network, record.class_count, len(record.bands))
+    network = first_network(family, recipe.network, record.class_count, len(record.bands))
+    if not family.oriented:
+        network.config = replace(network.config, input_px=recipe.schedule.validate_px)
     check_together(network.config, recipe.losses)
     check_tiles(network.config, recipe.schedule.sizes_px, recipe.schedule.tiles)
     learner = recipe.family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)
-    judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
+    judge = _judge(recipe, learner, card, groups, held)
     places = read_places(Path(recipe.data.false_alarms)) if recipe.data.false_alarms else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data, places)
     return Made(
+        recipe=recipe,
         trainer=Trainer(learner, sampler, recipe.schedule, out, judge),
         record=record,
         names=[scene.name for group in groups for scene in group.scenes],
         missing=_chooses_nothing(recipe, judge),
     )
+
+
+def _say_fresh(recipe: Recipe, classes: int, report: Report) -> None:
+    """Say so where ``--init`` knows another number of classes."""
+    init = recipe.network.init
+    known = classes if init is None else init_config(recipe.family, init_folder(init)).classes
+    if known != classes:
+        report(f"  the weights of {init} know {known} class(es), {classes} are learnt: what scores them starts fresh")
 
 
 def _judge(
@@ -113,7 +133,7 @@ def _judge(
     for folder in folders:
         if any(folder.resolve() == group.folder.resolve() for group in groups):
             raise ConfigError(f"--choose {folder} is trained on: it says nothing of what the network never saw")
-        chosen = load_scenes(folder)
+        chosen = load_scenes(folder) if recipe.family.oriented else horizontal(load_scenes(folder))[0]
         _check_apart(folder, chosen, groups)
         held_out += chosen
     return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
@@ -127,14 +147,10 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"--device {device}: torch {torch.__version__} sees no GPU here; use --device cpu")
 
 
-def _chooses_nothing(recipe: Recipe, judge: SceneJudge | None) -> str | None:
-    """Why no best weights will be kept where scenes are given to choose them; None where they will."""
-    if judge is None:
-        return (
-            "--choose chooses nothing without --validate-steps: no best weights are kept"
-            if recipe.data.choose
-            else None
-        )
+def _chooses_nothing(recipe: Recipe, judge: SceneJudge) -> str | None:
+    """Why no best weights will be chosen where scenes are given to choose them by; None where they will."""
+    if recipe.data.choose and not recipe.schedule.validate_steps:
+        return "--choose chooses nothing without --validate-steps: the last weights alone are judged"
     if judge.chooses or not (recipe.data.choose or recipe.data.hold_out):
         return None
     return "no scene held out or given by --choose has an object: no best weights are kept"

@@ -25,13 +25,18 @@ def train_together(recipe: Recipe, out: Path, threads: int, workers: tuple[int, 
         raise ConfigError(
             f"--workers {most}, but a step has {recipe.schedule.tiles} tiles: give as many --tiles, or fewer workers"
         )
+    if not recipe.family.oriented:
+        raise ConfigError(
+            "--workers trains this program's own networks; the transformers library's losses count the objects of one "
+            "process: leave --workers out"
+        )
     for name in ("sample_weights", "dynamic_balance"):
         if getattr(recipe.losses, name, False):
             raise ConfigError(
                 f"losses.{name} weighs all objects of a step together, which several workers do not see: leave it out, "
                 "or --workers"
             )
-    made_training(recipe, out, threads)  # what does not fit is said here, before anything is started
+    made_training(recipe, out, threads, report)  # what does not fit is said here, before anything is started
     # Imported here: training alone needs no Ray.
     from pipeline.cluster.training import Group, on_workers
 

@@ -45,7 +45,7 @@ def recipe(folder: Path, **schedule: Any) -> Recipe:
 def learn(given: tuple[Recipe, Path, bool], device: str, report: Report) -> None:
     """Every step's losses, a checkpoint every second; the second worker is killed once, if so asked."""
     what, out, killed = given
-    trainer = made_training(what, out, 1).trainer
+    trainer = made_training(what, out, 1, report).trainer
     begun = trainer.resume()
     trainer.network.train()
     while trainer.step < STEPS:

@@ -65,7 +65,7 @@ def samples_of(module: RotatedDeformableAttention, inputs: dict[str, Any], outpu
     """What one rotated attention read: its own locations, and the weights it answered."""
     locations = module.sampling_locations(with_positions(inputs), inputs["reference_points"])
     nearest = module.method == "discrete"
-    return sampled(module, locations, output[1], module.n_points_list, level_sizes(inputs), nearest)
+    return sampled(locations, output[1], module.n_points_list, level_sizes(inputs), nearest)
 
 
 def spread_sampling_points(attention: RotatedDeformableAttention) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 
 from pipeline.detectors.card import CARD, MOST_CLASSES, card_from_mapping, check_sha256
 from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
+from pipeline.detectors.transformers_detr.licence import stated_licence
 from pipeline.detectors.transformers_detr.preprocessing import FloatImage, Preprocessing, read_preprocessing
 from pipeline.detectors.transformers_detr.settings import band_names, card_overlay
 from pipeline.errors import ModelError
+from pipeline.names import brief
 from pipeline.types import ModelCard
 
 
@@ -33,11 +36,13 @@ def foreign_card(folder: Path, kind: str) -> ModelCard:
         "sha256": overlay.get("sha256") or weights_sha256(folder),
         "mean": mean,
         "std": std,
+        "licence": stated_licence(folder),
     }
     card = card_from_mapping({**derived, **overlay}, source=str(folder / CARD))
     if "sha256" in overlay:
         check_sha256(folder, card.sha256)
-    return card
+    said = f"{card.name} is a {brief(kind)} of the transformers library, {len(card.classes)} classes, "
+    return replace(card, described=f"{said}licence {brief(card.licence or 'unknown')}")
 
 
 def _normalisation(table: FloatImage) -> tuple[list[float], list[float]]:
