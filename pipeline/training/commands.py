@@ -37,6 +37,7 @@ from pipeline.training.run_record import (
     state_sha256,
 )
 from pipeline.training.running import train
+from pipeline.training.together import train_together
 from pipeline.types.cards import RGB
 
 Report = Callable[[str], None]
@@ -87,7 +88,10 @@ def fit(arguments: Namespace, report: Report) -> None:
     :func:`train`."""
     flags = overridden(vars(arguments))
     recipe = read_recipe(arguments.recipe, flags) if arguments.recipe else recipe_of(flags)
-    train(recipe, arguments.out, arguments.threads, report)
+    if arguments.workers is None:
+        train(recipe, arguments.out, arguments.threads, report)
+    else:
+        train_together(recipe, arguments.out, arguments.threads, arguments.workers, report)
 
 
 def ablate(arguments: Namespace, report: Report) -> None:
