@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import weights_sha256
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
+from pipeline.detectors.onnx_file import onnx_file, write_onnx
 from pipeline.errors import ModelError
 from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
@@ -88,3 +89,14 @@ def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> 
     card = replace(card, sha256=weights_sha256(folder))
     write_card(folder, card)
     return card
+
+
+def export_onnx(folder: Path, card: ModelCard) -> Path:
+    """Write the detector that was exported to ``folder`` as one ONNX file beside its weights; returns that file's path.
+
+    Of the weights as they are stored there, 16-bit, so both say the same. Raises ConfigError without the package
+    ``onnx``, ModelError where torch cannot write the network.
+    """
+    family = family_in(folder)
+    network = family.runnable(family.folder.load(folder))
+    return write_onnx(folder, onnx_file(network, card, family.folder.model_type))

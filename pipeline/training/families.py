@@ -11,7 +11,10 @@ from pipeline.detectors.checkpoint import model_type
 from pipeline.detectors.modules.features import FeatureNetwork
 from pipeline.detectors.network_folder import NetworkFolder
 from pipeline.detectors.oriented_fcos.folder import FOLDER as FCOS_FOLDER
+from pipeline.detectors.oriented_fcos.running import runnable as runnable_fcos
 from pipeline.detectors.oriented_rtdetr.folder import FOLDER as RTDETR_FOLDER
+from pipeline.detectors.oriented_rtdetr.running import runnable as runnable_rtdetr
+from pipeline.detectors.passes import Runnable
 from pipeline.errors import ConfigError, ModelError
 from pipeline.names import listed, near_names, quoted
 from pipeline.training.learner import Learner
@@ -31,6 +34,8 @@ class Family:
     """Of the losses' settings: a frozen dataclass whose defaults are the plain training."""
     learner: Callable[[Any, Sequence[float] | None, Sequence[float] | None, Any], Learner]
     """Network, mean and std of pixels / 255 (None: as its backbone expects), losses' settings → what the loop asks."""
+    runnable: Callable[[Any], Runnable]
+    """A network, which is taken over → how a detector runs it."""
 
     @property
     def network(self) -> type:
@@ -44,8 +49,20 @@ class Family:
 
 
 FAMILIES = (
-    Family(name="oriented_rtdetr", folder=RTDETR_FOLDER, losses=RTDETRLosses, learner=OrientedLearner),
-    Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner),
+    Family(
+        name="oriented_rtdetr",
+        folder=RTDETR_FOLDER,
+        losses=RTDETRLosses,
+        learner=OrientedLearner,
+        runnable=runnable_rtdetr,
+    ),
+    Family(
+        name="oriented_fcos",
+        folder=FCOS_FOLDER,
+        losses=FCOSLosses,
+        learner=FCOSLearner,
+        runnable=runnable_fcos,
+    ),
 )
 """The first is what is trained where nothing says another."""
 

@@ -33,7 +33,6 @@ from pipeline.detectors.modules.features import (
 )
 from pipeline.detectors.modules.reconstruction import Original
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
-from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
 PRIOR_PROBABILITY = 0.01
@@ -199,13 +198,13 @@ class OrientedRTDetr(FeatureNetwork):
 
     def forward(
         self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None,
-        share: float = 1.0, original: Original | None = None,
+        queries: int | None = None, original: Original | None = None,
     ) -> NetworkOutput:  # fmt: skip
         """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
 
         ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
-        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries;
-        ``original`` of the chips, for a network that reconstructs.
+        anywhere in a large chip teach the positions that only large chips have. ``queries`` is how many proposals are
+        picked (None: as configured); ``original`` of the chips, for a network that reconstructs.
         """
         features = self.features(pixels, original)
         maps = features.levels
@@ -213,13 +212,13 @@ class OrientedRTDetr(FeatureNetwork):
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
         centres, strides = token_grid(shapes, self.config.strides, memory.device)
         embedded, logits, boxes = self.proposals(memory, centres, strides)
-        best = select(logits.detach(), shapes, queries_for(share, self.config.queries))
-        queries = Queries(_gather(embedded, best), _gather(boxes, best))
+        best = select(logits.detach(), shapes, self.config.queries if queries is None else queries)
+        entering = Queries(_gather(embedded, best), _gather(boxes, best))
         if extra is not None:
-            queries = Queries(
-                torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
+            entering = Queries(
+                torch.cat([extra.content, entering.content], 1), torch.cat([extra.boxes, entering.boxes], 1)
             )
-        layers = self.decode(queries, memory, shapes, mask, origin)
+        layers = self.decode(entering, memory, shapes, mask, origin)
         return NetworkOutput(logits, boxes, centres, strides, layers, features)
 
 
