@@ -98,9 +98,10 @@ def detect(config: RunConfig, journal: Journal) -> int:
         "run_started", version=__version__, scenes=len(config.scene), out=config.out, weights=config.weights,
         executor=config.executor,
     )  # fmt: skip
-    card = model_card(config.weights)
+    how = {"device": config.cluster.device, "precision": config.detector.dtype, "runtime": config.detector.runtime}
+    card = model_card(config.weights, **how)
     score_threshold(card, config.detector)  # said before a cluster is started for it
-    loader = partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
+    loader = partial(load, config.weights, threads=config.cluster.threads, **how)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
     with RayExecutor(loader, config.cluster, journal) as executor:

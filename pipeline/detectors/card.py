@@ -24,6 +24,8 @@ LONGEST_NAME, LONGEST_TEXT = 200, 20_000
 MOST_CLASSES = 100_000
 LARGEST_INPUT_PX = 16_384
 MOST_POINTS = 10_000
+FOUND_OUT = ("runtime",)
+"""Fields of a card that no file holds."""
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -44,10 +46,15 @@ def write_card(folder: Path, card: ModelCard) -> Path:
     Raises ModelError when the card would not be read back, or its sha256 is not that of the weights in ``folder``.
     """
     path = folder / CARD
-    content = json.loads(json.dumps(asdict(card)))
+    content = card_content(card)
     card_from_mapping(content, source=str(path))
     check_sha256(folder, card.sha256)
     return _write(path, content)
+
+
+def card_content(card: ModelCard) -> dict[str, Any]:
+    """What a file says of a detector: decoded JSON."""
+    return {key: value for key, value in json.loads(json.dumps(asdict(card))).items() if key not in FOUND_OUT}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> Path:
@@ -69,7 +76,7 @@ def check_sha256(folder: Path, expected: str) -> None:
 
 def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
     """A card from decoded JSON; ``source`` is named in errors. Raises ModelError that names the offending key."""
-    known = {field.name: field for field in fields(ModelCard)}
+    known = {field.name: field for field in fields(ModelCard) if field.name not in FOUND_OUT}
     unknown = sorted(set(content) - set(known))
     if unknown:
         raise ModelError(f"{source}: unknown key {quoted(unknown[0])}; a model card has {', '.join(known)}")

@@ -8,6 +8,7 @@ from typing import Protocol
 from pipeline.detectors import oriented_fcos, oriented_rtdetr, transformers_detr
 from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.runtime import ONNX, TORCH, Traceable, runtime_name, settled
 from pipeline.detectors.torch_process import prepare_torch
 from pipeline.errors import ConfigError, ModelError
 from pipeline.names import quoted
@@ -42,21 +43,30 @@ FAMILIES = _by_model_type(
 )
 """Model type → the family that loads it. A new family is a folder, and a line here."""
 
+TRACEABLE = (oriented_rtdetr, oriented_fcos)
+"""Families whose detectors ONNX Runtime can run too (:class:`~pipeline.detectors.runtime.Traceable`)."""
+
 
 def load_detector(
-    folder: Path, *, device: str = "cpu", precision: str = "float32", threads: int | None = None
+    folder: Path, *, device: str = "cpu", precision: str = "float32", threads: int | None = None, runtime: str = TORCH
 ) -> Detector:
     """The detector in a checkpoint folder, in inference mode on ``device`` (``cpu``, ``cuda``, ``cuda:1``).
 
     ``precision`` is float32, bfloat16 or float16 (GPU only); ``threads`` sets torch's CPU threads for the whole
-    process. On a GPU the deterministic kernels are chosen where there are any. Raises ModelError when the folder is
-    no checkpoint of a known detector or its weights do not fit, ConfigError for a device or precision that cannot be.
+    process. On a GPU the deterministic kernels are chosen where there are any. ``runtime`` is ``torch``, ``onnx``, or
+    ``auto``, which is the latter wherever it can be. Raises ModelError when the folder is no checkpoint of a known
+    detector or its weights do not fit, ConfigError for a device, precision or runtime that cannot be.
     """
     family = family_of(folder)
     if precision == "float16" and device == "cpu":
         raise ConfigError("detector.dtype=float16 needs a GPU; on a CPU use float32 or bfloat16")
     prepare_torch(device, threads)
-    return family.load(folder, device=device, precision=precision)
+    chosen = settled(runtime, traceable=family in TRACEABLE, device=device, precision=precision)
+    detector = family.load(folder, device=device, precision=precision)
+    if chosen == ONNX:
+        assert isinstance(detector, Traceable), f"{family} is traceable, its detectors are not"
+        detector.by_onnxruntime(threads)
+    return detector
 
 
 def read_model_card(folder: Path) -> ModelCard:
@@ -66,6 +76,13 @@ def read_model_card(folder: Path) -> ModelCard:
     ``preprocessor_config.json`` (GSD unknown), overlaid by the keys of a ``card.json`` beside them. Raises ModelError.
     """
     return family_of(folder).read_card(folder)
+
+
+def runtime_of(folder: Path, *, device: str, precision: str, runtime: str) -> str | None:
+    """What runs the detector in ``folder`` where that is not torch; see :func:`load_detector` for what is raised."""
+    traceable = family_of(folder) in TRACEABLE
+    chosen = settled(runtime, traceable=traceable, device=device, precision=precision)
+    return runtime_name(device) if chosen == ONNX else None
 
 
 def family_of(folder: Path) -> Family:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.detectors.card import card_content
 from pipeline.detectors.onnx_graphs import file_graph
 from pipeline.detectors.passes import Runnable
 from pipeline.errors import ConfigError
@@ -30,7 +30,7 @@ def onnx_file(runnable: Runnable, card: ModelCard, model_type: str) -> bytes:
     except ImportError as error:
         raise ConfigError(NEEDED) from error
     model = onnx.load_from_string(file_graph(runnable, card.mean, card.std))
-    facts = {CARD_KEY: json.dumps(asdict(card), ensure_ascii=False), TYPE_KEY: model_type}
+    facts = {CARD_KEY: json.dumps(card_content(card), ensure_ascii=False), TYPE_KEY: model_type}
     onnx.helper.set_model_props(model, {**facts, LICENCE_KEY: card.licence or "unknown"})
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()

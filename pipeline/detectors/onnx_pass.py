@@ -41,11 +41,14 @@ _NO_ROOM = ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of 
 class OnnxPass:
     """By ONNX Runtime, on the CPU, in float32. Implements :class:`~pipeline.detectors.passes.Pass`."""
 
-    def __init__(self, runnable: Runnable, threads: int) -> None:
-        """Traces the network: about a second for the embedded one. Raises ModelError where that cannot be done."""
+    def __init__(self, runnable: Runnable, threads: int | None) -> None:
+        """Traces the network, which takes about a second for the embedded one; ``threads`` None: as many as torch has.
+
+        Raises ModelError where it cannot be traced.
+        """
         self._strides = runnable.network.config.strides
         self._traced = pass_graph(runnable)
-        self._session = session(self._traced, threads)
+        self._session = session(self._traced, threads or torch.get_num_threads())
         self._inputs = {one.name for one in self._session.get_inputs()}
 
     def __call__(

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pipeline
 
-LIBRARIES = ("ray", "torch", "transformers", "rasterio", "pyproj", "shapely", "pyarrow", "numpy", "numba", "pyogrio")
+LIBRARIES = (
+    "ray", "torch", "transformers", "onnxruntime", "rasterio", "pyproj", "shapely", "pyarrow", "numpy", "numba",
+    "pyogrio",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str | None]:

@@ -43,3 +43,5 @@ class ModelCard:
     """As measured on the held-out split; names say the split and the evaluator."""
     calibration: Calibration | None = None
     """What its scores are worth, as measured on scenes that it was not trained on; None where nobody did."""
+    runtime: str | None = None
+    """What runs it, where that is not torch: name, version and device. Never in a file: whoever loads it finds out."""

@@ -46,7 +46,7 @@ class OrientedDetector:
     def card(self) -> ModelCard:
         return self._card
 
-    def by_onnxruntime(self, threads: int) -> None:
+    def by_onnxruntime(self, threads: int | None) -> None:
         """From now on ONNX Runtime works the passes out. Raises ModelError where the network cannot be traced."""
         from pipeline.detectors.onnx_pass import OnnxPass  # late: an extra
 

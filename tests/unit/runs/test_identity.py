@@ -103,6 +103,7 @@ def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
         ({"order": replace(ORDER, scene=replace(SCENE, scene_id="b", uris=("b.tif",), sensor="MSI"))}, False),
         ({"version": "2"}, True),
         ({"card": replace(CARD, sha256="f" * 64)}, True),
+        ({"card": replace(CARD, runtime="onnxruntime 1.31.1 CPUExecutionProvider")}, True),
         ({"config": RunConfig(detector=DetectorConfig(dtype="bfloat16"))}, True),
         ({"config": RunConfig(merge=MergeConfig(iou_threshold=0.7))}, False),
     ],
