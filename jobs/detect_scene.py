@@ -85,7 +85,6 @@ def dry_run(config: RunConfig) -> int:
 
 def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
-    from pipeline.cluster.executor import RayExecutor
     from pipeline.cluster.submission import refuse_relative_paths
     from pipeline.detectors.weights import load, model_card
     from pipeline.engine.local import LocalExecutor
@@ -104,6 +103,8 @@ def detect(config: RunConfig, journal: Journal) -> int:
     loader = partial(load, config.weights, threads=config.cluster.threads, **how)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
+    from pipeline.cluster.executor import RayExecutor  # late: Ray is needed for nothing else
+
     with RayExecutor(loader, config.cluster, journal) as executor:
         return detect(config, card, executor, journal).exit_code
 

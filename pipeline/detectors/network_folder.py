@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -62,7 +61,7 @@ class NetworkFolder(Generic[Config, Network]):
                 shapes = self.network(config).state_dict()
         except (OSError, SafetensorError) as error:
             raise ModelError(f"cannot read the weights {folder / WEIGHTS}: {error}") from error
-        except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{folder / CONFIG} describes no network that can be built: {one_sentence(error)}"
             ) from error
