@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, read_json
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
@@ -22,6 +24,18 @@ from pipeline.names import brief, listed
 
 Config = TypeVar("Config", bound=FeaturesConfig)
 Network = TypeVar("Network", bound=FeatureNetwork)
+
+
+class Undrawn(TorchFunctionMode):
+    """Inside, nothing is drawn for weights: on tensors without memory that would import torch's compiler, for a second
+    of nothing."""
+
+    def __torch_function__(
+        self, function: Any, _types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return given[0] if given else (named or {})["tensor"]
+        return function(*given, **(named or {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +71,10 @@ class NetworkFolder(Generic[Config, Network]):
         config = self.read_config(folder)
         try:
             tensors = load_file(folder / WEIGHTS)
-            with torch.device("meta"):  # a config may promise any size: no memory is taken before the weights agree
+            with (
+                torch.device("meta"),
+                Undrawn(),
+            ):  # a config may promise any size: no memory is taken before the weights agree
                 shapes = self.network(config).state_dict()
         except (OSError, SafetensorError) as error:
             raise ModelError(f"cannot read the weights {folder / WEIGHTS}: {error}") from error
