@@ -99,6 +99,8 @@ def detect(config: RunConfig, journal: Journal) -> int:
     )  # fmt: skip
     how = {"device": config.cluster.device, "precision": config.detector.dtype, "runtime": config.detector.runtime}
     card = model_card(config.weights, **how)
+    if card.described is not None:
+        journal.emit("model", card.described, name=card.name, licence=card.licence, runtime=card.runtime)
     score_threshold(card, config.detector)  # said before a cluster is started for it
     loader = partial(load, config.weights, threads=config.cluster.threads, **how)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers

@@ -2,6 +2,7 @@
 With --strategies: compare ways of looking (one look, a second look by each selector, exhaustive tiling …).
 
 python jobs/evaluate_detector.py --weights builtin:ships-s2 --data $KESTREL_DATA/sen2ships --split val
+python jobs/evaluate_detector.py --results OUT --truth truth.geojson --report report
 python jobs/evaluate_detector.py --detections OUT/*/detections.parquet --annotations truth.json
 python jobs/evaluate_detector.py --weights W --data coco.json --strategies global,sae,random,exhaustive \\
     --budgets 0.1,0.25,0.5 --global-factor 2 --tile 640 --out results
@@ -22,9 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # an unpacked c
 
 from jobs.ending import job
 from pipeline import __version__
-from pipeline.annotations.annotations import AnnotatedScenes
-from pipeline.annotations.coco import read_annotations
-from pipeline.annotations.truth import read_truth
 from pipeline.config import ClusterConfig, DetectorConfig, RunConfig
 from pipeline.detectors.weights import model_card
 from pipeline.errors import ConfigError
@@ -32,8 +30,11 @@ from pipeline.evaluation.calibrated import calibrate_card, folder_to_calibrate
 from pipeline.evaluation.coco_metrics import horizontal_metrics
 from pipeline.evaluation.comparison.command import add_experiment_arguments, compare_strategies
 from pipeline.evaluation.data import judged_by, read_data
-from pipeline.evaluation.detected import detect_scenes, published_detections
+from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.published.command import add_result_arguments, asks_for_results, results_of
 from pipeline.evaluation.report import as_text, figures
+from pipeline.evaluation.report_folder import check_folder, write_report
+from pipeline.evaluation.sources import judged_detector, judged_files
 from pipeline.names import near_names, quoted
 
 
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluate_detector.py") 
     """Print the figures (and write them with ``--json``); return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     arguments, others = _parser(prog).parse_known_args(given)
-    if arguments.calibrate and arguments.strategies:
-        raise ConfigError("--calibrate is of one way of looking; leave out --strategies")
+    alone = next((name for name in ("calibrate", "report", "results", "truth") if getattr(arguments, name)), None)
+    if alone and arguments.strategies:
+        raise ConfigError(f"--{alone} is of one way of looking; leave out --strategies")
     if arguments.strategies:
         compare_strategies(arguments, others, as_typed(prog, given))
     elif others:
@@ -72,29 +74,21 @@ def as_typed(prog: str, given: Sequence[str]) -> str:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Detect or read, compare, report. Raises PipelineError."""
-    if (arguments.annotations is None) == (arguments.data is None):
-        raise ConfigError("give either --data with --split, or --annotations")
+    if arguments.report:
+        check_folder(arguments.report)  # before a detector works for an hour
     folder = folder_to_calibrate(arguments.weights) if arguments.calibrate else None
-    source = Path(arguments.annotations or arguments.data)
-    if arguments.detections:
-        truth = _annotated(source, arguments.split)
-        classes, scenes, notes = truth.classes, truth.scenes, truth.notes
-        found = published_detections(arguments.detections, scenes, classes)
-        threshold = arguments.score_threshold or 0.0
-    else:
-        card = model_card(arguments.weights)
-        data = judged_by(read_data(source, arguments.split, arguments.images), card.classes)
-        threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
-        found, failures = detect_scenes(data.images, data.classes, card, _config(arguments, threshold))
-        classes, scenes, notes = data.classes, data.truth, (*failures, *data.notes)
-    report = figures(found, scenes, classes=classes, score_threshold=threshold)
+    judged = _judged(arguments)
+    found, scenes, notes = judged.found, judged.truth, judged.notes
+    report = figures(found, scenes, classes=judged.classes, score_threshold=judged.score_threshold)
     if folder is not None:
-        how = "published results" if arguments.detections else "the detector itself"
+        how = "published results" if arguments.detections or arguments.results else "the detector itself"
         calibration, sentence = calibrate_card(folder, found, scenes, found_by=how, flips=arguments.flips)
         report["calibration"], notes = asdict(calibration), (*notes, sentence)
     if arguments.horizontal:
         by_scene = [found[name] for name in scenes]
-        report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(classes))
+        report["horizontal"] = horizontal_metrics(by_scene, list(scenes.values()), class_count=len(judged.classes))
+    if arguments.report:
+        notes = (*notes, write_report(judged, report, arguments.report))
     if arguments.json:  # before anything is printed, which may end where nobody reads it
         Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
     if arguments.horizontal:
@@ -102,10 +96,18 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print("\n".join([as_text(report), *notes]))
 
 
-def _annotated(source: Path, split: str) -> AnnotatedScenes:
-    if source.suffix == ".geojson":
-        return read_truth(source)
-    return read_annotations(source / "annotations" / f"{split}.json" if source.is_dir() else source)
+def _judged(arguments: argparse.Namespace) -> Judged:
+    if asks_for_results(arguments):
+        return results_of(arguments)
+    if (arguments.annotations is None) == (arguments.data is None):
+        raise ConfigError("give either --data with --split, or --annotations")
+    source = Path(arguments.annotations or arguments.data)
+    if arguments.detections:
+        return judged_files(arguments.detections, source, arguments.split, arguments.score_threshold or 0.0)
+    card = model_card(arguments.weights)
+    data = judged_by(read_data(source, arguments.split, arguments.images), card.classes)
+    threshold = card.score_threshold if arguments.score_threshold is None else arguments.score_threshold
+    return judged_detector(data, card, _config(arguments, threshold), threshold, source.name)
 
 
 def _config(arguments: argparse.Namespace, threshold: float) -> RunConfig:
@@ -137,7 +139,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--calibrate", action="store_true", help=calibrate)
     add("--horizontal", action="store_true", help="also COCO's own metrics of the boxes' bounds")
     add("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
+    add("--report", type=Path, help="also write report.html and the matches as CSV, COCO and DOTA to this folder")
     add("--json", help="write the figures to this file")
+    add_result_arguments(parser)
     add_experiment_arguments(parser)
     return parser
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
@@ -199,7 +200,8 @@ def watch(decoder: Decoder | None) -> Iterator[AttentionRecord]:
 def _recorder(record: AttentionRecord, read: Reader) -> Any:
     """The hook of a cross-attention module."""
 
-    def hook(module: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any], output: Any) -> None:
+    def hook(module: nn.Module, positional: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        inputs = signature(module.forward).bind_partial(*positional, **keywords).arguments if positional else keywords
         seen = read(module, inputs, output)
         if isinstance(seen, Samples):
             record.samples.append(seen)

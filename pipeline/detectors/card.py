@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.checkpoint import read_json, weights_sha256
+from pipeline.detectors.foreign_files import onnx_file
 from pipeline.errors import ModelError
 from pipeline.names import quoted
 from pipeline.types import Calibration, ModelCard
@@ -24,7 +25,7 @@ LONGEST_NAME, LONGEST_TEXT = 200, 20_000
 MOST_CLASSES = 100_000
 LARGEST_INPUT_PX = 16_384
 MOST_POINTS = 10_000
-FOUND_OUT = ("runtime",)
+FOUND_OUT = ("runtime", "described")
 """Fields of a card that no file holds."""
 
 
@@ -64,19 +65,26 @@ def _write(path: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
+def card_path(weights: Path) -> Path:
+    """Where the card of these weights lies: ``card.json`` in their folder, ``best.card.json`` beside ``best.onnx``."""
+    single = onnx_file(weights)
+    return weights / CARD if single is None else single.with_suffix(f".{CARD}")
+
+
 def check_sha256(folder: Path, expected: str) -> None:
     """Raise ModelError unless the weights in ``folder`` have this SHA-256."""
     actual = weights_sha256(folder)
     if actual != expected:
         raise ModelError(
-            f"{folder / CARD} is for weights with sha256 {expected[:12]}…, but those beside it have {actual[:12]}…: "
-            "copy card and weights from the same place"
+            f"{card_path(folder)} is for weights with sha256 {expected[:12]}…, but those beside it have "
+            f"{actual[:12]}…: copy card and weights from the same place"
         )
 
 
 def card_from_mapping(content: Mapping[str, Any], *, source: str) -> ModelCard:
     """A card from decoded JSON; ``source`` is named in errors. Raises ModelError that names the offending key."""
     known = {field.name: field for field in fields(ModelCard) if field.name not in FOUND_OUT}
+    content = {name: value for name, value in content.items() if name not in FOUND_OUT or value is not None}
     unknown = sorted(set(content) - set(known))
     if unknown:
         raise ModelError(f"{source}: unknown key {quoted(unknown[0])}; a model card has {', '.join(known)}")
@@ -108,7 +116,7 @@ def add_calibration(folder: Path, calibration: Calibration) -> Path:
     A foreign checkpoint without a card gets one that holds it, and the hash of the weights that it is of. Raises
     ModelError when the card that is there is none of these weights.
     """
-    path = folder / CARD
+    path = card_path(folder)
     content = read_json(path) if path.is_file() else {}
     actual = weights_sha256(folder)
     if content.get("sha256") not in (None, actual):
@@ -213,4 +221,5 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _or_null(_is_calibration),
         f"null, or an object with {_CALIBRATION}, where scores rise and their precision does not fall",
     ),
+    "network": (_or_null(_is_distinct_texts), "null, or a list of distinct texts"),
 }

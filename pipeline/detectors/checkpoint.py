@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from pipeline.detectors.foreign_files import strangers_in, told
+from pipeline.detectors.foreign_files import ONNX, onnx_file, strangers_in, told
 from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, complaint
 
@@ -53,7 +53,12 @@ def check_sizes(value: Any, path: Path, key: str = "") -> None:
 
 
 def model_type(folder: Path) -> str:
-    """``model_type`` of ``folder/config.json``. Raises ModelError when there is none."""
+    """``model_type`` of ``folder/config.json``, or ``onnx`` for such a file or a folder with ``model.onnx`` alone.
+
+    Raises ModelError when there is none.
+    """
+    if onnx_file(folder) is not None:
+        return ONNX
     if folder.is_file():
         raise ModelError(f"{folder} is {told(folder)}")
     if not folder.is_dir():
@@ -67,7 +72,11 @@ def model_type(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a checkpoint, in name order. Raises ModelError when one or all are missing."""
+    """The safetensors files of a checkpoint, in name order, or its ONNX file. Raises ModelError when one or all are
+    missing."""
+    single = onnx_file(folder)
+    if single is not None:
+        return (single,)
     if (folder / WEIGHTS).is_file():
         return (folder / WEIGHTS,)
     if (folder / _INDEX).is_file():

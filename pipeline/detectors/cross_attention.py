@@ -31,7 +31,7 @@ class Samples:
 
 
 Reader = Callable[[Any, dict[str, Any], Any], Samples | Tensor]
-"""(module, its keyword inputs, its output) → what one layer looked at in one forward pass: :class:`Samples` of
+"""(module, its inputs by name, its output) → what one layer looked at in one forward pass: :class:`Samples` of
 deformable attention, or the (B, Q, cells) weights of dense attention, mean over heads, summing to 1 over the cells."""
 
 
@@ -40,15 +40,15 @@ class Decoder:
     """The cross-attention of one network's decoder. All layers look in one way; none: there is nothing to ask."""
 
     layers: Sequence[nn.Module]
-    """One module a decoder layer; called with keywords only."""
+    """One module a decoder layer."""
     read: Reader
     last_features: nn.Module | None = None
     """Answers the (B, C, rows, columns) feature map whose cells dense attention weighs: it knows their shape."""
 
 
 def modules_named(network: nn.Module, name: str) -> list[nn.Module]:
-    """The modules inside ``network`` whose own name, without those of the modules around them, is ``name``."""
-    return [module for path, module in network.named_modules() if path.rpartition(".")[2] == name]
+    """The modules inside ``network`` whose path ends with ``name``: their own, or with those of modules around it."""
+    return [module for path, module in network.named_modules() if f".{path}".endswith(f".{name}")]
 
 
 def with_positions(inputs: dict[str, Any]) -> Tensor:
@@ -59,18 +59,17 @@ def with_positions(inputs: dict[str, Any]) -> Tensor:
 
 
 def sampled(
-    module: Any, locations: Tensor, weights: Tensor, points: Sequence[int], sizes: tuple[tuple[int, int], ...],
-    nearest: bool,
-) -> Samples:  # fmt: skip
+    locations: Tensor, weights: Tensor, points: Sequence[int], sizes: tuple[tuple[int, int], ...], nearest: bool
+) -> Samples:
     """Samples from the locations (B, Q, heads, points of all levels, 2) and answered weights of one attention.
 
     ``points`` are those of a head on each level, ``sizes`` rows and columns of the levels.
     """
-    batch, count = locations.shape[:2]
+    batch, count, heads = locations.shape[:3]
     return Samples(
         locations.reshape(batch, count, -1, 2),
-        weights.reshape(batch, count, -1) / module.n_heads,
-        level_of_each(points, locations.device).repeat(module.n_heads),
+        weights.reshape(batch, count, -1) / heads,
+        level_of_each(points, locations.device).repeat(heads),
         sizes,
         nearest,
     )

@@ -1,4 +1,7 @@
-"""Files of weights that are no checkpoint folder: what they are, and what to do. Nothing is unpickled; no torch."""
+"""Files of weights that are no checkpoint folder: what they are, and what to do. Nothing is unpickled; no torch.
+
+ONNX files alone are run as they are.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,29 @@ from pathlib import Path
 
 from pipeline.names import brief
 
+ONNX = "onnx"
+"""What loads an ONNX file, beside the ``model_type`` of folders."""
+ONNX_FILE = "model.onnx"
+"""Of a folder that holds one, and no checkpoint."""
+_CHECKPOINT = ("config.json", "model.safetensors", "model.safetensors.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
     "convert it to model.safetensors with its config.json where you trust it "
-    "(transformers: from_pretrained(...).save_pretrained(FOLDER)), and give that folder"
+    "(transformers: from_pretrained(...).save_pretrained(FOLDER)), and give that folder, or to ONNX "
+    "(of a YOLO: yolo export model=best.pt format=onnx nms=False), and give the .onnx file"
 )
-_ORIGINAL = "give the folder of the model it was made from (config.json and model.safetensors)"
+_ORIGINAL = (
+    "give the folder of the model it was made from (config.json and model.safetensors), or export that as ONNX "
+    "(of a YOLO: yolo export model=best.pt format=onnx nms=False)"
+)
 _PICKLE = f"a pickle that could run code when it is opened: {_CONVERT}"
 _SCRIPT = f"a TorchScript program, and no code that comes with a model is ever run: {_ORIGINAL}"
-_ONNX = f"an ONNX graph, which is not run here: {_ORIGINAL}"
+_ONNX = f"an ONNX file, which is looked for as {ONNX_FILE}: give the file by its own name, or rename it"
 _BARE = (
     "weights alone, and a network is built from its config.json: "
     "give the folder that holds config.json and these weights as model.safetensors"
 )
+_ORT = "an ONNX file converted for one machine: give the .onnx file it was made from"
 _OTHER = f"made for another runtime, which is not used here: {_ORIGINAL}"
 _ARCHIVE = "an archive: unpack it, and give the folder that holds config.json and model.safetensors"
 _SETTINGS = "only settings: give the folder it lies in, with its weights as model.safetensors"
@@ -30,7 +43,7 @@ _BY_SUFFIX: Mapping[str, str] = {
     ".torchscript": _SCRIPT,
     ".ptl": _SCRIPT,
     ".onnx": _ONNX,
-    ".ort": _ONNX,
+    ".ort": _ORT,
     ".safetensors": _BARE,
     **dict.fromkeys((".engine", ".plan", ".trt", ".tflite", ".h5", ".hdf5", ".keras", ".pb", ".mlmodel"), _OTHER),
     **dict.fromkeys((".pdparams", ".pdmodel", ".gguf", ".xml"), _OTHER),
@@ -73,6 +86,22 @@ def told(path: Path) -> str:
     return told_by_name(path.name)
 
 
+def onnx_file(weights: Path) -> Path | None:
+    """The ONNX file that ``weights`` is, or that it holds as ``model.onnx`` beside no checkpoint; None for neither."""
+    try:
+        if weights.is_dir():
+            inside = weights / ONNX_FILE
+            return inside if inside.is_file() and not any((weights / name).exists() for name in _CHECKPOINT) else None
+        return weights if weights.is_file() and told(weights) == _ONNX else None
+    except OSError:  # a name no file can have, or a folder that may not be looked into
+        return None
+
+
+def is_onnx_name(name: str) -> bool:
+    """Whether ``name`` ends like an ONNX file."""
+    return told_by_name(name) == _ONNX
+
+
 def _told_zip(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -89,6 +118,6 @@ def strangers_in(folder: Path) -> str | None:
     Of several the one that says most: weights of another name first, then pickles, then what other programs run.
     """
     found = sorted(path for path in folder.iterdir() if path.is_file() and is_weight_name(path.name))
-    ranks = (_BARE, _PICKLE, _SCRIPT, _ONNX, _OTHER)
+    ranks = (_BARE, _ONNX, _PICKLE, _SCRIPT, _ORT, _OTHER)
     ranked = sorted((ranks.index(what), path.name) for path in found if (what := told(path)) in ranks)
     return f"{brief(ranked[0][1])}, {ranks[ranked[0][0]]}" if ranked else None

@@ -14,26 +14,26 @@ from typing import Any, Generic, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, read_json
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
 from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, listed
+from pipeline.types import ModelCard
 
 Config = TypeVar("Config", bound=FeaturesConfig)
 Network = TypeVar("Network", bound=FeatureNetwork)
 
 
 class Undrawn(TorchFunctionMode):
-    """Inside, nothing is drawn for weights: on tensors without memory that would import torch's compiler, for a second
+    """Inside, no normal numbers are drawn: for tensors without memory that would import torch's compiler, for a second
     of nothing."""
 
     def __torch_function__(
         self, function: Any, _types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(function, "__module__", None) == nn.init.__name__:
+        if getattr(function, "__name__", "") == "normal_":
             return given[0] if given else (named or {})["tensor"]
         return function(*given, **(named or {}))
 
@@ -46,6 +46,15 @@ class NetworkFolder(Generic[Config, Network]):
     config: type[Config]
     """Its fields are the keys of ``config.json`` besides ``model_type``."""
     network: Callable[[Config], Network]
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Of the checkpoints that hold one."""
+        return (self.model_type,)
+
+    def export(self, folder: Path, network: Network, _card: ModelCard) -> None:
+        """:meth:`save`: what a card says of such a network stands in the card alone."""
+        self.save(folder, network)
 
     def settings(self, config: FeaturesConfig) -> dict[str, Any]:
         """What ``config.json`` holds of a network of that shape."""

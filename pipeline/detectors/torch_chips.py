@@ -62,6 +62,9 @@ def check_card(folder: Path, card: ModelCard, config: FeaturesConfig) -> None:
     for what, named, built in (("classes", card.classes, config.classes), ("bands", card.bands, config.bands)):
         if len(named) != built:
             raise ModelError(f"{folder}: the card names {len(named)} {what}, the network has {built}")
+    if card.network is not None and card.network != config.parts:
+        other = [part for part in card.network if part not in config.parts] or list(card.network)
+        raise ModelError(f"{folder}: the card speaks of another network than config.json: {listed(other)}")
 
 
 def check_finite(card: ModelCard, *answers: np.ndarray[Any, Any]) -> None:

@@ -9,26 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.detectors.foreign_files import is_weight_name, told, told_by_name
+from pipeline.detectors.foreign_files import is_onnx_name, is_weight_name, onnx_file, told, told_by_name
 from pipeline.detectors.loading import load_detector, read_model_card, runtime_of
 from pipeline.detectors.protocol import Detector
 from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.names import complaint, path_part, shown
-from pipeline.storage.fetching import fetch_folder
+from pipeline.storage.fetching import fetch_weights
 from pipeline.types import ModelCard
 
 BUILTIN = "builtin:"
 """What the names of embedded detectors begin with."""
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""The hub's ``owner/name``."""
 _HUB_TIMEOUT_S = 5.0
 
 
 def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
-    """The local folder of ``--weights``: ``builtin:NAME``, a local folder, a URI, or the hub's ``owner/name``.
+    """The local folder of ``--weights``: ``builtin:NAME``, a local folder, a URI, or the hub's ``owner/name``; or the
+    local ONNX file.
 
-    ``fetch_folder`` turns a URI with a scheme into a local folder (``storage.fetch_folder``). A local folder wins
-    over a hub name, and what is there but no folder is never looked for on the hub. Raises ConfigError for an unknown
-    builtin, ModelError when there is nothing under that name or a file that is no folder of weights.
+    ``fetch_folder`` turns a URI with a scheme into a local folder or file (``storage.fetch_weights``). A local folder
+    wins over a hub name, and what is there but no folder is never looked for on the hub. Raises ConfigError for an
+    unknown builtin, ModelError when there is nothing under that name or a file that is neither.
     """
     if uri.startswith(BUILTIN):
         return builtin_folder(uri.removeprefix(BUILTIN))
@@ -36,17 +38,21 @@ def resolve_weights(uri: str, fetch_folder: Callable[[str], Path]) -> Path:
     if reason is not None:
         raise ModelError(f"--weights {shown(uri)} is refused: {reason}")
     local = _local(path_part(uri))
+    if local is not None and onnx_file(local) == local:
+        return local
     if local is not None and not local.is_dir():
         raise ModelError(f"--weights {shown(uri)} is {told(local)}")
     if "://" in uri:
-        if is_weight_name(urlsplit(uri).path):
+        path = urlsplit(uri).path
+        if is_weight_name(path) and not is_onnx_name(path):
             raise ModelError(f"--weights {shown(uri)} names a file, {told_by_name(urlsplit(uri).path)}")
         return fetch_folder(uri)
     if local is not None:
         return local
-    if _HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
+    if HUB_NAME.fullmatch(uri) and not uri.startswith(".") and not is_weight_name(uri):
         return hub_folder(uri)
-    raise ModelError(f"--weights: there is no folder {shown(uri)}")
+    what = "file" if is_weight_name(uri) else "folder"
+    raise ModelError(f"--weights: there is no {what} {shown(uri)}")
 
 
 def _local(name: str) -> Path | None:
@@ -76,7 +82,8 @@ def builtin_folder(name: str) -> Path:
 
 
 def hub_folder(name: str) -> Path:
-    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only.
+    """The local copy of a model of the hub, fetched when it is not cached; JSON and safetensors only, and the README
+    that says its licence.
 
     Answers within seconds when the hub cannot be reached; ``HF_HUB_OFFLINE`` uses the cache alone. Raises ModelError.
     """
@@ -93,7 +100,7 @@ def hub_folder(name: str) -> Path:
     except Exception:  # noqa: BLE001 - the HTTP library below the hub's client changes, and its errors with it
         reached = False
     try:
-        wanted = ["*.json", "*.safetensors"]
+        wanted = ["*.json", "*.safetensors", "README.md"]
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=not reached))
     except LocalEntryNotFoundError as error:
         raise ModelError(
@@ -109,13 +116,15 @@ def hub_folder(name: str) -> Path:
 def model_card(uri: str, device: str = "auto", precision: str = "float32", runtime: str = "auto") -> ModelCard:
     """What the model says about itself, without loading its network, and what will run it (:func:`load`).
 
-    ``uri`` is ``builtin:NAME``, a folder, an fsspec address, or a hub name. Raises ConfigError for an unknown
-    builtin or a runtime that cannot be, StorageError for an address out of reach, ModelError for a folder that holds no
-    usable checkpoint.
+    ``uri`` is ``builtin:NAME``, a folder, an ONNX file, an fsspec address, or a hub name. Raises ConfigError for an
+    unknown builtin or a runtime that cannot be, StorageError for an address out of reach, ModelError for a folder that
+    holds no usable checkpoint.
     """
-    folder = resolve_weights(uri, fetch_folder)
+    folder = resolve_weights(uri, fetch_weights)
     card = read_model_card(folder)
-    return replace(card, runtime=runtime_of(folder, device=device, precision=precision, runtime=runtime))
+    return replace(
+        card, runtime=runtime_of(folder, device=device, precision=precision, runtime=runtime) or card.runtime
+    )
 
 
 def load(
@@ -126,11 +135,5 @@ def load(
     ``device`` ``auto`` is a GPU where this process may use one; ``threads`` are CPU threads, for the whole process;
     ``runtime`` ``auto`` is ONNX Runtime where it can be, else torch.
     """
-    folder = resolve_weights(uri, fetch_folder)
-    if device == "auto":
-        from pipeline.detectors.torch_process import (
-            best_device,  # torch takes seconds to import, and planning needs none
-        )
-
-        device = best_device()
+    folder = resolve_weights(uri, fetch_weights)
     return load_detector(folder, device=device, precision=precision, threads=threads, runtime=runtime)

@@ -8,7 +8,7 @@ what is easy or hard about a place cancels in the difference.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,6 +143,16 @@ def bootstrap_intervals(
         _ratio(2 * hits, hits + alarms + wanted),
     )
     return {name: interval(one) for name, one in zip(names, values, strict=True)}
+
+
+def class_intervals(
+    found: Mapping[int, Matches], units: Units, unit_of_detection: IntArray, *, resamples: int = 2000, seed: int = 0
+) -> dict[int, tuple[float, float]]:
+    """95 % interval of AP of each class alone, on the same draws; NaN as for :func:`bootstrap_intervals`."""
+    if units.count < 2:
+        return dict.fromkeys(found, (float("nan"), float("nan")))
+    draws = draw(units, resamples, seed)
+    return {one: interval(resampled_ap([matches], units, unit_of_detection, draws)) for one, matches in found.items()}
 
 
 def extents(detections: Sequence[Detections], annotations: Sequence[Annotations]) -> list[Lattice]:

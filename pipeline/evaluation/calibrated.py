@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.annotations.annotations import Annotations
 from pipeline.detectors.card import add_calibration
+from pipeline.detectors.foreign_files import onnx_file
 from pipeline.errors import ConfigError, StorageError
 from pipeline.evaluation.calibration import FEWEST_BOXES, calibrate
 from pipeline.names import shown
@@ -18,10 +19,10 @@ TOLD = (0.5, 0.8, 0.9)
 
 
 def folder_to_calibrate(weights: str) -> Path:
-    """The folder of ``--weights``, whose card is to be changed. Raises ConfigError for what is no folder of the user's:
-    an embedded detector, an address, a name of the hub."""
+    """The folder (or ONNX file) of ``--weights``, whose card is to be changed. Raises ConfigError for what is none of
+    the user's: an embedded detector, an address, a name of the hub."""
     folder = Path(weights)
-    if weights.startswith("builtin:") or not folder.is_dir():
+    if weights.startswith("builtin:") or not (folder.is_dir() or onnx_file(folder)):
         raise ConfigError(
             f"--calibrate writes into the card beside the weights, and --weights {shown(weights)} is no folder here: "
             "give a checkpoint folder, or a copy of one"

@@ -150,12 +150,39 @@ def _held_out(boxes: Judged) -> FloatArray | None:
     return shares
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reliability:
+    """Boxes in BINS equal bins of what was expected of them, and what they were."""
+
+    boxes: IntArray
+    """(BINS,)"""
+    expected: FloatArray
+    """(BINS,) mean expected share; NaN in an empty bin."""
+    right: FloatArray
+    """(BINS,) share that is right; NaN in an empty bin."""
+    error: float
+    """Expected calibration error, NaN without boxes."""
+
+
+def reliability(expected: FloatArray, right: BoolArray) -> Reliability:
+    """The bins of :func:`calibration_error`; both (N,), N may be 0."""
+    which = _bins(expected)
+    boxes = np.bincount(which, minlength=BINS).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        means, shares = (np.bincount(which, values, BINS) / boxes for values in (expected, right.astype(np.float64)))
+    return Reliability(boxes, means, shares, calibration_error(expected, right) if len(expected) else float("nan"))
+
+
 def calibration_error(expected: FloatArray, right: BoolArray) -> float:
     """Expected calibration error (Naeini et al. 2015, Guo et al. 2017): over BINS equal bins of the expected share
     (N,), the distance between its mean and the share that is right (N,), weighted by boxes; N at least 1."""
-    which = np.minimum((expected * BINS).astype(np.int64), BINS - 1)
+    which = _bins(expected)
     expected_in, right_in = (np.bincount(which, values, BINS) for values in (expected, right.astype(np.float64)))
     return float(np.abs(expected_in - right_in).sum() / len(expected))
+
+
+def _bins(expected: FloatArray) -> IntArray:
+    return np.minimum((expected * BINS).astype(np.int64), BINS - 1)
 
 
 def _rounded(value: float) -> float:

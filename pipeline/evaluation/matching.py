@@ -86,11 +86,11 @@ def _match_scene(
     boxes: FloatArray, wanted: FloatArray, regions: FloatArray, thresholds: Sequence[float]
 ) -> tuple[NDArray[np.int8], IntArray]:
     """Verdict (T, N) and taken annotation (T, N), -1 for none, of ranked boxes (N, 5) of one class in one scene."""
-    found, target, common = _overlaps(boxes, wanted)
+    found, target, common = overlaps(boxes, wanted)
     areas = boxes[:, 2] * boxes[:, 3]
     iou = common / (areas[found] + wanted[target, 2] * wanted[target, 3] - common)
     inside = np.zeros(len(boxes))
-    covered, _, share = _overlaps(boxes, regions)
+    covered, _, share = overlaps(boxes, regions)
     np.maximum.at(inside, covered, share / areas[covered])
     taken = np.stack([_take(found, target, iou, threshold, len(boxes)) for threshold in thresholds])
     excused = inside[None, :] >= np.array(thresholds)[:, None]
@@ -98,7 +98,7 @@ def _match_scene(
     return verdict.astype(np.int8), taken
 
 
-def _overlaps(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+def overlaps(a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
     """Rows of a, rows of b and common areas of all pairs that overlap, by row of a, then b."""
     i, j = shapely.STRtree(shapely.box(*obb_to_aabb(b).T)).query(shapely.box(*obb_to_aabb(a).T))
     order = np.lexsort([j, i])

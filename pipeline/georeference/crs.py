@@ -83,6 +83,19 @@ def crs_wkt_of(text: str) -> str:
         ) from error
 
 
+def named_crs(text: str, called: str) -> str | None:
+    """What a vector file names as its CRS, if it is one of places on Earth; None for one that says nothing of Earth,
+    such as GeoPackage's undefined CRS of plain coordinates. ``called`` begins the sentence of a ConfigError."""
+    try:
+        crs = CRS.from_user_input(text)
+        if crs.is_engineering:
+            return None
+        transformer(text, WGS84_LONLAT)
+    except ProjError as error:
+        raise ConfigError(f"{called}: its CRS leads to no place on Earth ({reason(error)}); give it another") from error
+    return text
+
+
 def same_crs(one_wkt: str, other_wkt: str) -> bool:
     """Whether both give the same places; x and y may be named in another order, and heights do not count."""
     try:

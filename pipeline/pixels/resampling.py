@@ -33,13 +33,18 @@ class AxisTaps:
 def axis_taps(start: int, count: int, scale: float, source_size: int) -> AxisTaps:
     """Taps of output pixels ``[start, start + count)``; ``scale`` is source pixels per output pixel."""
     radius = max(1.0, scale)
-    taps = int(np.ceil(2 * radius)) + 1
-    centre = (np.arange(start, start + count, dtype=np.float64) + 0.5) * scale
-    first = np.floor(centre - radius).astype(np.int64)
+    centre, first, taps = _reach(np.arange(start, start + count, dtype=np.float64), scale)
     index = first[:, None] + np.arange(taps)
     weight = np.maximum(0.0, 1.0 - np.abs(index + 0.5 - centre[:, None]) / radius)
     weight /= weight.sum(axis=1, keepdims=True)
     return AxisTaps(np.clip(index, 0, source_size - 1), weight.astype(np.float32))
+
+
+def _reach(position: NDArray[np.float64], scale: float) -> tuple[NDArray[np.float64], IntArray, int]:
+    """Centres of output pixels in the source, their first taps (which may lie outside it) and how many each has."""
+    radius = max(1.0, scale)
+    centre = (position + 0.5) * scale
+    return centre, np.floor(centre - radius).astype(np.int64), int(np.ceil(2 * radius)) + 1
 
 
 def is_identity(lattice: Lattice) -> bool:
@@ -57,10 +62,10 @@ def source_window(window: Window, lattice: Lattice, scene_width: int, scene_heig
 
 
 def _source_span(start: int, count: int, scale: float, source_size: int) -> tuple[int, int]:
-    """Taps ascend, so the first and the last output pixel bound them all."""
-    first = axis_taps(start, 1, scale, source_size).index
-    last = axis_taps(start + count - 1, 1, scale, source_size).index
-    return int(first[0, 0]), int(last[0, -1]) + 1
+    """Taps ascend, so the first of the first output pixel and the last of the last one bound them all."""
+    _, first, taps = _reach(np.array([start, start + count - 1], np.float64), scale)
+    ends = np.clip([first[0], first[1] + taps - 1], 0, source_size - 1)
+    return int(ends[0]), int(ends[1]) + 1
 
 
 def resample(

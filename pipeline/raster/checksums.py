@@ -1,9 +1,13 @@
-"""Checksums of compressed blocks that GDAL passes over.
+"""Blocks that are compressed by DEFLATE and that libtiff would read wrong, and say nothing.
 
-A block of a TIFF that is compressed by DEFLATE ends with the Adler-32 of what was compressed (RFC 1950). libtiff stops
-before it, as soon as it has pixels enough: where a disk or a download left zeros in the middle of a block, it makes
-other pixels of them, and says nothing. To decompress every block twice would cost half the speed of reading; so those
-are looked at that hold zeros in a row, which compressed data do not but for large areas of one value.
+Such a block of a TIFF ends with the Adler-32 of what was compressed (RFC 1950). libtiff stops before it, as soon as it
+has pixels enough: where a disk or a download left zeros in the middle of a block, it makes other pixels of them. To
+decompress every block twice would cost half the speed of reading; so those are looked at that hold zeros in a row,
+which compressed data do not but for large areas of one value.
+
+And where a block holds more than its place takes, the last pixels of it may be what was in memory before: libdeflate
+writes nothing of a repetition that does not fit. A damaged header does that to all blocks of a file, so the first is
+measured; a writer that fills up the last strip does it to that one, so the last strip is measured too.
 """
 
 from __future__ import annotations
@@ -18,41 +22,61 @@ from typing import Any
 import numpy as np
 from rasterio.enums import Compression, Interleaving
 
-from pipeline.raster.tiff import threads
+from pipeline.raster.tiff import FILL_ORDER, TILE_WIDTH, directories
 from pipeline.types import Window
 
 STEP_WORDS = 32
 """Every so many words of 8 bytes one is looked at: 264 zeros in a row are never missed."""
-LONGEST = 4
-"""A block is never this many times as long as it should be, but when it is damaged."""
+PIECE = 2**20
+"""So many bytes of a block are in memory at once."""
 
 
-def has_checksums(file: Any, path: Path) -> bool:
-    """Whether the blocks of the open ``file``, which lies at ``path``, can be checked: DEFLATE in the usual order of
-    bits."""
-    return file.driver == "GTiff" and file.compression == Compression.deflate and threads(path) > 1
+class DamagedBlock(OSError):
+    """A block that would be read wrong; says which, and what is wrong with it."""
 
 
-def damaged_block(file: Any, path: Path, bands: Iterable[int], window: Window) -> tuple[int, int] | None:
-    """(column, row) of a block under ``window`` that holds zeros in a row and is not what was compressed; or None.
+class Checksums:
+    """Of the blocks of the file at ``path``, which are tiles or strips."""
 
-    Raises OSError where the file cannot be read.
-    """
-    height, width = file.block_shapes[0]
-    unpacked = height * width * np.dtype(file.dtypes[0]).itemsize
-    unpacked *= file.count if file.interleaving == Interleaving.pixel else 1
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        length = os.fstat(handle).st_size
-        for column, row, offset, size in _stored(file, bands, window):
-            if not 0 <= offset <= offset + size <= length:
-                continue  # a number that is none: libtiff says so itself, and nobody reserves that much memory for it
-            packed = os.pread(handle, size, offset)
-            if _has_zeros(packed) and not _is_whole(packed, unpacked):
-                return column, row
-    finally:
-        os.close(handle)
-    return None
+    def __init__(self, path: Path, *, tiled: bool) -> None:
+        self._path, self._tiled = path, tiled
+        self._measured = False
+
+    def check(self, file: Any, bands: Iterable[int], window: Window) -> None:
+        """Raises DamagedBlock for a block of the open ``file`` under ``window``, OSError where it cannot be read."""
+        handle = os.open(self._path, os.O_RDONLY)
+        try:
+            length = os.fstat(handle).st_size
+            for column, row, offset, size in _stored(file, bands, window):
+                if not 0 <= offset <= offset + size <= length:
+                    continue  # a number that is none: libtiff says so itself, and nobody reserves that much memory
+                unpacked, padded = self._room(file, row)
+                packed = os.pread(handle, size, offset)
+                measure = padded or not self._measured
+                self._measured = True
+                if (measure or _has_zeros(packed)) and (wrong := _wrong(packed, unpacked)):
+                    raise DamagedBlock(f"block ({column}, {row}) {wrong}")
+        finally:
+            os.close(handle)
+
+    def _room(self, file: Any, row: int) -> tuple[int, bool]:
+        """Bytes that the blocks of that row have room for, and whether it is the last strip."""
+        height, width = file.block_shapes[0]
+        bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * np.dtype(file.dtypes[0]).itemsize))
+        line = -(-width * bits * (file.count if file.interleaving == Interleaving.pixel else 1) // 8)
+        lines = height if self._tiled else min(height, file.height - row * height)
+        last = not self._tiled and (row + 1) * height >= file.height
+        return lines * line, last
+
+
+def checksums_of(file: Any, path: Path) -> Checksums | None:
+    """For the open ``file`` at ``path``; None where its blocks have none, or hold bits in another order."""
+    if file.driver != "GTiff" or file.compression != Compression.deflate:
+        return None
+    pages = directories(path)
+    if not all(page.get(FILL_ORDER, (1,)) == (1,) for page in pages):
+        return None
+    return Checksums(path, tiled=all(TILE_WIDTH in page for page in pages))
 
 
 def _stored(file: Any, bands: Iterable[int], window: Window) -> Iterator[tuple[int, int, int, int]]:
@@ -74,11 +98,19 @@ def _has_zeros(packed: bytes) -> bool:
     return not words.all()
 
 
-def _is_whole(packed: bytes, unpacked: int) -> bool:
-    """Whether the data decompress to what their checksum says. Some writers leave out the end, and it with them."""
-    stream = zlib.decompressobj()
+def _wrong(packed: bytes, unpacked: int) -> str | None:
+    """What is wrong with the data of a block. Some writers leave out the end, and the checksum with it."""
+    stream, got = zlib.decompressobj(), 0
     try:
-        got = len(stream.decompress(packed, LONGEST * unpacked))
+        piece = b""
+        while not stream.eof and got <= unpacked and (packed or len(piece) == PIECE):
+            piece = stream.decompress(packed, PIECE)
+            packed = stream.unconsumed_tail
+            got += len(piece)
     except zlib.error:
-        return False
-    return stream.eof or got <= unpacked
+        return "does not agree with its checksum"
+    return (
+        "holds more than it has room for (its writer fills up strips, or the header is damaged)"
+        if got > unpacked
+        else None
+    )

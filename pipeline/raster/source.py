@@ -34,7 +34,7 @@ from pipeline.raster.admission import (
     odd_headers,
     settle,
 )
-from pipeline.raster.checksums import damaged_block, has_checksums
+from pipeline.raster.checksums import Checksums, DamagedBlock, checksums_of
 from pipeline.raster.colours import colour_alpha, colour_table
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
@@ -137,12 +137,11 @@ class Pixels:
             self._checked = [self._checkable(file, uri) for file, uri in zip(self.files, scene.uris, strict=True)]
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
 
-    def _checkable(self, file: Any, uri: str) -> Path | None:
-        """Where the file lies, when its blocks have checksums that can be asked for."""
+    def _checkable(self, file: Any, uri: str) -> Checksums | None:
+        """Of the blocks of a local file, when they have any."""
         if is_remote(uri) or self._overview not in (None, OWN):
             return None
-        path = Path(vsi_path(uri))
-        return path if has_checksums(file, path) else None
+        return checksums_of(file, Path(vsi_path(uri)))
 
     def _channels(self) -> list[tuple[Any, int]]:
         """The file of every channel, and its band there."""
@@ -202,12 +201,11 @@ class Pixels:
         return out
 
     def _check(self, window: Window) -> None:
-        """Raise OSError for a block that GDAL would decode to other pixels, and say nothing."""
-        for file, path in zip(self.files, self._checked, strict=True):
+        """Raise DamagedBlock for one that GDAL would decode to other pixels, and say nothing."""
+        for file, checksums in zip(self.files, self._checked, strict=True):
             bands = {band for one, band in self._channels() if one is file}
-            block = damaged_block(file, path, bands, window) if path is not None and bands else None
-            if block is not None:
-                raise OSError(f"block {block} does not agree with its checksum")
+            if checksums is not None and bands:
+                checksums.check(file, bands, window)
 
     def _read_bands(self, window: Window, out: NDArray[Any], decimate: dict[str, Any]) -> None:
         bands, planes, shape = self.scene.bands, out.transpose(2, 0, 1), out.shape[:2]
@@ -283,8 +281,9 @@ class Pixels:
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
             if any(map(is_remote, self.scene.uris)):
                 raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
+            why = f": {error}" if isinstance(error, DamagedBlock) else ""
             raise SceneUnreadable(
-                f"{names} is damaged: {where} cannot be decoded; copy or download it again"
+                f"{names} is damaged: {where} cannot be decoded{why}; copy or download it again"
             ) from error
 
 

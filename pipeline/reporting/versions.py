@@ -11,9 +11,18 @@ from pathlib import Path
 import pipeline
 
 LIBRARIES = (
-    "ray", "torch", "transformers", "onnxruntime", "rasterio", "pyproj", "shapely", "pyarrow", "numpy", "numba",
+    "ray",
+    "torch",
+    "transformers",
+    "rasterio",
+    "pyproj",
+    "shapely",
+    "pyarrow",
+    "numpy",
+    "numba",
     "pyogrio",
-)  # fmt: skip
+    "onnxruntime",
+)
 
 
 def versions() -> dict[str, str | None]:

@@ -37,6 +37,8 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     check_run(config)
     card = model_card(config.weights, config.cluster.device, config.detector.dtype, config.detector.runtime)
     score_threshold(card, config.detector)
+    if card.described is not None:
+        yield card.described, EXIT_OK
     pace = measured_pace(config, card)
     with own_data() as ignored:
         aoi = area_of_interest(config)

@@ -82,6 +82,7 @@ LATER: dict[str, Any] = {
     "runtime": "auto",
     "calibration": None,
     "difference": False,
+    "network": None,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -128,9 +129,10 @@ def scene_version(scene: Scene) -> str | None:
 
 
 def model_version(card: ModelCard) -> str:
-    """SHA-256 (hex) over the model card, which holds that of the weights, and what runs them where it is not torch."""
-    torch = card.runtime is None
-    return _sha256(_fields(card, [one.name for one in fields(card) if not (torch and one.name == "runtime")]))
+    """SHA-256 (hex) over the model card, which holds that of the weights, and what runs them where that is not torch.
+    How it is described to people changes nothing."""
+    silent = {"described", *(["runtime"] if card.runtime is None else [])}
+    return _sha256(_fields(card, [one.name for one in fields(card) if one.name not in silent]))
 
 
 def request_sha256(
@@ -144,6 +146,7 @@ def request_sha256(
     settings = _as_hashed(result_settings(config))
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = _fields(config.export, EXPORTS)
+    settings |= _device(card, config)
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:
@@ -167,8 +170,13 @@ def recipe_sha256(order: WorkOrder, version: str, card: ModelCard, config: RunCo
         "export_attention": False,
     }
     seen_by = model_version(replace(card, calibration=None))
-    rest = [PARTS, version, seen_by, config.detector.dtype, config.cluster.threads]
+    rest = [PARTS, version, seen_by, config.detector.dtype, config.cluster.threads, *_device(card, config).values()]
     return _sha256([content, rest])
+
+
+def _device(card: ModelCard, config: RunConfig) -> dict[str, str]:
+    """The device that was asked for, of a detector whose runtime is not torch; digests of the others never had it."""
+    return {} if card.runtime is None else {"device": config.cluster.device}
 
 
 def fingerprint(scene: Scene, stretch: Stretch, thumbnail: ByteArray) -> str:

@@ -17,6 +17,10 @@ from pipeline.raster.addresses import origin_of
 from pipeline.reporting.versions import versions
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
+from pipeline.types import ModelCard
+
+UNKNOWN_LICENCE = "unknown"
+"""What stands for the licence of weights that say none: nobody may take silence for permission."""
 
 
 def run_record(
@@ -34,6 +38,7 @@ def run_record(
     took altogether.
     """
     scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    found = versions()
     header = {key: value for key, value in asdict(scene).items() if key != "warnings"}
     addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
     return {
@@ -68,17 +73,24 @@ def run_record(
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.cost.peak_rss_bytes / 1e6)},
         "warnings": [redacted(sentence) for sentence in plan.warnings],
         "notes": list(results.notes),
-        "model": {
-            "name": card.name,
-            "sha256": card.sha256,
-            "gsd_m": card.gsd_m,
-            "classes": list(card.classes),
-            "runtime": card.runtime or "torch",
-        },
-        "versions": versions(),
+        "model": _model(card, found),
+        "versions": found,
         "config": {"hash": config_hash(config), **result_settings(config), **addresses},
         "work": run.executor.record(),
         "metrics": numbers.record(),
+    }
+
+
+def _model(card: ModelCard, found: Mapping[str, str | None]) -> dict[str, Any]:
+    """What looked, what ran it, and under which licence its weights stand; ``found`` are the versions of libraries."""
+    return {
+        "name": card.name,
+        "sha256": card.sha256,
+        "gsd_m": card.gsd_m,
+        "classes": list(card.classes),
+        "licence": card.licence or UNKNOWN_LICENCE,
+        "runtime": card.runtime or f"torch {found['torch']}",
+        "described": card.described,
     }
 
 

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError, ModelError, redacted
@@ -18,9 +19,24 @@ from pipeline.storage.clients import attempt, reason_of, remote, translated
 from pipeline.storage.folders import staging_folder, swap_in
 from pipeline.storage.paths import local_path
 
+ONNX_SUFFIX = ".onnx"
+ONNX_FILE = f"model{ONNX_SUFFIX}"
+BESIDE = (".card.json", ".export_meta.json")
+"""What may lie beside ``best.onnx``, in place of its ending."""
+MOST_ONNX_BYTES = 2**31 - 1
+"""No ONNX file of one piece is larger: said before it is copied."""
+
+
+def fetch_weights(uri: str, patience: Patience = PATIENCE) -> Path:
+    """A local folder of the weights at ``uri``, see :func:`fetch_folder`; or the local ONNX file, with its cards."""
+    if local_path(uri) is None and urlsplit(uri).path.lower().endswith(ONNX_SUFFIX):
+        return _fetch_onnx(uri, patience)
+    return fetch_folder(uri, patience)
+
 
 def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
-    """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json.
+    """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json, or
+    of its ``model.onnx`` and json where it has no safetensors.
 
     Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
     is keyed by the address and by the sizes and versions of its files, so a changed folder is fetched anew.
@@ -35,7 +51,38 @@ def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
     listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True, patience=patience)
     files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
     if not any(path.endswith(".safetensors") for path in files):
-        raise ModelError(f"there are no .safetensors files at {redacted(uri)}; only safetensors are loaded")
+        single = {entry["name"]: entry for entry in listing if entry["name"].rsplit("/", 1)[-1] == ONNX_FILE}
+        if not single:
+            raise ModelError(
+                f"there are no .safetensors files at {redacted(uri)}, and no {ONNX_FILE}; nothing else is loaded"
+            )
+        files |= single
+    return _cached(uri, files, patience)
+
+
+def _fetch_onnx(uri: str, patience: Patience) -> Path:
+    """A cached copy of one ONNX file and of the cards beside it. Raises ModelError where it is not, or is too large."""
+    fs, path = remote(uri)
+    what = f"cannot read {redacted(uri)}"
+    if not attempt(what, fs.isfile, path, patience=patience):
+        raise ModelError(f"there is no file at {redacted(uri)}")
+    beside = [path[: -len(ONNX_SUFFIX)] + ending for ending in BESIDE]
+    names = [path, *(one for one in beside if attempt(what, fs.isfile, one, patience=patience))]
+    return _cached(uri, {one: attempt(what, fs.info, one, patience=patience) for one in names}, patience) / _name(path)
+
+
+def _name(path: str) -> str:
+    return urlsplit(path).path.rsplit("/", 1)[-1]
+
+
+def _cached(uri: str, files: Mapping[str, Mapping[str, Any]], patience: Patience) -> Path:
+    """The folder of the cache that holds copies of ``files``, by their paths in the store and what it says of them."""
+    large = [
+        path for path, entry in files.items() if path.endswith(ONNX_SUFFIX) and (entry["size"] or 0) > MOST_ONNX_BYTES
+    ]
+    if large:
+        raise ModelError(f"{redacted(uri)} is larger than {MOST_ONNX_BYTES} bytes, and no ONNX file of one piece is")
+    fs, _ = remote(uri)
     version = [
         (path, entry["size"], str(entry.get("ETag", entry.get("mtime")))) for path, entry in sorted(files.items())
     ]
@@ -44,7 +91,7 @@ def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
     if not (cache / key).is_dir():
         with staging_folder(str(cache), key) as staged:
             for path in sorted(files):
-                local = staged / path.rsplit("/", 1)[-1]
+                local = staged / _name(path)
                 attempt(f"cannot read {redacted(uri)}", fs.get_file, path, str(local), patience=patience)
             swap_in(staged, cache, key)
     return cache / key

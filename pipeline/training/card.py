@@ -48,6 +48,7 @@ def run_card(
     validations: Sequence[Mapping[str, Any]],
     stated: Mapping[str, Any],
     source: str,
+    oriented: bool = True,
 ) -> tuple[ModelCard, list[str]]:
     """The card of a run (its sha256 is still to be set), and one note for whatever of ``stated`` was not taken over.
 
@@ -74,7 +75,7 @@ def run_card(
         "bands": ("red", "green", "blue"), "gsd_m": None, "input_px": next(iter(tile), INPUT_PX),
         "longest_object_m": _longest_m(record),
         **{key: stated[key] for key in (*ADDED, *COMPARED) if key in stated}, **known,
-        "name": name, "classes": _classes(class_count, record, stated, source), "oriented": True,
+        "name": name, "classes": _classes(class_count, record, stated, source), "oriented": oriented,
         "training_data": _data(record), "metrics": _metrics(validations), "calibration": _calibration(validations),
         **({"score_threshold": round(threshold[-1], 4)} if threshold else {}),
     }  # fmt: skip

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import torch
 
-from pipeline.annotations.coco import read_annotations
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.training.card import run_card, stated_card
+from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import (
@@ -44,33 +44,9 @@ Report = Callable[[str], None]
 
 def prepare(arguments: Namespace, report: Report) -> None:
     """Annotated scenes → prepared scenes. Raises ConfigError or SceneError for what does not fit."""
-    from pipeline.training.data.prepare import (
-        chosen,
-        classes_of,
-        prepare_scene,
-        raster_config,
-        save_all,
-        scenes_of_coco,
-        scenes_of_dota,
-    )
+    from pipeline.training.data.prepare_source import prepare_source
 
-    notes: tuple[str, ...] = ()
-    if arguments.annotations.is_dir():
-        classes = arguments.classes or ("ship",)
-        annotated = scenes_of_dota(arguments.annotations, arguments.images, classes)
-    else:
-        classes = classes_of(arguments.annotations, arguments.classes)
-        annotated = scenes_of_coco(arguments.annotations, arguments.images, classes)
-        notes = read_annotations(arguments.annotations).notes
-    annotated = chosen(annotated, arguments.only, arguments.without)
-    made = {"gsd_m": arguments.gsd, "shrink": arguments.shrink, "bands": arguments.bands}
-    start_folder(arguments.out, Prepared(classes=tuple(classes), **made))
-    raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
-    for image, truth in annotated:
-        scene = prepare_scene(image, truth, arguments.gsd, raster, arguments.shrink, arguments.bands)
-        report(save_all([scene], arguments.out)[0])
-    for note in notes:
-        report(note)
+    prepare_source(arguments, report)
 
 
 def review(arguments: Namespace, report: Report) -> None:
@@ -148,6 +124,8 @@ def validate(arguments: Namespace, report: Report) -> None:
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
     card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
     detector = learner.detector(network, card)
+    if not network.config.oriented:
+        scenes, _ = horizontal(scenes)
     figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
     names = [scene.name for scene in scenes]
     learnt = record.learnt_from if record else None
@@ -178,6 +156,7 @@ def export(arguments: Namespace, report: Report) -> None:
     card, notes = run_card(
         name=arguments.name or arguments.run.resolve().name, class_count=network.config.classes,
         record=read_record(arguments.run), validations=own, stated=stated, source=str(arguments.card),
+        oriented=network.config.oriented,
     )  # fmt: skip
     if arguments.score_threshold is not None:
         card = replace(card, score_threshold=arguments.score_threshold)

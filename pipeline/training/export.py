@@ -10,15 +10,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipeline.detectors.card import write_card
-from pipeline.detectors.checkpoint import weights_sha256
-from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
+from pipeline.detectors.checkpoint import model_type, weights_sha256
+from pipeline.detectors.modules.features import FeaturesConfig
 from pipeline.detectors.onnx_file import onnx_file, write_onnx
-from pipeline.errors import ModelError
+from pipeline.detectors.transformers_detr.folder import LibraryConfig
+from pipeline.errors import ConfigError, ModelError
 from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
 from pipeline.training.learner import Learner
 from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, STATE_FILE
-from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.normalisation import statistics_of
 from pipeline.training.run_record import RunRecord, plain_numbers
 from pipeline.types import ModelCard
 from pipeline.types.cards import RGB
@@ -35,7 +36,7 @@ def checkpoint_step(run: Path, kept: str = CHECKPOINT) -> int:
         return int(stored.metadata()["step"])
 
 
-def averaged_network(run: Path, kept: str = CHECKPOINT) -> FeatureNetwork:
+def averaged_network(run: Path, kept: str = CHECKPOINT) -> Any:
     """The moving average of the run's last checkpoint, or of its best. Raises ModelError when there is none."""
     path = state_file(run, kept)
     if not path.exists() and kept == BEST:
@@ -52,7 +53,7 @@ def averaged_network(run: Path, kept: str = CHECKPOINT) -> FeatureNetwork:
     return network.eval()
 
 
-def learner_of(run: Path, network: FeatureNetwork, record: RunRecord | None, kept: str = CHECKPOINT) -> Learner:
+def learner_of(run: Path, network: Any, record: RunRecord | None, kept: str = CHECKPOINT) -> Learner:
     """The learner of the run's :func:`averaged_network`, with the normalisation that the run was trained with."""
     family = family_in(run / kept)
     mean, std = (None, None) if record is None else (record.mean, record.std)
@@ -64,14 +65,14 @@ def training_card(
     classes: tuple[str, ...],
     gsd_m: float | None,
     input_px: int,
-    config: FeaturesConfig,
+    config: FeaturesConfig | LibraryConfig,
     bands: tuple[str, ...] = RGB,
 ) -> ModelCard:
     """The card of a network that is still being trained."""
-    mean, std = pixel_statistics(config.backbone, config.bands)
+    mean, std = statistics_of(config)
     return ModelCard(
         name=name, classes=classes, gsd_m=gsd_m, bands=bands, input_px=input_px, sha256="",
-        oriented=True, mean=mean, std=std,
+        oriented=config.oriented, mean=mean, std=std,
     )  # fmt: skip
 
 
@@ -85,8 +86,9 @@ def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:
 
 def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> ModelCard:
     """Write weights, configuration and ``card`` (its hash set to the weights') to ``folder``; returns that card."""
-    family_in(run / kept).folder.save(folder, averaged_network(run, kept))
-    card = replace(card, sha256=weights_sha256(folder))
+    network = averaged_network(run, kept)
+    family_in(run / kept).folder.export(folder, network, card)
+    card = replace(card, sha256=weights_sha256(folder), network=network.config.parts)
     write_card(folder, card)
     return card
 
@@ -98,5 +100,7 @@ def export_onnx(folder: Path, card: ModelCard) -> Path:
     ``onnx``, ModelError where torch cannot write the network.
     """
     family = family_in(folder)
+    if family.runnable is None:
+        raise ConfigError("export --onnx writes networks of our own families, not those of the transformers library")
     network = family.runnable(family.folder.load(folder))
-    return write_onnx(folder, onnx_file(network, card, family.folder.model_type))
+    return write_onnx(folder, onnx_file(network, card, model_type(folder)))

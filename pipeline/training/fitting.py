@@ -16,10 +16,10 @@ from pipeline.names import listed
 from pipeline.reporting.versions import versions
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
-from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.normalisation import statistics_of
 from pipeline.training.recipe import Recipe, flat
 from pipeline.training.run_record import RunRecord, TrainedOn
-from pipeline.training.start import first_config, init_config
+from pipeline.training.start import first_config, init_config, init_folder
 from pipeline.types.cards import RGB
 
 
@@ -72,7 +72,7 @@ def new_record(recipe: Recipe, threads: int, groups: Sequence[Group]) -> RunReco
     for group in groups:
         _check_bands(group, bands)
     config = first_config(recipe.family, recipe.network, count, len(bands))
-    mean, std = pixel_statistics(config.backbone, config.bands)
+    mean, std = statistics_of(config)
     return RunRecord(
         classes=names,
         class_count=count,
@@ -99,7 +99,7 @@ def _class_count(recipe: Recipe, names: tuple[str, ...] | None, groups: Sequence
             )
         count = len(names)
     else:
-        count = said or (init_config(recipe.family, Path(init)).classes if init else 1)
+        count = said or (init_config(recipe.family, init_folder(init)).classes if init else 1)
     if count < 1:
         raise ConfigError(f"--classes must be at least 1, not {count}")
     for group in groups:
@@ -141,4 +141,4 @@ def _check_objects(count: int, names: tuple[str, ...] | None, groups: Sequence[G
 
 
 def _init(folder: str | None) -> dict[str, Any] | None:
-    return None if folder is None else {"folder": folder, "sha256": weights_sha256(Path(folder))}
+    return None if folder is None else {"folder": folder, "sha256": weights_sha256(init_folder(folder))}

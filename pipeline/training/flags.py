@@ -12,6 +12,15 @@ YAML file, or name of a shipped one: all that defines a training, in the section
 whose keys and shipped recipes stand in pipeline/training/README.md; the flags below override it"""
 
 
+ANNOTATIONS = """\
+COCO json; folder of DOTA or YOLO txt; data.yaml of YOLO or YOLO-OBB; GeoJSON, GeoPackage, GeoParquet or Shapefile, in
+any CRS, a corrected result of 'detect' too: what it is is found from what is in it"""
+
+BLOCKS = """\
+hold out square blocks of this side, prepared pixels, and not whole scenes: for few large ones (a share of 0.2, else
+that of --hold-out-share)"""
+
+
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """What is not given is as the recipe says, else as shown."""
     add = partial(parser.add_argument, default=argparse.SUPPRESS)
@@ -42,7 +51,11 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="0")
     add("--device", help="cpu or cuda (bfloat16)")
     add("--checkpoint-steps", type=int, help="100")
-    add("--validate-steps", type=int, help="steps between AP of held-out scenes and of those trained on (0: never)")
+    add(
+        "--validate-steps",
+        type=int,
+        help="steps between AP of held-out scenes and of those trained on (0: at the end only)",
+    )
     add("--validate-scenes", type=int, help="most scenes of either kind that are judged then (24)")
 
 
@@ -61,16 +74,20 @@ def add_ablate(parser: argparse.ArgumentParser) -> None:
 
 def add_prepare(parser: argparse.ArgumentParser) -> None:
     """Annotated images, and what is learnt from them."""
-    parser.add_argument(
-        "--annotations", type=Path, required=True, help="COCO json with oriented boxes, or a folder of DOTA txt"
-    )
-    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--annotations", type=Path, required=True, help=ANNOTATIONS)
+    parser.add_argument("--images", type=Path, help="folder of the images, or one image; a data.yaml says it itself")
     parser.add_argument(
         "--classes",
         type=names,
-        help="classes to learn, comma-separated (default: all of a COCO file, ship for DOTA txt);\n"
-        "objects of a COCO file's other classes become ignore regions",
+        help="classes to learn, comma-separated (default: all); objects of others become ignore regions",
     )
+    parser.add_argument("--split", default="train", help="of a data.yaml: train, val or test (train)")
+    parser.add_argument("--class-column", help="of a vector file: which column says what an object is")
+    parser.add_argument("--ignore", type=Path, help="vector file: where detections are neither right nor wrong")
+    parser.add_argument("--hold-out-share", type=float, help="hold out this share of the scenes, in OUT/val (none)")
+    parser.add_argument("--split-blocks", type=int, metavar="PX", help=BLOCKS)
+    parser.add_argument("--split-buffer", type=int, metavar="PX", help="around held-out blocks, on neither side (32)")
+    parser.add_argument("--split-seed", type=int, default=0, help="another seed holds out others (0)")
     for flag, what in (("--only", "images with such a name only"), ("--without", "images with such a name not")):
         parser.add_argument(flag, type=names, default=(), help=f"{what}: patterns of stems, comma-separated")
     parser.add_argument(

@@ -65,7 +65,8 @@ class LoopConfig:
     mild_share: float = 0.0
     """Share of the steps, the last ones, whose tiles keep their scale and their light."""
     validate_steps: int = 0
-    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0 is none."""
+    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0: after the last
+    step only."""
     validate_scenes: int = 24
     """Most scenes of either kind that are judged on the way, evenly chosen by name."""
     validate_px: int = 512
@@ -105,7 +106,7 @@ class Trainer:
         every ``validate_steps`` and after the last step."""
         self.config, self.out, self.step = config, out, 0
         self._learner, self._sampler, self._mild = learner, sampler, sampler.milder()
-        self._judge = judge if config.validate_steps else None
+        self._judge = judge
         self._device, self._wholly = torch.device(config.device), Wholly()
         self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.network).requires_grad_(False).eval()
@@ -128,11 +129,14 @@ class Trainer:
                 losses = self._wholly(partial(self.learn, batch))
                 if self.step % EVERY_STEPS == 0 or self.step == self.config.steps:
                     self._log(losses, (time.monotonic() - start) / (self.step - begun), report)
-                if self._judge and (self.step % self.config.validate_steps == 0 or self.step == self.config.steps):
+                if self._judge and (self.step == self.config.steps or self._is_due(self.config.validate_steps)):
                     self._validate(self._judge, report)
                 if self.step % self.config.checkpoint_steps == 0 or self.step == self.config.steps:
                     self.save()
         draw_curves(self.out / METRICS_FILE, self.out / CURVES_FILE)
+
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and self.step % every == 0
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step of optimisation. Raises ModelError when loss or gradient is not finite, after writing the batch."""
@@ -168,7 +172,11 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        done = set()
         for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if old.data_ptr() in done:  # weights that two names share
+                continue
+            done.add(old.data_ptr())
             if old.is_floating_point():
                 old.lerp_(new, 1 - decay)
             else:
@@ -204,7 +212,7 @@ class Trainer:
         folder = self.out / BEST
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(json.dumps(self._learner.config()) + "\n")
-        tensors = {f"average.{name}": one.contiguous() for name, one in self.average.state_dict().items()}
+        tensors = {f"average.{name}": one for name, one in self.average.state_dict().items()}
         _save(tensors, folder, {"step": str(self.step), CHOOSING: repr(value)})
 
     def _diverged(self, batch: Batch, what: str) -> ModelError:
@@ -228,7 +236,7 @@ class Trainer:
             tensors |= {f"auxiliary.{name}": value for name, value in self._auxiliary.state_dict().items()}
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-        _save({name: value.contiguous() for name, value in tensors.items()}, folder, {"step": str(self.step)})
+        _save(tensors, folder, {"step": str(self.step)})
         return folder
 
     def resume(self) -> bool:
@@ -282,7 +290,11 @@ def best_of(run: Path) -> tuple[int, float]:
 
 
 def _save(tensors: dict[str, Tensor], folder: Path, metadata: dict[str, str]) -> None:
-    """By rename."""
+    """By rename. Weights that two names share are stored under both, which the format wants to be two tensors."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
     partial = folder / f"{STATE_FILE}.partial"
     save_file(tensors, partial, metadata)
     partial.replace(folder / STATE_FILE)

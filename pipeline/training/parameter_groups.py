@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import nn
 
-BACKBONE = "backbone."
+BACKBONE = re.compile(r"(inner\.model\.)?backbone\.")
+"""Where parameters of a backbone are: in our networks, and in those of the transformers library."""
 
 
 def parameter_groups(network: nn.Module, decay: float, backbone_rate: float) -> list[dict[str, Any]]:
@@ -16,8 +18,8 @@ def parameter_groups(network: nn.Module, decay: float, backbone_rate: float) -> 
     A backbone that learns as fast as all else is in no groups of its own, so that the optimisers of older runs go on.
     """
     named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
-    apart = [one for name, one in named if backbone_rate != 1 and name.startswith(BACKBONE)]
-    others = [one for name, one in named if backbone_rate == 1 or not name.startswith(BACKBONE)]
+    apart = [one for name, one in named if backbone_rate != 1 and BACKBONE.match(name)]
+    others = [one for name, one in named if backbone_rate == 1 or not BACKBONE.match(name)]
     shares = [(1.0, others)] + ([(backbone_rate, apart)] if apart else [])
     return [
         {"params": [one for one in own if (one.ndim > 1) == wide], "weight_decay": weight_decay, "share": share}

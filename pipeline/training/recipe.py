@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from pipeline.detectors.checkpoint import CONFIG
 from pipeline.detectors.modules.features import EFFICIENTNET_LITE0
 from pipeline.errors import ConfigError, one_sentence
 from pipeline.names import listed, shown
 from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.augment import AugmentConfig
-from pipeline.training.families import FAMILIES, Family, family_of
+from pipeline.training.families import FAMILIES, Family, family_in, family_of
 from pipeline.training.loop import LoopConfig
 from pipeline.training.sections import defaults, make, typed, unknown_key
 
@@ -186,7 +187,11 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     network = dict(given["network"])
     asked = {key: network.pop(key) for key in tuple(network) if key in _CHOSEN}
     choice = typed(NetworkChoice, asked, "network")
-    family = family_of(choice.get("family", NetworkChoice().family))
+    family = family_of(choice.setdefault("family", _family_of_init(choice.get("init"))))
+    if family.from_init and choice.get("init") is None:
+        raise ConfigError(
+            f"network.init: {family.name} starts from a checkpoint: give --init and its folder, or its name on the hub"
+        )
     fields = _network_fields(family, network)
     if choice.get("pretrained") is not None and choice.get("init") is None:
         fields = {"backbone": EFFICIENTNET_LITE0, **fields}
@@ -205,6 +210,13 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     )
 
 
+def _family_of_init(init: str | None) -> str:
+    """The family that is trained where nothing says another: of the weights it starts from, where they are here."""
+    if init is not None and (Path(init) / CONFIG).is_file():
+        return family_in(Path(init)).name
+    return NetworkChoice().family
+
+
 def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = content.get(name)
     if section is None:
@@ -217,6 +229,8 @@ def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _network_fields(family: Family, given: Mapping[str, Any]) -> dict[str, Any]:
     if "classes" in given:
         raise ConfigError("network.classes: how many classes there are the prepared scenes say (or data.classes)")
+    if theirs := [key for key in given if key in family.from_init]:
+        raise ConfigError(f"network.{theirs[0]}: the checkpoint of network.init says it")
     return _of_family(family, "network", given)
 
 

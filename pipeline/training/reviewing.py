@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.annotations.coco import read_annotations
 from pipeline.errors import ConfigError
 from pipeline.names import told
 from pipeline.training.data.review import changes, padding_of, reviewed
@@ -24,15 +25,18 @@ def review(arguments: Namespace, report: Callable[[str], None]) -> None:
     Boxes are padded alike in every scene (:mod:`pipeline.training.data.review`); the regions of ``--regions`` become
     regions where a detection is neither right nor wrong.
     """
-    from pipeline.training.data.prepare import prepare_scene, raster_config, scenes_of_coco
+    from pipeline.training.data.prepare import prepare_scene, raster_config
 
     if arguments.out.resolve() == arguments.annotations.resolve():
         raise ConfigError("--out is --annotations: the original must stay as it is; name another file")
     regions = read_regions(arguments.regions) if arguments.regions else {}
     raster = raster_config(arguments.bands, arguments.band_numbers, arguments.crs)
+    annotated = [
+        (arguments.images / name, truth) for name, truth in read_annotations(arguments.annotations).scenes.items()
+    ]
     paddings = {
         image.stem: padding_of(prepare_scene(image, truth, None, raster, bands=arguments.bands))
-        for image, truth in scenes_of_coco(arguments.annotations, arguments.images)
+        for image, truth in annotated
     }
     for name in sorted(regions.keys() - paddings.keys()):
         report(f"{name}: {arguments.regions} names its regions, but it is not in {arguments.annotations}")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.names import listed, quoted
 from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.false_alarms import read_places
+from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import agreed
 from pipeline.training.data.scenes import TrainingScene, load_scenes
 from pipeline.training.export import state_file, training_card
@@ -25,7 +27,7 @@ from pipeline.training.learner import Learner
 from pipeline.training.loop import BEST, Trainer, best_of
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
-from pipeline.training.start import first_network
+from pipeline.training.start import first_network, init_config, init_folder
 from pipeline.types import ModelCard
 
 Report = Callable[[str], None]
@@ -46,16 +48,18 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     if not recipe.data.scenes:
         raise ConfigError("there is nothing to train on: give --scenes, or a recipe with data.scenes")
     groups, held = groups_of(recipe.data.scenes, recipe.data.hold_out)
+    family = recipe.family
+    if not family.oriented:
+        recipe, groups, held = _horizontally(recipe, groups, held, report)
     record = new_record(recipe, threads, groups)
     before = read_record(out)
-    family = recipe.family
     network = first_network(family, recipe.network, record.class_count, len(record.bands))
     check_together(network.config, recipe.losses)
     check_tiles(network.config, recipe.schedule.sizes_px, recipe.schedule.tiles)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)
-    judge = _judge(recipe, learner, card, groups, held) if recipe.schedule.validate_steps else None
+    judge = _judge(recipe, learner, card, groups, held)
     places = read_places(Path(recipe.data.false_alarms)) if recipe.data.false_alarms else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data, places)
     trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
@@ -69,6 +73,7 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
         record = record.went_on(before, trainer.step) if before else record
     else:
         _part_with_best(out, report)
+        _say_fresh(recipe, record.class_count, report)
     write_record(out, record)
     _copy(recipe, out)
     names = [scene.name for group in groups for scene in group.scenes]
@@ -76,6 +81,28 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     if missing := _chooses_nothing(recipe, judge):
         report(f"  {missing}")
     trainer.run(report)
+
+
+def _horizontally(
+    recipe: Recipe, groups: Sequence[Group], held: Sequence[TrainingScene], report: Report
+) -> tuple[Recipe, list[Group], list[TrainingScene]]:
+    """The same with the hulls of boxes for boxes, and tiles that are turned by quarters only, which is said."""
+    found = [horizontal(group.scenes) for group in groups]
+    if turned := sum(count for _, count in found):
+        report(f"  {turned} boxes are turned: {recipe.family.name} learns their horizontal hulls")
+    if not recipe.data.quarter_turns:
+        report("  tiles are turned by quarters only, as boxes are horizontal (--quarter-turns)")
+        recipe = replace(recipe, data=replace(recipe.data, quarter_turns=True))
+    hulled = [replace(group, scenes=scenes) for group, (scenes, _) in zip(groups, found, strict=True)]
+    return recipe, hulled, horizontal(held)[0]
+
+
+def _say_fresh(recipe: Recipe, classes: int, report: Report) -> None:
+    """Say so where ``--init`` knows another number of classes."""
+    init = recipe.network.init
+    known = classes if init is None else init_config(recipe.family, init_folder(init)).classes
+    if known != classes:
+        report(f"  the weights of {init} know {known} class(es), {classes} are learnt: what scores them starts fresh")
 
 
 def _judge(
@@ -88,7 +115,7 @@ def _judge(
     for folder in folders:
         if any(folder.resolve() == group.folder.resolve() for group in groups):
             raise ConfigError(f"--choose {folder} is trained on: it says nothing of what the network never saw")
-        chosen = load_scenes(folder)
+        chosen = load_scenes(folder) if recipe.family.oriented else horizontal(load_scenes(folder))[0]
         _check_apart(folder, chosen, groups)
         held_out += chosen
     return SceneJudge(learner, card, held_out, groups[0].scenes, recipe.schedule.validate_scenes)
@@ -102,14 +129,10 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"--device {device}: torch {torch.__version__} sees no GPU here; use --device cpu")
 
 
-def _chooses_nothing(recipe: Recipe, judge: SceneJudge | None) -> str | None:
-    """Why no best weights will be kept where scenes are given to choose them; None where they will."""
-    if judge is None:
-        return (
-            "--choose chooses nothing without --validate-steps: no best weights are kept"
-            if recipe.data.choose
-            else None
-        )
+def _chooses_nothing(recipe: Recipe, judge: SceneJudge) -> str | None:
+    """Why no best weights will be chosen where scenes are given to choose them by; None where they will."""
+    if recipe.data.choose and not recipe.schedule.validate_steps:
+        return "--choose chooses nothing without --validate-steps: the last weights alone are judged"
     if judge.chooses or not (recipe.data.choose or recipe.data.hold_out):
         return None
     return "no scene held out or given by --choose has an object: no best weights are kept"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.detectors.modules.efficientnet_lite import EfficientNetLite
-from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
+from pipeline.detectors.weights import HUB_NAME, hub_folder
 from pipeline.errors import ConfigError
 from pipeline.training.families import Family, family_in
 from pipeline.training.pretrained import load_backbone
@@ -28,7 +29,7 @@ def first_config(family: Family, choice: NetworkChoice, classes: int, bands: int
         return make(family.network, {**choice.fields, "classes": classes, "bands": bands}, "network")
     if choice.pretrained is not None:
         raise ConfigError("--init brings its own backbone: leave --pretrained out")
-    known = init_config(family, Path(choice.init))
+    known = init_config(family, init_folder(choice.init))
     if known.bands != bands:
         raise ConfigError(
             f"--init {choice.init} looks at {known.bands} band(s), the scenes have {bands}: leave --init out, or "
@@ -38,7 +39,15 @@ def first_config(family: Family, choice: NetworkChoice, classes: int, bands: int
     return make(type(known), {**own, **choice.fields, "classes": classes}, "network")
 
 
-def init_config(family: Family, init: Path) -> FeaturesConfig:
+@cache
+def init_folder(init: str) -> Path:
+    """The folder of ``--init``: a local one, or that of a model of the hub. Raises ModelError."""
+    if not Path(init).exists() and HUB_NAME.fullmatch(init):
+        return hub_folder(init)
+    return Path(init)
+
+
+def init_config(family: Family, init: Path) -> Any:
     """The configuration of the weights in ``init``. Raises ConfigError when they are of another family, ModelError when
     they are no checkpoint of ours."""
     other = family_in(init)
@@ -47,11 +56,10 @@ def init_config(family: Family, init: Path) -> FeaturesConfig:
             f"the weights in {init} are of {other.name}, but {family.name} is to be trained: give --family "
             f"{other.name} (network.family), or leave --init out"
         )
-    config: FeaturesConfig = family.folder.read_config(init)
-    return config
+    return family.folder.read_config(init)
 
 
-def first_network(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> FeatureNetwork:
+def first_network(family: Family, choice: NetworkChoice, classes: int, bands: int = 3) -> Any:
     """A fresh network of ``classes`` classes and the chosen fields, with the weights of ``init`` where there is one.
 
     Where ``init`` knows another number of classes, or the choice asks for another part, what depends on that (scores,
@@ -65,13 +73,12 @@ def first_network(family: Family, choice: NetworkChoice, classes: int, bands: in
         if choice.pretrained is not None:
             load_backbone(Path(choice.pretrained), network.backbone)
         return network
-    learnt: FeatureNetwork = family.folder.load(Path(choice.init))
-    network = learnt
+    network = learnt = family.folder.load(init_folder(choice.init))
     if config != learnt.config:
         network = family.build(config)
         fresh = network.state_dict()
         fitting = {n: t for n, t in learnt.state_dict().items() if n in fresh and t.shape == fresh[n].shape}
         network.load_state_dict(fresh | fitting)
-    if isinstance(network.backbone, EfficientNetLite):
+    if isinstance(getattr(network, "backbone", None), EfficientNetLite):
         network.backbone.frozen_statistics = True
     return network

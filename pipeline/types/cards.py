@@ -43,5 +43,9 @@ class ModelCard:
     """As measured on the held-out split; names say the split and the evaluator."""
     calibration: Calibration | None = None
     """What its scores are worth, as measured on scenes that it was not trained on; None where nobody did."""
+    network: tuple[str, ...] | None = None
+    """Its parts in words: backbone, neck, feature modules, head; None where the checkpoint is another's, or older."""
     runtime: str | None = None
     """What runs it, where that is not torch: name, version and device. Never in a file: whoever loads it finds out."""
+    described: str | None = None
+    """What was found out about a file that others made, one sentence for people. Never in a file either."""

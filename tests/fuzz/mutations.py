@@ -7,6 +7,7 @@ import re
 import struct
 from dataclasses import dataclass
 
+from tests.fuzz.onnx_mutations import damaged_onnx
 from tests.fuzz.templates import Template, templates
 
 EDGES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x00010000)
@@ -28,7 +29,7 @@ def make_case(seed: int, number: int) -> Case:
     rng = random.Random(f"{seed}/{number}")
     known = templates()
     template = known[number % len(known)]
-    damage = _scene if template.kind == "scene" else _text
+    damage = {"scene": _scene, "model": _model}.get(template.kind, _text)
     return Case(template, damage(template, rng))
 
 
@@ -39,6 +40,17 @@ def _scene(template: Template, rng: random.Random) -> bytes:
         start, length = rng.choice(template.pixels) if pixels_only else _outside(template, rng)
         _damage(data, start, max(1, length), rng)
     if not pixels_only and rng.random() < 0.1:
+        del data[rng.randrange(len(data)) :]
+    return bytes(data)
+
+
+def _model(template: Template, rng: random.Random) -> bytes:
+    """Mostly a file that parses; sometimes its bytes, or half of it."""
+    if rng.random() < 0.8:
+        return damaged_onnx(template.data, rng)
+    data = bytearray(template.data)
+    _damage(data, 0, len(data), rng)
+    if rng.random() < 0.3:
         del data[rng.randrange(len(data)) :]
     return bytes(data)
 

@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from tests.support.onnx_files import write_guest
 from tests.support.scenes import GEOREFERENCES, disc, ground_control_points, picture, write_geotiff
 
 HEIGHT, WIDTH = 80, 112
@@ -29,7 +30,10 @@ CARD = {
     "metrics": {"val AP50": 0.5, "by size": {"small": [0.1, 0.2]}},
 }  # fmt: skip
 
-Kind = Literal["scene", "area", "card"]
+MODELS = ("yolo-obb", "detr-boxes", "kestrel-fcos")
+"""Layouts of ONNX files."""
+
+Kind = Literal["scene", "area", "card", "model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,9 @@ def templates() -> tuple[Template, ...]:
             path = write(Path(folder))
             made.append(Template(name=name, kind="scene", data=path.read_bytes(), pixels=_pixel_spans(path)))
             path.unlink()
+        for layout in MODELS:
+            data = write_guest(Path(folder), layout).read_bytes()
+            made.append(Template(name=f"ONNX {layout}", kind="model", data=data))
     made += [Template(name=name, kind="area", data=json.dumps(area).encode()) for name, area in AREAS.items()]
     made.append(Template(name="model card", kind="card", data=json.dumps(CARD).encode()))
     return tuple(made)

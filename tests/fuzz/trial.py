@@ -16,8 +16,9 @@ import shapely
 
 from pipeline.config import RasterConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import card_from_mapping, read_card
+from pipeline.detectors.loading import load_detector, read_model_card
 from pipeline.engine.block import read_block
-from pipeline.errors import ConfigError, ModelError, PipelineError, SceneNotGeoreferenced, SceneUnreadable
+from pipeline.errors import ConfigError, ModelError, SceneNotGeoreferenced, SceneUnreadable
 from pipeline.georeference.area_files import read_aoi
 from pipeline.georeference.georeference import Georeference
 from pipeline.planning.lattice import make_lattice
@@ -25,16 +26,18 @@ from pipeline.planning.plan import ScenePlan, plan_scene, screen
 from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.raster.overview import read_thumbnail
 from pipeline.raster.scene import open_scene
-from pipeline.types import ModelCard
+from pipeline.types import Chip, ModelCard, Window
 from tests.fuzz.mutations import Case
 from tests.fuzz.templates import CARD, WEIGHTS, templates
+from tests.support.onnx_files import CARD as MEANT
 
-LISTED: dict[str, tuple[type[PipelineError], ...]] = {
+LISTED: dict[str, tuple[type[Exception], ...]] = {
     "scene": (SceneUnreadable, SceneNotGeoreferenced, ConfigError),
     "area": (ConfigError,),
     "card": (ModelError,),
+    "model": (ModelError, MemoryError),
 }
-"""The errors that a file of each kind may end in."""
+"""The errors that a file of each kind may end in. A network may be too large for the memory that there is."""
 
 RASTER = RasterConfig(max_gigapixels=0.05, max_block_mb=16)
 """Tight limits, so that a worker allowed little memory shows what is allocated before it is refused."""
@@ -60,7 +63,7 @@ class _Stage:
 def try_case(case: Case, folder: Path) -> Outcome:
     """Write the case into the empty ``folder``, let the project read it, and look at what is left there."""
     stage = _Stage()
-    work = {"scene": _try_scene, "area": _try_area, "card": _try_card}[case.template.kind]
+    work = {"scene": _try_scene, "area": _try_area, "card": _try_card, "model": _try_model}[case.template.kind]
     temporary = folder / "tmp"
     temporary.mkdir()
     usual, tempfile.tempdir = tempfile.tempdir, str(temporary)
@@ -87,7 +90,9 @@ def try_case(case: Case, folder: Path) -> Outcome:
 def _write(case: Case, folder: Path) -> set[str]:
     if case.template.kind == "card":
         (folder / "model.safetensors").write_bytes(WEIGHTS)
-    name = {"scene": "case.tif", "area": "case.geojson", "card": "card.json"}[case.template.kind]
+    if case.template.kind == "model":
+        (folder / "case.card.json").write_text(json.dumps(MEANT))
+    name = {"scene": "case.tif", "area": "case.geojson", "card": "card.json", "model": "case.onnx"}[case.template.kind]
     (folder / name).write_bytes(case.data)
     return _names(folder)
 
@@ -174,6 +179,33 @@ def _try_card(folder: Path, stage: _Stage) -> None:
     card = read_card(folder)
     assert card.sha256 == CARD["sha256"]
     assert np.isfinite([*card.mean, *card.std, card.gsd_m or 1, card.score_threshold]).all()
+
+
+def _try_model(folder: Path, stage: _Stage) -> None:
+    path = folder / "case.onnx"
+    try:
+        card = read_model_card(path)
+    except ModelError as error:
+        stage.opened = "no readable ONNX" not in str(error)
+        raise
+    stage.opened = stage.decoded = True
+    detector = load_detector(path)
+    assert detector.card == card
+    chips = [_chip(64, 64), _chip(40, 90)]
+    looks = detector.detect(chips, score_threshold=0.0)
+    for look, chip in zip(looks, chips, strict=True):
+        height, width = chip.pixels.shape[:2]
+        found = look.detections
+        assert np.isfinite(found.boxes).all()
+        assert ((found.boxes[:, 3] > 0) & (found.boxes[:, 2] >= found.boxes[:, 3])).all()
+        assert ((found.boxes[:, :2] >= 0) & (found.boxes[:, :2] <= (width, height))).all()
+        assert ((found.scores >= 0) & (found.scores <= 1)).all()
+        assert ((found.class_ids >= 0) & (found.class_ids < len(card.classes))).all()
+
+
+def _chip(height: int, width: int) -> Chip:
+    pixels = np.random.default_rng([height, width]).integers(0, 256, (height, width, 3), np.uint8)
+    return Chip(pixels=pixels, window=Window(x=0, y=0, width=width, height=height))
 
 
 def _came_through(error: BaseException, *functions: str) -> bool:

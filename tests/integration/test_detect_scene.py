@@ -142,6 +142,7 @@ def test_what_the_user_says_of_the_scene_is_recorded(harbour: HarbourCase, tmp_p
     argv = [*SMALL, "--scene", str(harbour.path), "--meta", f"[{entries}]", "--out", str(tmp_path)]
     assert detect_scene.main(argv) == 0
     record = json.loads((tmp_path / "harbour" / "run.json").read_text())
+    assert record["model"]["licence"] == "Apache-2.0"
     metadata = pq.read_schema(tmp_path / "harbour" / "detections.parquet").metadata
     text = json.dumps(record) + " ".join(value.decode(errors="replace") for value in metadata.values())
     for value in said.values():

@@ -24,10 +24,21 @@ _SHARED = {"d_model": 32, "decoder_layers": 2, "encoder_attention_heads": 4, "de
 _HYBRID = {**_SHARED, "encoder_hidden_dim": 32, "encoder_in_channels": [12, 16, 20], "encoder_layers": 1,
            "decoder_in_channels": [32, 32, 32], "num_denoising": 0}  # fmt: skip
 
+_GROUPS = {"d_model": 32, "decoder_layers": 2, "decoder_self_attention_heads": 4, "decoder_cross_attention_heads": 4,
+           "decoder_ffn_dim": 48, "num_queries": 24, "group_detr": 2, "c2f_num_blocks": 1}  # fmt: skip
+_YOLOS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+          "image_size": [96, 128], "num_detection_tokens": 24}  # fmt: skip
+
 SQUARE = {"size": {"height": 96, "width": 128}, "do_normalize": False, "do_pad": False, "resample": 2,
           "image_processor_type": "RTDetrImageProcessor"}  # fmt: skip
 SHORTEST = {"size": {"shortest_edge": 72, "longest_edge": 120}, "do_normalize": True, "do_pad": True, "resample": 2,
             "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}  # fmt: skip
+
+WINDOWED = {**SHORTEST, "size": {"height": 96, "width": 96}}
+_PREPROCESSORS = {
+    **dict.fromkeys(("rt_detr", "rt_detr_v2", "d_fine", "deimv2"), SQUARE),
+    **dict.fromkeys(("rf_detr", "lw_detr"), WINDOWED),
+}
 
 _CONFIGS = {
     "rt_detr": "RTDetrConfig",
@@ -36,6 +47,11 @@ _CONFIGS = {
     "deformable_detr": "DeformableDetrConfig",
     "conditional_detr": "ConditionalDetrConfig",
     "detr": "DetrConfig",
+    "deimv2": "Deimv2Config",
+    "rf_detr": "RfDetrConfig",
+    "lw_detr": "LwDetrConfig",
+    "dab-detr": "DabDetrConfig",
+    "yolos": "YolosConfig",
 }
 FAMILIES = tuple(_CONFIGS)
 
@@ -53,8 +69,7 @@ def save_checkpoint(family: str, folder: Path, *, max_shard_size: str = "1GB", *
     """Save :func:`make_network` with its preprocessor file into ``folder``. Returns it."""
     transformers.logging.disable_progress_bar()
     make_network(family, **settings).save_pretrained(folder, max_shard_size=max_shard_size)
-    preprocessor = SQUARE if family in ("rt_detr", "rt_detr_v2", "d_fine") else SHORTEST
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    (folder / "preprocessor_config.json").write_text(json.dumps(_PREPROCESSORS.get(family, SHORTEST)))
     return folder
 
 
@@ -153,26 +168,49 @@ def _settings(family: str) -> dict[str, Any]:
     if family in ("rt_detr", "rt_detr_v2"):
         backbone = transformers.RTDetrResNetConfig(**_RESNET, out_indices=[2, 3, 4])
         return {**_HYBRID, "backbone_config": backbone}
-    if family == "d_fine":
+    if family in ("d_fine", "deimv2"):
         backbone = transformers.HGNetV2Config(
             embedding_size=8, stem_channels=[3, 8, 8], hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 1, 1],
             stage_in_channels=[8, 8, 12, 16], stage_mid_channels=[8, 8, 8, 8], stage_out_channels=[8, 12, 16, 20],
             stage_num_blocks=[1, 1, 1, 1], stage_numb_of_layers=[2, 2, 2, 2], out_indices=[2, 3, 4],
         )  # fmt: skip
         return {**_HYBRID, "backbone_config": backbone}
+    if family in ("rf_detr", "lw_detr"):
+        return {**_GROUPS, **_windowed(family)}
+    if family == "yolos":
+        return _YOLOS
+    if family == "dab-detr":
+        backbone = transformers.ResNetConfig(**_RESNET, out_indices=[1, 2, 3, 4])
+        shared = {key: value for key, value in _SHARED.items() if key != "d_model"}
+        return {**shared, "hidden_size": 32, "encoder_layers": 2, "backbone_config": backbone}
     levels = [2, 3, 4] if family == "deformable_detr" else [4]
     backbone = transformers.ResNetConfig(**_RESNET, out_indices=levels)
     return {**_SHARED, "encoder_layers": 2, "backbone_config": backbone, "use_timm_backbone": False}
 
 
-def _spread(network: nn.Module) -> nn.Module:
+def _windowed(family: str) -> dict[str, Any]:
+    """A vision transformer of 3 x 3 windows of 2 x 2 patches at 96 px, or of 2 x 2 windows of 3 x 3."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "patch_size": 16}
+    if family == "rf_detr":
+        backbone = transformers.RfDetrDinov2Config(**small, image_size=96, num_windows=3, out_indices=[1, 2])
+        return {"backbone_config": backbone}
+    backbone = transformers.LwDetrViTConfig(
+        **small, image_size=96, pretrain_image_size=96, num_windows=4, window_block_indices=[0], out_indices=[0, 1]
+    )
+    return {"backbone_config": backbone, "projector_scale_factors": [2.0, 1.0]}
+
+
+def _spread(network: Any) -> Any:
     """Widen fresh weights: an untrained network answers everything alike, which hides mistakes in the order."""
+    bounded = network.config.model_type not in ("rf_detr", "lw_detr")  # else boxes would leave the picture
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if "class" in name or "score" in name:
                 weight.normal_(std=0.5)
-            if "bbox" in name or ("decoder.layers" in name and weight.ndim == 2):
+            if "bbox" in name and not bounded:
+                weight += 0.03 * torch.randn_like(weight)
+            elif "bbox" in name or ("decoder.layers" in name and weight.ndim == 2):
                 weight += 0.3 * torch.randn_like(weight)
-            if "query" in name:
+            if "detection_tokens" in name or ("query" in name and ".attention." not in name and "proj" not in name):
                 weight += 2 * torch.randn_like(weight)
     return network

@@ -20,7 +20,7 @@ from pipeline.types import Chip, Window
 from tests.support.checkpoints import FAMILIES, save_checkpoint
 from tests.support.oriented import CARD, small_network
 
-KINDS = (*FAMILIES, "rt_detr_v2 discrete", "oriented")
+KINDS = (*(one for one in FAMILIES if MODEL_TYPES[one].cross_attention), "rt_detr_v2 discrete", "oriented")
 SIZES = ((50, 70), (70, 50), (33, 60))
 """Chips of unlike shapes: padded into one batch, or resized, or padded to whole strides."""
 
@@ -51,7 +51,9 @@ def decoder_of(detector: Any) -> Decoder:
     """What the detector's family hands over to the probe."""
     if isinstance(detector, OrientedDetector):
         return oriented_decoder(network_of(detector))
-    return library_decoder(detector.network, MODEL_TYPES[detector.network.config.model_type])
+    decoder = library_decoder(detector.network, MODEL_TYPES[detector.network.config.model_type])
+    assert decoder is not None
+    return decoder
 
 
 def make_chips(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Chip]:

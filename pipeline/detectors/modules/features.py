@@ -51,6 +51,11 @@ class FeaturesConfig:
     reconstruction_threshold: float = 4 / 255
     """Where the threshold of the difference map begins; the paper's for VisDrone."""
 
+    @property
+    def oriented(self) -> bool:
+        """Boxes have an angle."""
+        return True
+
     def __post_init__(self) -> None:
         """Raises ValueError for what contradicts itself."""
         if self.backbone not in (RESNET, EFFICIENTNET_LITE0):
@@ -75,6 +80,20 @@ class FeaturesConfig:
             )
         if not 0 < self.reconstruction_threshold < 1:
             raise ValueError(f"reconstruction_threshold must lie between 0 and 1, not {self.reconstruction_threshold}")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the network is made of, in words for its card: the backbone, the neck, and the feature modules."""
+        modules = {
+            "context enhancement (CEM, after E-FPN-BS)": self.context,
+            "foreground selection (FBSM, after E-FPN-BS)": self.foreground,
+            f"reconstruction and difference map (SR-TOD, {self.reconstruction} threshold)": self.reconstructs,
+        }
+        return (
+            f"{self.backbone} backbone",
+            f"feature pyramid of {self.width} channels at strides {', '.join(map(str, self.strides))}",
+            *(name for name, there in modules.items() if there),
+        )
 
     @property
     def reconstructs(self) -> bool:

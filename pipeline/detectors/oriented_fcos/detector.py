@@ -9,6 +9,7 @@ import torch
 
 from pipeline.detectors.card import read_card
 from pipeline.detectors.difference import difference_maps
+from pipeline.detectors.distinct import distinct
 from pipeline.detectors.oriented_fcos.folder import load_network
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.oriented_fcos.running import runnable
@@ -21,12 +22,7 @@ from pipeline.detectors.torch_chips import (
     original_of,
     sizes_of,
 )
-from pipeline.geometry.nms import rotated_nms
-from pipeline.types import Chip, Detections, Look, ModelCard
-
-SAME_OBJECT_IOU = 0.3
-"""Many points say one object. Of those that overlap by more than this the best stays: what the merge of tiles goes by
-too, so that one look answers an object once, and the density of detections is that of objects."""
+from pipeline.types import Chip, Look, ModelCard
 
 
 class OrientedFCOSDetector:
@@ -61,14 +57,9 @@ class OrientedFCOSDetector:
         check_finite(self._card, scores, boxes)
         differences = difference_maps(answer.difference, sizes_of(chips))
         return [
-            Look(_distinct(detections_of(s, b, chip, score_threshold)), None, undrawn)
+            Look(distinct(detections_of(s, b, chip, score_threshold)), None, undrawn)
             for s, b, chip, undrawn in zip(scores, boxes, chips, differences, strict=True)
         ]
-
-
-def _distinct(found: Detections) -> Detections:
-    """Of detections, one an object, best first. A lower score threshold adds to them and takes none away."""
-    return found[rotated_nms(found.boxes, found.scores, found.class_ids, SAME_OBJECT_IOU)]
 
 
 def load(folder: Path, *, device: str, precision: str) -> OrientedFCOSDetector:

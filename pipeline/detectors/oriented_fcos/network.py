@@ -59,6 +59,12 @@ class FCOSConfig(FeaturesConfig):
             raise ValueError(f"receptive_field must be {NO_FIELD}, {FIRST} or {LAST}, not {self.receptive_field!r}")
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What the network is made of, in words for its card."""
+        field = "" if self.receptive_field == NO_FIELD else f", the {self.receptive_field} with RFA"
+        return (*super(FCOSConfig, self).parts, f"oriented FCOS head, {self.tower_layers} convolutions a tower{field}")
+
+    @property
     def adapted_layer(self) -> int | None:
         """Number of the towers' convolution that is a receptive field adapter; None for none."""
         return {FIRST: 0, LAST: self.tower_layers - 1}.get(self.receptive_field)

@@ -7,15 +7,17 @@ from pathlib import Path
 from pipeline.detectors.card import read_card
 from pipeline.detectors.oriented_rtdetr.model_type import MODEL_TYPE
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.torch_process import best_device, prepare_torch
 
-__all__ = ["MODEL_TYPES", "load", "read_card"]
+__all__ = ["MODEL_TYPES", "best_device", "load", "read_card"]
 
 MODEL_TYPES = (MODEL_TYPE,)
 """``model_type`` of the checkpoints that this family loads."""
 
 
-def load(folder: Path, *, device: str, precision: str) -> Detector:
+def load(folder: Path, *, device: str, precision: str, threads: int | None) -> Detector:
     """The detector in ``folder``. Raises ModelError when anything in it does not fit."""
     from pipeline.detectors.oriented_rtdetr import detector  # late: torch takes seconds
 
+    prepare_torch(device, threads)
     return detector.load(folder, device=device, precision=precision)

@@ -92,7 +92,7 @@ def samples_of(module: RotatedDeformableAttention, inputs: dict[str, Any], outpu
     """What one rotated attention read: its own locations, and the weights it answered."""
     locations = module.sampling_locations(with_positions(inputs), inputs["reference_points"])
     points = [module.n_points] * module.n_levels
-    return sampled(module, locations, output[1], points, level_sizes(inputs), nearest=False)
+    return sampled(locations, output[1], points, level_sizes(inputs), nearest=False)
 
 
 def spread_sampling_points(attention: RotatedDeformableAttention) -> None:

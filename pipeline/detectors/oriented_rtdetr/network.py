@@ -62,6 +62,12 @@ class NetworkConfig(FeaturesConfig):
         if not 0 < self.anchor_strides < math.inf:
             raise ValueError(f"anchor_strides must be a number above 0, not {self.anchor_strides!r}")
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the network is made of, in words for its card."""
+        head = f"oriented RT-DETR head, {self.decoder_layers} decoder layers, {self.queries} queries"
+        return (*super(NetworkConfig, self).parts, head)
+
     def queries_of(self, height: int, width: int) -> int:
         """How many queries a chip of these sides has, multiples of the largest stride: a small one has fewer tokens
         than ``queries``."""

@@ -6,20 +6,22 @@ from pathlib import Path
 
 from pipeline.detectors.checkpoint import model_type
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.torch_process import best_device, prepare_torch
 from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES as _TYPES
 from pipeline.types import ModelCard
 
-__all__ = ["MODEL_TYPES", "load", "load_transformers_detr", "read_card"]
+__all__ = ["MODEL_TYPES", "best_device", "load", "load_transformers_detr", "read_card"]
 
 MODEL_TYPES = tuple(_TYPES)
 """``model_type`` of the checkpoints that this family loads."""
 
 
-def load(folder: Path, *, device: str, precision: str) -> Detector:
+def load(folder: Path, *, device: str, precision: str, threads: int | None = None) -> Detector:
     """The detector in ``folder``. Raises ModelError when anything in it does not fit."""
     from pipeline.detectors.transformers_detr import detector  # late: torch takes seconds
 
+    prepare_torch(device, threads)
     return detector.load(folder, device=device, precision=precision)
 
 

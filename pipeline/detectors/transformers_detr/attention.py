@@ -1,13 +1,15 @@
 """How the decoders of the transformers library's networks are read.
 
-* Deformable attention (RT-DETR, RT-DETRv2, D-FINE, Deformable DETR) hands out its weights but keeps its sampling
-  locations to itself: the module's own layer gives the offsets once more.
-* Dense attention (DETR, Conditional DETR) is fused and hands out nothing: softmax(QKᵀ) once more from the module's own
-  projections, with its padding mask.
+* Deformable attention (RT-DETR, RT-DETRv2, D-FINE, DEIMv2, Deformable DETR) hands out its weights but keeps its
+  sampling locations to itself: the module's own layer gives the offsets once more.
+* In RF-DETR and LW-DETR a module inside of it is given the locations, and the weights with them.
+* Dense attention (DETR, Conditional DETR, DAB-DETR) is fused and hands out nothing: softmax(QKᵀ) once more from the
+  module's own projections, with its padding mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.detectors.cross_attention import (
     Decoder,
+    Reader,
     Samples,
     level_of_each,
     level_sizes,
@@ -24,19 +27,15 @@ from pipeline.detectors.cross_attention import (
 )
 from pipeline.detectors.transformers_detr.model_types import ModelType
 
-_CROSS_ATTENTION = "encoder_attn"
-"""What all of them call the cross-attention of a decoder layer; Deformable DETR's encoder uses the same class."""
-_LAST_FEATURES = "input_projection"
-"""What brings DETR's and Conditional DETR's last feature map to the encoder."""
 
-
-def decoder_of(network: nn.Module, kind: ModelType) -> Decoder:
-    """The cross-attention of a network of that type."""
-    layers = modules_named(network, _CROSS_ATTENTION)
-    if kind.cross_attention == "deformable":
-        return Decoder(layers=layers, read=samples_of)
-    (last_features,) = modules_named(network, _LAST_FEATURES)
-    return Decoder(layers=layers, read=dense_weights, last_features=last_features)
+def decoder_of(network: nn.Module, kind: ModelType) -> Decoder | None:
+    """The cross-attention of a network of that type; None where it has none."""
+    asked = kind.cross_attention
+    if asked is None:
+        return None
+    layers = modules_named(network, asked.module)
+    last_features = modules_named(network, asked.last_features)[0] if asked.last_features else None
+    return Decoder(layers=layers, read=_READERS[asked.read], last_features=last_features)
 
 
 def samples_of(module: Any, inputs: dict[str, Any], output: tuple[Tensor, Tensor]) -> Samples:
@@ -44,7 +43,7 @@ def samples_of(module: Any, inputs: dict[str, Any], output: tuple[Tensor, Tensor
     queries, sizes, points = with_positions(inputs), level_sizes(inputs), _points(module)
     locations = _locations(module, queries, inputs["reference_points"], points, sizes)
     nearest = getattr(module, "method", getattr(module, "decoder_method", "default")) == "discrete"
-    return sampled(module, locations, output[1], points, sizes, nearest)
+    return sampled(locations, output[1], points, sizes, nearest)
 
 
 def _points(module: Any) -> list[int]:
@@ -74,15 +73,28 @@ def _locations(
     return located
 
 
-def dense_weights(module: Any, inputs: dict[str, Any], _output: Any) -> Tensor:
-    """(B, Q, cells): softmax(QKᵀ) of one dense cross-attention, mean over its heads."""
-    queries, keys = (_detr_projections if hasattr(module, "q_proj") else _conditional_projections)(module, inputs)
-    scores = queries @ keys.transpose(-1, -2) * module.scaling
-    mask = inputs.get("attention_mask")
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    averaged: Tensor = scores.softmax(-1).mean(1)
-    return averaged
+def _given_samples(_module: Any, inputs: dict[str, Any], _output: Any) -> Samples:
+    """What the inmost module of one deformable attention read: it is told where, (B, Q, heads, levels, points, 2)."""
+    locations, weights = inputs["sampling_locations"], inputs["attention_weights"]
+    levels, points = locations.shape[3:5]
+    sizes = tuple((int(rows), int(columns)) for rows, columns in inputs["value_spatial_shapes_list"])
+    return sampled(locations, weights, [points] * levels, sizes, nearest=False)
+
+
+def _dense(projections: Callable[[Any, dict[str, Any]], tuple[Tensor, Tensor]]) -> Reader:
+    """The reader of a dense cross-attention whose queries (B, heads, Q, d) and keys (B, heads, cells, d) are these."""
+
+    def weights(module: Any, inputs: dict[str, Any], _output: Any) -> Tensor:
+        """(B, Q, cells): softmax(QKᵀ), mean over its heads."""
+        queries, keys = projections(module, inputs)
+        scores = queries @ keys.transpose(-1, -2) * module.scaling
+        mask = inputs.get("attention_mask")
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        averaged: Tensor = scores.softmax(-1).mean(1)
+        return averaged
+
+    return weights
 
 
 def _detr_projections(module: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -112,6 +124,22 @@ def _conditional_projections(module: Any, inputs: dict[str, Any]) -> tuple[Tenso
     )
 
 
+def _dab_projections(module: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """DAB-DETR (arXiv 2201.12329) projects as Conditional DETR, outside of the module."""
+    heads = module.attention_heads
+    return _heads(inputs["hidden_states"], heads), _heads(inputs["key_states"], heads)
+
+
 def _heads(projected: Tensor, heads: int) -> Tensor:
     """(B, N, d) → (B, heads, N, d / heads)."""
     return projected.view(*projected.shape[:-1], heads, -1).transpose(1, 2)
+
+
+_READERS: dict[str, Reader] = {
+    "deformable": samples_of,
+    "sampled": _given_samples,
+    "detr": _dense(_detr_projections),
+    "conditional": _dense(_conditional_projections),
+    "dab": _dense(_dab_projections),
+}
+"""By what :class:`~pipeline.detectors.transformers_detr.model_types.CrossAttention` calls them."""

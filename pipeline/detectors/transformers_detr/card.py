@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.detectors.card import CARD, MOST_CLASSES, card_from_mapping, check_sha256
 from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
+from pipeline.detectors.transformers_detr.licence import stated_licence
 from pipeline.detectors.transformers_detr.preprocessing import FloatImage, Preprocessing, read_preprocessing
 from pipeline.detectors.transformers_detr.settings import band_names, card_overlay
 from pipeline.errors import ModelError
@@ -33,6 +34,7 @@ def foreign_card(folder: Path, kind: str) -> ModelCard:
         "sha256": overlay.get("sha256") or weights_sha256(folder),
         "mean": mean,
         "std": std,
+        "licence": stated_licence(folder),
     }
     card = card_from_mapping({**derived, **overlay}, source=str(folder / CARD))
     if "sha256" in overlay:

@@ -1,8 +1,8 @@
 """Any DETR-family checkpoint of the transformers library as a :class:`~pipeline.detectors.protocol.Detector`.
 
-RT-DETR, RT-DETRv2, D-FINE, Deformable DETR, Conditional DETR, DETR: ``config.json``, safetensors and
-``preprocessor_config.json`` in a folder. No code from the folder is ever run, nothing is unpickled. Boxes are
-horizontal: their angle is 0, or -pi/2 for the tall ones (``w >= h``).
+RT-DETR, RT-DETRv2, D-FINE, DEIMv2, RF-DETR, LW-DETR, Deformable DETR, Conditional DETR, DAB-DETR, DETR, YOLOS:
+``config.json``, safetensors and ``preprocessor_config.json`` in a folder. No code from the folder is ever run, nothing
+is unpickled. Boxes are horizontal: their angle is 0, or -pi/2 for the tall ones (``w >= h``).
 """
 
 from __future__ import annotations
@@ -58,28 +58,32 @@ def load(folder: Path, *, device: str = "cpu", precision: str = "float32") -> Tr
             f"use one of {', '.join(MODEL_TYPES)}"
         )
     card = foreign_card(folder, kind)
-    network = _load_network(folder, kind).to(device).eval()
+    network = load_network(folder, kind).to(device).eval()
     if len(card.classes) != network.config.num_labels:
         raise ModelError(
             f"{folder}: the card names {len(card.classes)} classes, the network has {network.config.num_labels}"
         )
-    use_focal = MODEL_TYPES[kind].sigmoid and bool(getattr(network.config, "use_focal_loss", True))
     return TransformersDetr(
         card=card,
         network=network,
         preprocessing=read_preprocessing(folder, kind),
         device=device,
         precision=precision,
-        sigmoid_scores=use_focal,
+        sigmoid_scores=scores_by_sigmoid(network),
     )
 
 
-def _load_network(folder: Path, kind: str) -> Any:
+def scores_by_sigmoid(network: Any) -> bool:
+    """Whether one of the library's networks scores every class by itself, not against the others and "no object"."""
+    return MODEL_TYPES[network.config.model_type].sigmoid and bool(getattr(network.config, "use_focal_loss", True))
+
+
+def load_network(folder: Path, kind: str) -> Any:
     """The library's network with the folder's weights, every one of them in its place."""
     stated = read_json(folder / CONFIG)
     check_sizes(stated, folder / CONFIG)
     config_json, tensors = replace_timm_backbone(folder, stated, read_state_dict(folder))
-    with _quiet():
+    with quiet():
         try:
             config_class = getattr(transformers, MODEL_TYPES[kind].config_class)
             config = config_class.from_dict(without_nulls(config_json, config_class))
@@ -100,7 +104,7 @@ def _load_network(folder: Path, kind: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The library reports what we check ourselves; keep its tables and progress bars off the user's screen."""
     log = transformers.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -156,7 +160,7 @@ class TransformersDetr:
             )
         return chip.pixels
 
-    def _decoder(self) -> Decoder:
+    def _decoder(self) -> Decoder | None:
         return decoder_of(self.network, MODEL_TYPES[self.network.config.model_type])
 
     def _pad_size(self) -> tuple[int, int] | None:
@@ -241,11 +245,14 @@ def _fewer_queries(network: Any, share: float) -> Iterator[None]:
         yield
         return
     queries = config.num_queries
-    config.num_queries = queries_for(share, queries)
+    told = [one for one in (config, network.model) if hasattr(one, "num_queries")]  # RF-DETR's and LW-DETR's keep it
+    for one in told:
+        one.num_queries = queries_for(share, queries)
     try:
         yield
     finally:
-        config.num_queries = queries
+        for one in told:
+            one.num_queries = queries
 
 
 def _placement(chip: Chip, image: NDArray[np.float32], pixels: NDArray[np.float32]) -> Placement:
@@ -258,8 +265,12 @@ def _placement(chip: Chip, image: NDArray[np.float32], pixels: NDArray[np.float3
 def _to_detections(
     scores: FloatArray, class_ids: NDArray[np.int64], boxes: FloatArray, *, width: int, height: int
 ) -> Detections:
-    """Canonical oriented boxes in chip pixels from cx, cy, w, h in units of the chip, but those without area."""
+    """Canonical oriented boxes in chip pixels from cx, cy, w, h in units of the chip.
+
+    But those without area, and those whose centre lies outside: RF-DETR and LW-DETR put no bound to where it is.
+    """
+    inside = ((boxes[:, :2] >= 0) & (boxes[:, :2] <= 1)).all(axis=1)
     scaled = np.zeros((len(boxes), 5))
     scaled[:, :4] = boxes * np.array([width, height, width, height], np.float64)
-    keep = (scaled[:, 2] > 0) & (scaled[:, 3] > 0)
+    keep = (scaled[:, 2] > 0) & (scaled[:, 3] > 0) & inside
     return Detections(canonical_obb(scaled[keep]), scores[keep], class_ids[keep], Frame.CHIP)

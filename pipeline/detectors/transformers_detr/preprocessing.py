@@ -3,6 +3,7 @@
 The arithmetic is that of the transformers library's Pillow image processors, step by step (``PilBackend`` in
 ``transformers/image_processing_backends.py``), so that a foreign network sees the very numbers it was trained on;
 neither torchvision nor the library has to be there. Every 8-bit value is mapped once, through a table per band.
+RF-DETR's processor has no Pillow backend: it resizes the numbers, not the picture (``_resize_plainly``).
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.detectors.card import LARGEST_INPUT_PX
-from pipeline.detectors.transformers_detr.settings import PREPROCESSOR, band_names, stated_settings
+from pipeline.detectors.checkpoint import CONFIG, read_json
+from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
+from pipeline.detectors.transformers_detr.settings import (
+    PREPROCESSOR,
+    SIDE_STEP_PX,
+    band_names,
+    side_step_px,
+    stated_settings,
+)
 from pipeline.errors import ModelError
-from pipeline.names import told
+from pipeline.names import quoted, told
 from pipeline.types import BoolArray, ByteArray
 
 FloatImage = NDArray[np.float32]
-SIDE_STEP_PX = 32
-"""Sides of crops are multiples of it: the largest stride of any model type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,26 +48,36 @@ class Preprocessing:
     """Pad a batch to its largest chip and tell the network which pixels are real."""
     pad_size: tuple[int, int] | None
     """Height and width to pad to, instead of the largest chip's."""
+    plainly: bool = False
+    """Resize after the table, from four neighbours."""
+    whole_px: int = 1
+    """Sides that keep their shape are cut down to multiples of it."""
+    step_px: int = SIDE_STEP_PX
+    """Sides of crops are multiples of it."""
 
     def prepare(self, pixels: ByteArray, share: float = 1.0) -> FloatImage:
         """(H, W, C) uint8 → (C, H', W') float32; see :meth:`size_for`."""
         height, width = self.size_for(pixels.shape[0], pixels.shape[1], share)
-        if (height, width) != pixels.shape[:2]:
+        resized = (height, width) != pixels.shape[:2]
+        if resized and not self.plainly:
             pixels = _resize(pixels, height, width, self.resample)
-        return np.stack([band_table[pixels[..., band]] for band, band_table in enumerate(self.table)])
+        image = np.stack([band_table[pixels[..., band]] for band, band_table in enumerate(self.table)])
+        return _resize_plainly(image, height, width) if resized and self.plainly else image
 
     def size_for(self, height: int, width: int, share: float = 1.0) -> tuple[int, int]:
         """Height and width the network sees for a chip of this height and width.
 
         A crop that is a ``share`` of a whole look is given that share of the pixels a whole look gets: blown up to
-        the size of one, it would cost as much. Ours; in multiples of SIDE_STEP_PX, which all strides divide.
+        the size of one, it would cost as much. Ours; in multiples of ``step_px``, which all strides divide.
         """
         if self.size is None:
             return height, width
         tall, wide = _size_of_whole(self.size, height, width)
+        if "shortest_edge" in self.size:
+            tall, wide = (max(side - side % self.whole_px, self.whole_px) for side in (tall, wide))
         if share >= 1:
             return tall, wide
-        return _share_of(tall, share), _share_of(wide, share)
+        return _share_of(tall, share, self.step_px), _share_of(wide, share, self.step_px)
 
 
 def _size_of_whole(size: Mapping[str, int], height: int, width: int) -> tuple[int, int]:
@@ -72,8 +89,8 @@ def _size_of_whole(size: Mapping[str, int], height: int, width: int) -> tuple[in
     return int(height * scale), int(width * scale)
 
 
-def _share_of(side: int, share: float) -> int:
-    return max(1, round(side * math.sqrt(share) / SIDE_STEP_PX)) * SIDE_STEP_PX
+def _share_of(side: int, share: float, step_px: int) -> int:
+    return max(1, round(side * math.sqrt(share) / step_px)) * step_px
 
 
 def pad_batch(images: Sequence[FloatImage], pad_size: tuple[int, int] | None) -> tuple[FloatImage, BoolArray]:
@@ -101,6 +118,22 @@ def _resize(pixels: ByteArray, height: int, width: int, resample: Image.Resampli
     return np.stack([np.asarray(band.resize((width, height), resample)) for band in bands], axis=-1)
 
 
+def _resize_plainly(image: FloatImage, height: int, width: int) -> FloatImage:
+    """(C, H, W) → (C, height, width): bilinear between the four nearest, without smoothing before shrinking.
+
+    As torchvision resizes a tensor with ``antialias=False``, which is what RF-DETR was trained with.
+    """
+    for axis, target in ((1, height), (2, width)):
+        side = image.shape[axis]
+        position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * (side / target) - 0.5, 0)
+        first = position.astype(np.int64)
+        shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
+        part = (position - first).astype(np.float32).reshape(shape)
+        next_one = np.minimum(first + 1, side - 1)
+        image = image.take(first, axis) * (1 - part) + image.take(next_one, axis) * part
+    return image
+
+
 def _fit_shortest(height: int, width: int, shortest: int, longest: int | None) -> tuple[int, int]:
     """Scale the shorter side to ``shortest``, or less where the longer one would pass ``longest``.
 
@@ -122,17 +155,53 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
 
     Raises ModelError when the file is missing and no card stands in for it, or says something unknown.
     """
-    settings = stated_settings(folder, kind)
-    source = folder / PREPROCESSOR
+    config, settings = read_json(folder / CONFIG), stated_settings(folder, kind)
+    return _preprocessing(config, settings, len(band_names(folder)), kind, str(folder / PREPROCESSOR))
+
+
+def square_settings(input_px: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """What a ``preprocessor_config.json`` says of square input and pixels that are normalised as a card says it."""
+    return {
+        "do_resize": True, "size": {"height": input_px, "width": input_px}, "resample": int(Image.Resampling.BILINEAR),
+        "do_rescale": True, "rescale_factor": 1 / 255,
+        "do_normalize": True, "image_mean": [value + 0.0 for value in mean], "image_std": list(std),  # no -0.0
+    }  # fmt: skip
+
+
+def square_preprocessing(
+    config: Mapping[str, Any], input_px: int, mean: Sequence[float], std: Sequence[float]
+) -> Preprocessing:
+    """What a folder with the library's ``config`` and :func:`square_settings` asks for.
+
+    Raises ModelError, also for a side that is not made of whole windows where the network has some.
+    """
+    kind = str(config["model_type"])
+    step_px = side_step_px(config, kind)
+    if MODEL_TYPES[kind].windows and input_px % step_px:
+        raise ModelError(
+            f"a {kind} of these windows looks at squares whose side is a multiple of {step_px} px, not at "
+            f"{input_px} px: give such tiles (--tile, schedule.validate_px, input_px of the card)"
+        )
+    settings = {**MODEL_TYPES[kind].defaults, **square_settings(input_px, mean, std)}
+    return _preprocessing(config, settings, len(mean), kind, "the card")
+
+
+def _preprocessing(
+    config: Mapping[str, Any], settings: Mapping[str, Any], bands: int, kind: str, source: str
+) -> Preprocessing:
+    asked, step_px = MODEL_TYPES[kind], side_step_px(config, kind)
+    if asked.resizes_plainly and settings["resample"] != Image.Resampling.BILINEAR:
+        raise ModelError(f"{source}: resample {quoted(settings['resample'])}: a {kind} is resized bilinearly (2) here")
     try:
         pad_size = settings.get("pad_size")
         return Preprocessing(
             size=_checked_size(settings) if settings["do_resize"] else None,
             resample=Image.Resampling(settings["resample"]),
-            table=_table(settings, len(band_names(folder))),
-            pad=bool(settings["do_pad"]),
+            table=_table(settings, bands),
+            pad=bool(settings["do_pad"]) and asked.takes_mask,
             pad_size=None if pad_size is None else (int(pad_size["height"]), int(pad_size["width"])),
-        )
+            plainly=asked.resizes_plainly, whole_px=asked.whole_px, step_px=step_px,
+        )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{source} asks for something this program does not know ({told(error)})") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
 from pipeline.errors import ModelError
 from pipeline.names import quoted
 
+SIDE_STEP_PX = 32
+"""The largest stride of the model types whose backbones have no windows."""
 PREPROCESSOR = "preprocessor_config.json"
 MOST_BANDS = 1024
 
@@ -30,6 +34,19 @@ def stated_settings(folder: Path, kind: str) -> dict[str, Any]:
         if key in overlay:
             settings |= {name: overlay[key], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255}
     return settings
+
+
+def side_step_px(config: Mapping[str, Any], kind: str) -> int:
+    """What the sides of a network's input are multiples of, by its ``config.json``. Raises ModelError."""
+    windows = MODEL_TYPES[kind].windows
+    if windows is None:
+        return SIDE_STEP_PX
+    backbone = config.get("backbone_config")
+    known = {key: value for key, value in backbone.items() if value is not None} if isinstance(backbone, dict) else {}
+    patch, count = known.get("patch_size", windows.patch_px), known.get("num_windows", windows.count)
+    if not all(isinstance(one, int) and 1 <= one <= MOST_BANDS for one in (patch, count)):
+        raise ModelError(f"{CONFIG}: patch_size and num_windows of the backbone must be whole numbers above 0")
+    return int(patch * (count if windows.along_a_side else isqrt(count)))
 
 
 def card_overlay(folder: Path) -> dict[str, Any]:

@@ -24,12 +24,13 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.comparison.oracle import oracle_gain, scores_of
 from pipeline.evaluation.comparison.strategies import Strategy, as_close_as_crops, fitted
 from pipeline.evaluation.data import EvaluationData
+from pipeline.evaluation.seams import seam_distance
 from pipeline.geometry.frames import lattice_to_scene
 from pipeline.geometry.obb import corners_to_obb, obb_to_corners
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.runs.context import Run
 from pipeline.runs.scene import merged
-from pipeline.storage.fetching import fetch_folder
+from pipeline.storage.fetching import fetch_weights
 from pipeline.types import Block, Detections, FloatArray, Frame, Lattice, ModelCard
 
 
@@ -125,7 +126,7 @@ def look(strategy: Strategy, view: View, detector: Detector, read: ReadBlock = r
         tiles=len(plan.tiles),
         tiles_refined=results.cost.tiles_refined,
         failed=len(results.failures),
-        seam_px=seam_distance(on_lattice.boxes[:, :2], headers),
+        seam_px=seam_distance(on_lattice.boxes[:, :2], headers.tiles, headers.lattice),
         lattice=lattice,
     )
 
@@ -179,19 +180,6 @@ def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Ann
     return Annotations(truth.boxes, class_ids, truth.ignore | (class_ids == EVERY_CLASS))
 
 
-def seam_distance(centres: FloatArray, plan: ScenePlan) -> FloatArray:
-    """(M,) distance of lattice points to the nearest inner border between two tiles' cores; inf where there is none."""
-    lattice = plan.lattice
-    cores = [tile.core for tile in plan.tiles]
-    across = {core.x for core in cores} | {core.x1 for core in cores}
-    down = {core.y for core in cores} | {core.y1 for core in cores}
-    x = np.array(sorted(across - {0, lattice.width}), np.float64)
-    y = np.array(sorted(down - {0, lattice.height}), np.float64)
-    nearest = [np.abs(centres[:, axis, None] - lines).min(axis=1, initial=np.inf) for axis, lines in ((0, x), (1, y))]
-    distance: FloatArray = np.minimum(*nearest)
-    return distance
-
-
 def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
     """Loads each detector that strategies ask for once, from ``--weights``. Loading raises as ``weights.load`` does."""
     device, precision, threads = config.cluster.device, config.detector.dtype, config.cluster.threads
@@ -202,7 +190,7 @@ def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
         if queries is None:
             return load(weights, device, precision, threads, runtime)
         with tempfile.TemporaryDirectory() as folder:
-            copy = with_queries(resolve_weights(weights, fetch_folder), queries, Path(folder) / "weights")
+            copy = with_queries(resolve_weights(weights, fetch_weights), queries, Path(folder) / "weights")
             return load(str(copy), device, precision, threads, runtime)
 
     return lambda strategy: loaded(strategy.queries)

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.annotations.annotations import Annotations, annotations_on_lattice, for_classes
-from pipeline.annotations.coco import read_annotations
-from pipeline.annotations.dota import pictures_of, read_dota
+from pipeline.annotations.annotations import Annotations, annotations_on_lattice
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.georeference.georeference import Georeference
@@ -25,45 +23,8 @@ from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.scenes import TrainingScene, save_scene
-from pipeline.types import Lattice
+from pipeline.types import Lattice, Scene
 from pipeline.types.cards import RGB
-
-
-def scenes_of_coco(
-    json_path: Path, images: Path, classes: Sequence[str] | None = None
-) -> Iterable[tuple[Path, Annotations]]:
-    """(image, truth in scene pixels) of a COCO json file with oriented or horizontal boxes.
-
-    ``classes`` are the ones to learn, in the network's order (None: all, in the file's); objects of the others become
-    ignore regions. Raises ConfigError for a class that the file does not name.
-    """
-    annotated = read_annotations(json_path)
-    wanted = _wanted(json_path, annotated.classes, classes)
-    for name, truth in annotated.scenes.items():
-        yield images / name, for_classes(truth, annotated.classes, wanted)
-
-
-def classes_of(json_path: Path, classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The classes to learn from a COCO json file, in the network's order: see :func:`scenes_of_coco`."""
-    return _wanted(json_path, read_annotations(json_path).classes, classes)
-
-
-def _wanted(json_path: Path, known: tuple[str, ...], classes: Sequence[str] | None) -> tuple[str, ...]:
-    wanted = known if classes is None else tuple(classes)
-    if unknown := sorted(set(wanted) - set(known)):
-        raise ConfigError(f"{json_path} has no class {listed(unknown)}; it has {listed(known)}")
-    if not wanted:
-        raise ConfigError(f"{json_path} names no class: there is nothing to learn")
-    return wanted
-
-
-def scenes_of_dota(labels: Path, images: Path, classes: Sequence[str]) -> Iterable[tuple[Path, Annotations]]:
-    """(image, truth in scene pixels) of a folder of DOTA txt files.
-
-    Raises ConfigError when an image is missing or there twice, and for a category that is not among ``classes``.
-    """
-    for path, picture in pictures_of(labels, images).items():
-        yield picture, read_dota(path, classes)
 
 
 def chosen(
@@ -106,13 +67,17 @@ def prepare_scene(
     Raises SceneError for what detection would refuse too, ConfigError for bands that the file has not.
     """
     scene = open_scene(str(image), raster, model_bands=bands)
-    georeference = Georeference.of(scene)
-    lattice = shrunk(make_lattice(scene, "model", gsd_m, georeference.ground_gsd() if georeference else None), shrink)
+    lattice = lattice_of(scene, Georeference.of(scene), gsd_m, shrink)
     with SceneReader(scene, lattice, measure_stretch(scene, raster), raster) as reader:
         pixels, valid = reader.read(lattice.window)
     dark = valid & (pixels == 0).all(-1)
     pixels = np.where(valid[..., None], pixels, np.uint8(0)) + dark[..., None].astype(np.uint8)
     return TrainingScene(image.stem, pixels, annotations_on_lattice(truth, lattice))
+
+
+def lattice_of(scene: Scene, place: Georeference | None, gsd_m: float | None, shrink: float = 1.0) -> Lattice:
+    """The grid that a scene is prepared on. Raises SceneError, and ConfigError for a ``shrink`` below 1."""
+    return shrunk(make_lattice(scene, "model", gsd_m, place.ground_gsd() if place else None), shrink)
 
 
 def raster_config(bands: Sequence[str], numbers: Sequence[int] | None, crs: str | None = None) -> RasterConfig:

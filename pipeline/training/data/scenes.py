@@ -46,11 +46,14 @@ def save_scene(path: Path, scene: TrainingScene) -> None:
 
 def load_scenes(folder: Path) -> list[TrainingScene]:
     """Every scene of ``folder``, by name. Raises ConfigError when there is none."""
-    scenes = []
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            truth = Annotations(arrays["boxes"], arrays["class_ids"], arrays["ignore"])
-            scenes.append(TrainingScene(path.stem, arrays["pixels"], truth))
+    scenes = [load_scene(folder, path.stem) for path in sorted(folder.glob("*.npz"))]
     if not scenes:
         raise ConfigError(f"no prepared scenes (*.npz) in {folder}; make them with 'train_detector.py prepare'")
     return scenes
+
+
+def load_scene(folder: Path, name: str) -> TrainingScene:
+    """The scene of that name."""
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+        truth = Annotations(arrays["boxes"], arrays["class_ids"], arrays["ignore"])
+        return TrainingScene(name, arrays["pixels"], truth)

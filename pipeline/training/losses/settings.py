@@ -97,3 +97,8 @@ class FCOSLosses:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise ConfigError(f"losses: {name} must be at least 0, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryLosses:
+    """The transformers library's own losses: their weights stand in the configuration of its networks."""

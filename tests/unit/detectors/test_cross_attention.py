@@ -41,7 +41,7 @@ def listen(detector: Any, look: Callable[[], list[Look]]) -> tuple[list[Look], C
         calls.outputs.append(output)
 
     for name, module in network.named_modules():
-        if name.endswith(".encoder_attn"):
+        if name.endswith((".encoder_attn", ".cross_attn")) and not hasattr(module, "cross_attn"):
             handles.append(module.register_forward_hook(on_attention, with_kwargs=True))
         if name.endswith(".input_projection"):
             handles.append(module.register_forward_hook(lambda _m, _i, o: calls.last_features.append(o.shape[2:])))
@@ -58,9 +58,10 @@ def one_hot_mass(module: Any, kwargs: dict[str, Any]) -> Tensor:
 
     A value map that is 1 in one cell and channel, and 0 elsewhere, comes out as that cell's weight in that channel.
     """
-    source = "key_value_states" if "key_value_states" in kwargs else "encoder_hidden_states"
+    source = next(name for name in ("value_states", "key_value_states", "encoder_hidden_states") if name in kwargs)
     batch, cells, width = kwargs[source].shape
-    heads = getattr(module, "n_heads", None) or getattr(module, "num_attention_heads", None) or width // module.head_dim
+    said = (getattr(module, name, None) for name in ("n_heads", "num_attention_heads", "attention_heads"))
+    heads = next((count for count in said if count), None) or width // module.head_dim
     value_layer = getattr(module, "value_proj", getattr(module, "v_proj", None))
     output_layer = getattr(module, "output_proj", getattr(module, "o_proj", None))
     channels = width // heads
@@ -73,6 +74,7 @@ def one_hot_mass(module: Any, kwargs: dict[str, Any]) -> Tensor:
         handles = []
         if value_layer is not None:
             handles.append(value_layer.register_forward_hook(lambda _m, _i, _o, flat=flat: flat))
+        if output_layer is not None:
             handles.append(output_layer.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
         answer = module(**kwargs if value_layer is not None else {**kwargs, source: flat})[0]
         for handle in handles:

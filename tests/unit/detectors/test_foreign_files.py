@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.detectors import load_detector, resolve_weights
+from pipeline.detectors.foreign_files import onnx_file
 from pipeline.errors import ModelError
 
 
@@ -49,8 +50,8 @@ FILES = [
     ("weights.dat", "pickle", "a pickle that could run code"),
     ("best.pt", "TorchScript", "a TorchScript program"),
     ("ships.torchscript", "TorchScript", "a TorchScript program"),
-    ("ships.onnx", "ONNX", "an ONNX graph"),
-    ("SHIPS.ONNX", "ONNX", "an ONNX graph"),
+    ("best.onnx", "pickle", "a pickle that could run code"),
+    ("ships.ort", "text", "an ONNX file converted for one machine"),
     ("ships.safetensors", "safetensors", "weights alone"),
     ("model.safetensors", "safetensors", "weights alone"),
     ("ships.h5", "HDF5", "made for another runtime"),
@@ -77,7 +78,29 @@ def test_a_file_is_said_to_be_what_it_is(
         load_detector(path)
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/best.pt", "https://host/a/ships.onnx?token=x", "file:///nowhere/a.onnx"])
+def test_a_pickle_of_a_yolo_is_told_how_it_is_exported(tmp_path: Path) -> None:
+    """The command in words: format onnx, no NMS inside."""
+    with pytest.raises(ModelError, match=r"yolo export model=best\.pt format=onnx nms=False"):
+        resolve_weights(str(write(tmp_path / "best.pt", "pickle")), no_fetching)
+
+
+def test_an_onnx_file_is_taken_by_its_name_its_address_and_as_model_onnx_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint in the same folder is what the folder means; remote files are fetched."""
+    path = write(tmp_path / "models" / "model.onnx", "ONNX")
+    monkeypatch.chdir(tmp_path)
+    assert resolve_weights("models/model.onnx", no_fetching) == Path("models/model.onnx")
+    assert resolve_weights(path.as_uri(), no_fetching) == path
+    assert onnx_file(resolve_weights("models", no_fetching)) == Path("models/model.onnx")
+    assert resolve_weights("s3://bucket/ships.onnx", lambda uri: path) == path
+    (tmp_path / "models" / "config.json").write_text("{}")
+    assert onnx_file(path.parent) is None
+    with pytest.raises(ModelError, match="has no model_type"):
+        load_detector(path.parent)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/best.pt", "https://host/a/ships.pt?token=x", "file:///nowhere/a.pt"])
 def test_an_address_of_a_file_is_refused_before_anything_is_fetched(uri: str) -> None:
     with pytest.raises(ModelError, match="names a file, ") as caught:
         resolve_weights(uri, no_fetching)
@@ -86,7 +109,7 @@ def test_an_address_of_a_file_is_refused_before_anything_is_fetched(uri: str) ->
 
 @pytest.mark.parametrize("name", ["owner/ships.onnx", "owner/best.pt"])
 def test_the_name_of_a_file_that_is_not_there_is_no_name_of_the_hub(name: str) -> None:
-    with pytest.raises(ModelError, match=f"there is no folder {name}"):
+    with pytest.raises(ModelError, match=f"there is no file {name}"):
         resolve_weights(name, no_fetching)
 
 
@@ -100,7 +123,10 @@ def test_what_is_there_but_neither_file_nor_folder_is_said_too(tmp_path: Path, m
             resolve_weights(name, no_fetching)
 
 
-@pytest.mark.parametrize(("name", "kind", "said"), [FILES[0], FILES[3], FILES[5], FILES[7], FILES[9]])
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [FILES[0], FILES[3], ("ships.onnx", "ONNX", "an ONNX file"), FILES[7], FILES[9]],
+)
 @pytest.mark.parametrize("configured", [False, True])
 def test_a_folder_that_holds_another_kind_of_weights_says_which(
     name: str, kind: str, said: str, configured: bool, tmp_path: Path

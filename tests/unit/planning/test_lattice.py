@@ -43,5 +43,9 @@ class TestLattice:
         with pytest.raises(ConfigError, match=r"s\.tif has pixels of 1113 x 1113 m .* 10 m: 111 times magnified"):
             make_lattice(make_scene(), "model", 10.0, (1113.0, 1113.0))
 
+    def test_of_a_scene_with_pixels_of_nothing_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"s\.tif has pixels of 10 x 4\.\d+e-07 m .* is its transform right"):
+            make_lattice(make_scene(), "model", 10.0, (10.0, 4.47e-7))
+
     def test_of_a_tiny_scene_keeps_one_pixel(self) -> None:
         assert make_lattice(make_scene(3, 3), "100", None, (1.0, 1.0)).window.pixels == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import tracemalloc
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -103,3 +104,71 @@ def test_a_block_that_says_it_is_longer_than_the_file_takes_no_memory(size: int,
         reserved = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert reserved < 1 << 26
+
+
+def strips(path: Path, pixels: np.ndarray, rows: int, stored_rows: int, *, tiled: bool = False) -> Path:
+    """A grey TIFF in strips (or square tiles) of ``rows``, whose last holds ``stored_rows``, written byte by byte."""
+    height, width = pixels.shape
+    full = np.pad(pixels, ((0, rows), (0, 0)), mode="edge")
+    ends = [min(top + rows, height) for top in range(0, height, rows)]
+    ends[-1] = (len(ends) - 1) * rows + stored_rows
+    blocks = [zlib.compress(full[at * rows : end].tobytes()) for at, end in enumerate(ends)]
+    offsets = np.cumsum([8, *map(len, blocks)])[:-1].tolist()
+    size, offset = (325, 324) if tiled else (279, 273)
+    shape = [(322, [width]), (323, [rows])] if tiled else [(278, [rows])]
+    tags = [(256, [width]), (257, [height]), (258, [8]), (259, [8]), (262, [1]), (277, [1]), *shape]
+    tags += [(offset, offsets), (size, [len(block) for block in blocks])]
+    data, entries = bytearray(b"II*\0\0\0\0\0" + b"".join(blocks)), b""
+    for tag, values in sorted(tags):
+        raw = struct.pack(f"<{len(values)}I", *values)
+        if len(raw) > 4:
+            data, raw = data + raw, struct.pack("<I", len(data))
+        entries += struct.pack("<HHI", tag, 4, len(values)) + raw
+    struct.pack_into("<I", data, 4, len(data))
+    path.write_bytes(bytes(data) + struct.pack("<H", len(tags)) + entries + bytes(4))
+    return path
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    """Pixels whose compressed form repeats far back, so that a repetition crosses the end of the room."""
+    return np.ascontiguousarray(picture(height, width)[..., 0] // 24 * 24)
+
+
+@pytest.mark.parametrize(("rows", "height", "stored"), [(64, 50, 64), (64, 114, 64), (64, 128, 70)])
+def test_a_strip_that_is_filled_up_is_refused_for_its_last_pixels_would_be_those_of_another(
+    rows: int, height: int, stored: int, tmp_path: Path
+) -> None:
+    pixels = grey(height, 300)
+    path = strips(tmp_path / "a.tif", pixels, rows, stored)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        last = Window(x=0, y=height - 10, width=300, height=10)
+        with pytest.raises(SceneUnreadable, match="holds more than it has room for"):
+            source.read(last)
+        with pytest.raises(SceneUnreadable, match="holds more than it has room for"):
+            source.read(last)  # files were opened anew
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("height", [64, 128, 114])
+def test_blocks_that_hold_what_they_have_room_for_are_read(height: int, tiled: bool, tmp_path: Path) -> None:
+    """Tiles are whole even at the lower edge; the last strip has the lines that are left."""
+    pixels = grey(height, 64)
+    path = strips(tmp_path / "a.tif", pixels, 64, 64 if tiled else (height - 1) % 64 + 1, tiled=tiled)
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source:
+        whole = source.read(Window(x=0, y=0, width=64, height=height))
+        np.testing.assert_array_equal(whole[..., 0], pixels)
+
+
+def test_tiles_smaller_than_what_they_hold_are_damage(tmp_path: Path) -> None:
+    """As a byte changed in the header makes them."""
+    pixels = grey(192, 64)
+    path = strips(tmp_path / "a.tif", pixels, 64, 64, tiled=True)
+    data = path.read_bytes()
+    length = struct.pack("<HHII", 323, 4, 1, 64)
+    assert data.count(length) == 1
+    path.write_bytes(data.replace(length, struct.pack("<HHII", 323, 4, 1, 48)))
+    scene = open_scene(str(path), CONFIG)
+    with closing(Pixels(scene, CONFIG)) as source, pytest.raises(SceneUnreadable, match="has room for"):
+        source.read(Window(x=0, y=0, width=64, height=10))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import (
+    ClusterConfig,
     DetectorConfig,
     MergeConfig,
     OutputConfig,
@@ -31,6 +32,7 @@ from pipeline.runs.identity import (
     fingerprint,
     model_version,
     recipe_sha256,
+    request_sha256,
     result_settings,
 )
 from pipeline.types import Calibration, Lattice, Scene, Stretch
@@ -104,6 +106,8 @@ def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
         ({"version": "2"}, True),
         ({"card": replace(CARD, sha256="f" * 64)}, True),
         ({"card": replace(CARD, runtime="onnxruntime 1.31.1 CPUExecutionProvider")}, True),
+        ({"card": replace(CARD, described="best.onnx is read as a YOLO")}, False),
+        ({"config": RunConfig(cluster=ClusterConfig(device="cpu"))}, False),
         ({"config": RunConfig(detector=DetectorConfig(dtype="bfloat16"))}, True),
         ({"config": RunConfig(merge=MergeConfig(iou_threshold=0.7))}, False),
     ],
@@ -114,6 +118,16 @@ def test_parts_have_other_names_where_a_detector_would_find_other_things(
     base: dict[str, Any] = {"order": ORDER, "version": "1", "card": CARD, "config": RunConfig()}
     assert (recipe_sha256(**base) != recipe_sha256(**(base | changes))) is another
     assert all(name in names(RasterConfig) for name in READING)
+
+
+def test_the_device_counts_where_another_runtime_than_torch_looks() -> None:
+    """Which device that is, is asked for; of torch's it never was in a name, and names of parts stay."""
+    card = replace(CARD, runtime="onnxruntime 1.31.1 CUDAExecutionProvider")
+    base: dict[str, Any] = {"order": ORDER, "version": "1", "card": card, "config": RunConfig()}
+    on_cpu = RunConfig(cluster=ClusterConfig(device="cpu"))
+    assert recipe_sha256(**base) != recipe_sha256(**(base | {"config": on_cpu}))
+    assert request_sha256(SCENE, "1", RunConfig(), card, None) != request_sha256(SCENE, "1", on_cpu, card, None)
+    assert request_sha256(SCENE, "1", RunConfig(), CARD, None) == request_sha256(SCENE, "1", on_cpu, CARD, None)
 
 
 def test_a_scene_is_known_by_its_pixels_and_not_by_its_name() -> None:

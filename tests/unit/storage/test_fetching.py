@@ -8,7 +8,8 @@ import fsspec
 import pytest
 
 from pipeline.errors import ConfigError, ModelError, StorageError
-from pipeline.storage.fetching import exists, fetch_folder, fetched_file, read_text
+from pipeline.storage import fetching
+from pipeline.storage.fetching import exists, fetch_folder, fetch_weights, fetched_file, read_text
 from tests.support.folders import names
 
 
@@ -39,6 +40,35 @@ def test_a_remote_folder_without_safetensors_is_refused(memory: fsspec.AbstractF
     memory.pipe("/w/model.bin", b"")
     with pytest.raises(ModelError, match="safetensors"):
         fetch_folder("memory://w")
+
+
+def test_a_remote_onnx_file_is_fetched_with_its_cards_and_nothing_else(
+    memory: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, or as ``model.onnx`` of a folder; a changed card is fetched anew."""
+    monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
+    memory.pipe(
+        {"/w/best.onnx": b"one", "/w/best.card.json": b"{}", "/w/other.card.json": b"{}", "/w/best.pt": b"evil"}
+    )
+    first = fetch_weights("memory://w/best.onnx")
+    assert first.read_bytes() == b"one"
+    assert names(first.parent) == ["best.card.json", "best.onnx"]
+    assert fetch_weights("memory://w/best.onnx") == first
+    memory.pipe("/w/best.card.json", b'{"gsd_m": 1}')
+    assert (fetch_weights("memory://w/best.onnx").parent / "best.card.json").read_bytes() == b'{"gsd_m": 1}'
+    memory.pipe("/w/model.onnx", b"two")
+    assert names(fetch_weights("memory://w")) == ["best.card.json", "model.onnx", "other.card.json"]
+    with pytest.raises(ModelError, match=r"there is no file at memory://w/none\.onnx"):
+        fetch_weights("memory://w/none.onnx")
+
+
+def test_an_onnx_file_too_large_is_not_fetched(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/w/best.onnx", b"three")
+    monkeypatch.setattr(fetching, "MOST_ONNX_BYTES", 4)
+    with pytest.raises(ModelError, match="is larger than 4 bytes"):
+        fetch_weights("memory://w/best.onnx")
 
 
 def test_a_remote_file_comes_with_its_siblings(memory: fsspec.AbstractFileSystem) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -379,11 +378,11 @@ class TestJudging:
         again.run(lambda _: None)
         assert best_of(tmp_path) == (2, 0.4)
 
-    def test_without_steps_between_nobody_judges(self, tmp_path: Path) -> None:
+    def test_without_steps_between_the_last_weights_alone_are_judged(self, tmp_path: Path) -> None:
         sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
         config = LoopConfig(steps=2, tiles=2, sizes_px=(32,))
-        Trainer(BrightnessLearner(), sampler, config, tmp_path, Judged()).run(lambda _: None)
-        assert best_of(tmp_path) == (0, -math.inf)
+        Trainer(BrightnessLearner(), sampler, config, tmp_path, Judged(0.25)).run(lambda _: None)
+        assert best_of(tmp_path) == (2, 0.25)
 
 
 class Breaks(BrightnessLearner):

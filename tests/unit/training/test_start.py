@@ -40,19 +40,23 @@ def test_a_training_starts_from_all_that_does_not_depend_on_the_classes(
 
 
 def test_weights_are_of_the_family_that_is_trained(tmp_path: Path) -> None:
-    rtdetr, fcos = FAMILIES
+    rtdetr, fcos, library = FAMILIES
     fcos.folder.save(tmp_path / "fcos", fcos.build(SMALL_FCOS))
     assert family_of("oriented_fcos") == fcos
     with pytest.raises(ConfigError, match=r"are of oriented_fcos, but oriented_rtdetr is to be trained: give --family"):
         first_config(rtdetr, NetworkChoice(init=str(tmp_path / "fcos")), 1)
     foreign = save_checkpoint("detr", tmp_path / "detr")
-    with pytest.raises(ModelError, match="holds a 'detr', which cannot be trained here"):
+    with pytest.raises(ConfigError, match="are of transformers, but oriented_rtdetr is to be trained"):
         first_config(rtdetr, NetworkChoice(init=str(foreign)), 1)
+    assert first_config(library, NetworkChoice(init=str(foreign)), 1).classes == 1
+    (foreign / "config.json").write_text('{"model_type": "pp_doclayout_v2"}')
+    with pytest.raises(ModelError, match="holds a 'pp_doclayout_v2', which cannot be trained here"):
+        first_config(library, NetworkChoice(init=str(foreign)), 1)
 
 
 @pytest.mark.parametrize("receptive_field", ["first", "last"])
 def test_an_adapter_may_be_added_to_the_weights_of_a_plain_network(receptive_field: str, tmp_path: Path) -> None:
-    (_, fcos) = FAMILIES
+    (_, fcos, _) = FAMILIES
     learnt = fcos.build(SMALL_FCOS)
     fcos.folder.save(tmp_path, learnt)
     choice = NetworkChoice(family="oriented_fcos", init=str(tmp_path), fields={"receptive_field": receptive_field})

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.detectors.card import write_card
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, weights_sha256
+from pipeline.detectors.distinct import SAME_OBJECT_IOU
 from pipeline.detectors.loading import load_detector
-from pipeline.detectors.oriented_fcos.detector import SAME_OBJECT_IOU, OrientedFCOSDetector
+from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.folder import load_network, read_config, save_network
 from pipeline.detectors.torch_boxes import canonical
 from pipeline.errors import ModelError
@@ -118,6 +119,10 @@ def without_a_tensor(folder: Path) -> None:
         (lambda folder: edit(folder / CONFIG, queries=100), "settings this version does not know: queries"),
         (lambda folder: edit(folder / CONFIG, model_type="kestrel_oriented_rtdetr"), "settings this version does not"),
         (without_a_tensor, "class_tower.convolutions.0.weight"),
+        (
+            lambda folder: edit(folder / "card.json", network=["efficientnet_lite0 backbone"]),
+            "speaks of another network than config.json: efficientnet_lite0 backbone",
+        ),
         (lambda folder: edit(folder / "card.json", classes=["a", "b"]), "the card names 2 classes, the network has 1"),
         (
             lambda folder: edit(folder / "card.json", bands=["nir"], mean=[0.25], std=[0.25]),

@@ -1,4 +1,4 @@
-"""Checkpoints of the transformers library keep what every detector promises: one that resizes, two that pad."""
+"""Checkpoints of the transformers library keep what every detector promises: those that resize, pad, have windows."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ class TestDeformableDetr(LibraryContract):
 
 class TestDetr(LibraryContract):
     kind = "detr"
+
+
+class TestRfDetr(LibraryContract):
+    kind = "rf_detr"
+
+
+class TestYolos(LibraryContract):
+    kind = "yolos"

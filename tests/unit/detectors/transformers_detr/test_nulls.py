@@ -39,9 +39,10 @@ def test_every_setting_that_has_its_default_may_be_null_instead(family: str, tmp
     folder = save_checkpoint(family, tmp_path)
     before = seen(folder)
     config = json.loads((folder / "config.json").read_text())
-    inner = config["backbone_config"]
-    backbone = type(transformers.AutoConfig.for_model(inner["model_type"]))
-    for stated, known in ((config, getattr(transformers, MODEL_TYPES[family].config_class)), (inner, backbone)):
+    described = [(config, getattr(transformers, MODEL_TYPES[family].config_class))]
+    if inner := config.get("backbone_config"):
+        described.append((inner, type(transformers.AutoConfig.for_model(inner["model_type"]))))
+    for stated, known in described:
         plain = known()
         nulled = [
             field.name

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from transformers.models.deformable_detr.image_processing_pil_deformable_detr import DeformableDetrImageProcessorPil
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from pipeline.detectors.transformers_detr.card import foreign_card
 from pipeline.detectors.transformers_detr.model_types import MODEL_TYPES
@@ -32,6 +33,7 @@ SETTINGS: list[tuple[str, type, dict[str, Any]]] = [
     ("detr", DetrImageProcessorPil, {"size": 40, "max_size": 70, "do_normalize": True, **MEAN_STD}),
     ("detr", DetrImageProcessorPil, {"do_resize": False, "pad_size": {"height": 160, "width": 170}}),
     ("deformable_detr", DeformableDetrImageProcessorPil, {"size": {"shortest_edge": 33, "longest_edge": 47}}),
+    ("yolos", YolosImageProcessorPil, {"size": {"shortest_edge": 40, "longest_edge": 66}}),
 ]
 
 
@@ -50,7 +52,7 @@ def test_input_is_bit_equal_to_the_librarys(
     """Pixels and pixel mask, for two chips of different random sizes, whatever the file asks for."""
     ours = read_preprocessing(folder_with(tmp_path, stated), family)
     theirs = processor(**stated)
-    side = st.integers(16, 150)
+    side = st.integers(16 if family != "yolos" else 48, 150)  # whose processor makes less than a patch nothing
 
     @settings(max_examples=8)
     @given(st.tuples(side, side), st.tuples(side, side), st.integers(0, 99))
@@ -92,6 +94,32 @@ def test_without_a_stated_size_the_familys_own_holds(tmp_path: Path) -> None:
 def test_an_unknown_wish_is_refused_by_name(stated: dict[str, Any], complaint: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=complaint):
         read_preprocessing(folder_with(tmp_path, stated), "rt_detr")
+
+
+def test_what_rf_detr_is_not_resized_by_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"resample 3: a rf_detr is resized bilinearly"):
+        read_preprocessing(folder_with(tmp_path, {"resample": 3}), "rf_detr")
+
+
+@pytest.mark.parametrize(
+    ("family", "backbone", "side"),
+    [
+        ("rf_detr", {"patch_size": 16, "num_windows": 2}, 224),
+        ("rf_detr", {}, 224),  # patches of 14 px, 4 windows: four steps of 56
+        ("lw_detr", {"patch_size": 16, "num_windows": 4}, 224),
+        ("lw_detr", {"num_windows": 36}, 192),  # 6 windows along a side
+        ("yolos", None, 224),
+    ],
+)
+def test_crops_are_whole_windows(family: str, backbone: dict[str, Any] | None, side: int, tmp_path: Path) -> None:
+    size = {"height": 448, "width": 448}
+    ours = read_preprocessing(folder_with(tmp_path, {"size": size}, {"backbone_config": backbone}), family)
+    assert ours.size_for(500, 500, share=0.25) == (side, side)
+
+
+def test_a_picture_thinner_than_a_patch_keeps_one(tmp_path: Path) -> None:
+    ours = read_preprocessing(folder_with(tmp_path, {"size": {"shortest_edge": 40, "longest_edge": 66}}), "yolos")
+    assert ours.size_for(16, 160) == (16, 64)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

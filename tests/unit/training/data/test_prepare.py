@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.annotations.annotations import Annotations
+from pipeline.annotations.source import Asked
+from pipeline.annotations.sources import read_source
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import obb_to_corners
+from pipeline.raster.scene import open_scene
 from pipeline.training.data.prepare import (
     chosen,
     prepare_scene,
     raster_config,
     save_all,
-    scenes_of_coco,
-    scenes_of_dota,
     shrunk,
 )
 from pipeline.training.data.scenes import load_scenes
@@ -44,10 +46,10 @@ def test_coco_and_dota_of_one_image_prepare_to_the_same_scene(tmp_path: Path) ->
     (tmp_path / "a.json").write_text(json.dumps(document))
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text(" ".join(map(str, corners)) + " ship 0")
-    coco = [prepare_scene(i, t, None, RasterConfig()) for i, t in scenes_of_coco(tmp_path / "a.json", tmp_path)]
-    dota = [
-        prepare_scene(i, t, None, RasterConfig()) for i, t in scenes_of_dota(tmp_path / "labels", tmp_path, ("ship",))
-    ]
+    coco, dota = (
+        [prepare_scene(image, truth, None, RasterConfig()) for image, truth in annotated(source, tmp_path)]
+        for source in (tmp_path / "a.json", tmp_path / "labels")
+    )
     assert coco[0].truth.ignore.tolist() == [False, True]
     np.testing.assert_allclose(coco[0].truth.boxes[0], BOX[0], atol=1e-9)
     np.testing.assert_allclose(dota[0].truth.boxes, BOX, atol=1e-9)
@@ -56,6 +58,14 @@ def test_coco_and_dota_of_one_image_prepare_to_the_same_scene(tmp_path: Path) ->
     (loaded,) = load_scenes(tmp_path / "prepared")
     np.testing.assert_array_equal(loaded.pixels, scene.pixels)
     np.testing.assert_array_equal(loaded.truth.boxes, coco[0].truth.boxes)
+
+
+def annotated(
+    source: Path, images: Path, classes: tuple[str, ...] | None = None
+) -> tuple[tuple[Path, Annotations], ...]:
+    opened = partial(open_scene, config=RasterConfig())
+    asked = Asked(opened=lambda image: opened(str(image)), images=images, classes=classes)
+    return read_source(source, asked).scenes
 
 
 def three_classes(path: Path, image: str) -> Path:
@@ -86,15 +96,17 @@ def test_classes_that_are_not_learnt_become_ignore_regions(
     classes: tuple[str, ...] | None, class_ids: list[int], ignore: list[bool], tmp_path: Path
 ) -> None:
     """The network's class numbers follow the order asked for; a region for every class stays one."""
-    ((_, truth),) = scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, classes)
+    (tmp_path / "a.png").touch()
+    ((_, truth),) = annotated(three_classes(tmp_path / "a.json", "a.png"), tmp_path, classes)
     assert truth.class_ids.tolist() == class_ids
     assert truth.ignore.tolist() == ignore
     np.testing.assert_allclose(truth.boxes[1], [120, 96, 40, 12, 0])
 
 
 def test_a_class_the_file_does_not_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
     with pytest.raises(ConfigError, match=r"no class lorry; it has car, van, bus"):
-        list(scenes_of_coco(three_classes(tmp_path / "a.json", "a.png"), tmp_path, ("lorry", "car")))
+        annotated(three_classes(tmp_path / "a.json", "a.png"), tmp_path, ("lorry", "car"))
 
 
 def test_a_grey_jpeg_without_a_gsd_is_shrunk_like_detection_shrinks(tmp_path: Path) -> None:

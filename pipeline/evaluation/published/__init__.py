@@ -1,0 +1,1 @@
+"""Published results against truth of any kind, without the detector."""

@@ -1,0 +1,53 @@
+"""Detections and truth brought together: a detector on annotated images, or detections that lie in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.annotations.annotations import AnnotatedScenes, annotations_on_lattice
+from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.truth import read_truth
+from pipeline.config import RunConfig
+from pipeline.evaluation.data import EvaluationData
+from pipeline.evaluation.detected import detect_scenes, published_detections
+from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.seams import seam_distance
+from pipeline.planning.plan import plan_scene
+from pipeline.raster.own_data import own_data
+from pipeline.types import FloatArray, ModelCard
+
+
+def judged_detector(data: EvaluationData, card: ModelCard, config: RunConfig, threshold: float, source: str) -> Judged:
+    """A detector on annotated images, by the product's own main path. Raises PipelineError."""
+    found, failures = detect_scenes(data.images, data.classes, card, config)
+    return Judged(
+        detector=card.name, data=source, classes=data.classes, found=found, truth=data.truth,
+        score_threshold=threshold, notes=(*failures, *data.notes),
+        images={name: str(path) for name, path in data.images.items()}, seam_px=_seams(data, card, config),
+    )  # fmt: skip
+
+
+def judged_files(files: Sequence[str], annotations: Path, split: str, threshold: float) -> Judged:
+    """Published detections against annotations in scene pixels. Raises ConfigError."""
+    truth = _annotated(annotations, split)
+    return Judged(
+        detector="published detections", data=annotations.name, classes=truth.classes, truth=truth.scenes,
+        found=published_detections(files, truth.scenes, truth.classes), score_threshold=threshold, notes=truth.notes,
+    )  # fmt: skip
+
+
+def _annotated(source: Path, split: str) -> AnnotatedScenes:
+    if source.suffix == ".geojson":
+        return read_truth(source)
+    return read_annotations(source / "annotations" / f"{split}.json" if source.is_dir() else source)
+
+
+@own_data()
+def _seams(data: EvaluationData, card: ModelCard, config: RunConfig) -> dict[str, FloatArray]:
+    seams = {}
+    for name, path in data.images.items():
+        plan = plan_scene(str(path), config, card, None)
+        centres = annotations_on_lattice(data.truth[name], plan.lattice).boxes[:, :2]
+        seams[name] = seam_distance(centres, plan.tiles, plan.lattice)
+    return seams
