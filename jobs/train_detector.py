@@ -86,7 +86,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     validate.add_argument("--scenes", type=Path, required=True, help="folder of prepared scenes")
     validate.add_argument("--only", type=names, default=(), help="names of scenes, comma-separated (default: all)")
     validate.add_argument("--gsd", type=float, help="metres per pixel of the prepared scenes (default: as they say)")
-    validate.add_argument("--tile", type=int, default=512, help="side of a tile, pixels")
+    validate.add_argument("--tile", type=int, help="side of a tile, pixels (512; of the library's: as learnt)")
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
     validate.add_argument("--score-threshold", type=score, help="operating point (default: the one of best F1 here)")
     validate.add_argument("--threads", type=count, default=1)

@@ -12,7 +12,7 @@ import torch
 from pipeline.config import RasterConfig
 from pipeline.errors import ConfigError
 from pipeline.names import listed
-from pipeline.training.card import run_card, stated_card
+from pipeline.training.card import INPUT_PX, run_card, stated_card
 from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
 from pipeline.training.data.scenes import load_scenes
@@ -22,6 +22,7 @@ from pipeline.training.export import (
     export_onnx,
     figures_on_the_way,
     learner_of,
+    own_input_px,
     state_file,
     training_card,
 )
@@ -122,7 +123,8 @@ def validate(arguments: Namespace, report: Report) -> None:
             f"prepare the scenes with --bands {','.join(bands)}"
         )
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
-    card = training_card(arguments.run.name, named, next(iter(stated), None), arguments.tile, network.config, bands)
+    tile_px = arguments.tile or own_input_px(network.config) or INPUT_PX
+    card = training_card(arguments.run.name, named, next(iter(stated), None), tile_px, network.config, bands)
     detector = learner.detector(network, card)
     if not network.config.oriented:
         scenes, _ = horizontal(scenes)
@@ -137,7 +139,7 @@ def validate(arguments: Namespace, report: Report) -> None:
             "trained_on": None if learnt is None else sorted(learnt & set(names)),
             "chosen_by": sorted(chose & set(names)),
             "step": checkpoint_step(arguments.run, kept),
-            "state_sha256": state_sha256(state_file(arguments.run, kept)), "tile_px": arguments.tile,
+            "state_sha256": state_sha256(state_file(arguments.run, kept)), "tile_px": tile_px,
             "halo_px": arguments.halo, "score_threshold_chosen_here": arguments.score_threshold is None,
             **figures,
         },
@@ -150,6 +152,8 @@ def export(arguments: Namespace, report: Report) -> None:
     stated = stated_card(arguments.card) if arguments.card else {}
     kept = BEST if arguments.best else CHECKPOINT
     network = averaged_network(arguments.run, kept)
+    if own_px := own_input_px(network.config):
+        stated = {"input_px": own_px, **stated}
     state = state_sha256(state_file(arguments.run, kept))
     validations = read_validations(arguments.run)
     own = [one for one in validations if one.get("state_sha256") == state]

@@ -18,9 +18,10 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
 from pipeline.training.learner import Learner
-from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, STATE_FILE
+from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE
 from pipeline.training.normalisation import statistics_of
 from pipeline.training.run_record import RunRecord, plain_numbers
+from pipeline.training.states import STATE_FILE
 from pipeline.types import ModelCard
 from pipeline.types.cards import RGB
 
@@ -74,6 +75,11 @@ def training_card(
         name=name, classes=classes, gsd_m=gsd_m, bands=bands, input_px=input_px, sha256="",
         oriented=config.oriented, mean=mean, std=std,
     )  # fmt: skip
+
+
+def own_input_px(config: FeaturesConfig | LibraryConfig) -> int | None:
+    """Side of the tiles that a network looks at because it learnt from such; None for one that looks at any."""
+    return config.input_px if isinstance(config, LibraryConfig) else None
 
 
 def figures_on_the_way(run: Path, kept: str) -> dict[str, Any]:

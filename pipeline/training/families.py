@@ -65,7 +65,7 @@ FAMILIES = (
     Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner, runnable=runnable_fcos),
     Family(
         name="transformers", folder=LIBRARY_FOLDER, losses=LibraryLosses, learner=LibraryLearner,
-        from_init=("settings", "mean", "std"),
+        from_init=("settings", "mean", "std", "input_px"),
     ),
 )  # fmt: skip
 """The first is what is trained where nothing says another."""

@@ -35,8 +35,11 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="prepared scenes that, as those held out, choose the best",
     )
-    add("--family", help="of detectors: oriented_rtdetr, or oriented_fcos (oriented_rtdetr)")
-    add("--init", help="start from this checkpoint folder's weights, not from nothing")
+    add(
+        "--family",
+        help="oriented_rtdetr, oriented_fcos, or transformers (as the folder of --init, else the first)",
+    )
+    add("--init", help="start from this checkpoint's weights, not from nothing: a folder, or a name on the hub")
     add("--pretrained", help="folder made by 'backbone': EfficientNet-Lite0 that has seen ImageNet, not our own")
     add("--classes", type=int, help="how many, for scenes that do not name them (default: as --init, else 1)")
     add("--steps", type=int, help="2000")

@@ -53,7 +53,8 @@ class SceneJudge:
         for kind, scenes in self._scenes.items():
             if not scenes:
                 continue
-            found = [detect_whole(detector, scene, HALO_PX) for scene in scenes]
+            halo_px = min(HALO_PX, self._card.input_px // 3)  # of tiles that are hardly larger
+            found = [detect_whole(detector, scene, halo_px) for scene in scenes]
             matches = match_classes(found, [scene.truth for scene in scenes], COCO_IOU_THRESHOLDS).values()
             figures[f"{kind}_ap"] = mean_over_classes([coco_average(one) for one in matches])
             figures[f"{kind}_ap50"] = mean_over_classes([area_under_curve(one) for one in matches])

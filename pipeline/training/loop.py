@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
@@ -24,6 +24,7 @@ from pipeline.training.curves import CURVES_FILE, draw_curves
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.learner import Learner
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.states import STATE_FILE, average_in, part_of, save_state
 from pipeline.training.stopping import Wholly, keeping
 
 CHECKPOINT = "checkpoint"
@@ -32,7 +33,6 @@ BEST = "best"
 CHOOSING = "held_out_ap"
 """The figure of a judgement that the best weights are chosen by."""
 DIVERGED = "diverged.npz"
-STATE_FILE = "state.safetensors"
 METRICS_FILE = "metrics.jsonl"
 EVERY_STEPS = 20
 """Steps between lines of progress and of metrics."""
@@ -172,15 +172,7 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        done = set()
-        for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if old.data_ptr() in done:  # weights that two names share
-                continue
-            done.add(old.data_ptr())
-            if old.is_floating_point():
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)
+        average_in(self.average.state_dict(), self.network.state_dict(), decay)
 
     def _log(self, losses: dict[str, float], seconds: float, report: Callable[[str], None]) -> None:
         self._write({"seconds_per_step": round(seconds, 3), "rate": self.config.rate(self.step), **losses})
@@ -213,7 +205,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(json.dumps(self._learner.config()) + "\n")
         tensors = {f"average.{name}": one for name, one in self.average.state_dict().items()}
-        _save(tensors, folder, {"step": str(self.step), CHOOSING: repr(value)})
+        save_state(tensors, folder, {"step": str(self.step), CHOOSING: repr(value)})
 
     def _diverged(self, batch: Batch, what: str) -> ModelError:
         """The error that ends a training whose numbers are none; the batch is kept for whoever looks for the cause."""
@@ -236,7 +228,7 @@ class Trainer:
             tensors |= {f"auxiliary.{name}": value for name, value in self._auxiliary.state_dict().items()}
         for number, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-        _save(tensors, folder, {"step": str(self.step)})
+        save_state(tensors, folder, {"step": str(self.step)})
         return folder
 
     def resume(self) -> bool:
@@ -247,7 +239,7 @@ class Trainer:
         tensors = load_file(path, device=str(self._device))
         with safe_open(path, framework="pt") as stored:
             self.step = int(stored.metadata()["step"])  # the optimiser's are of single parameters, and may be behind
-        auxiliary = _strip(tensors, "auxiliary.")
+        auxiliary = part_of(tensors, "auxiliary.")
         own = self._auxiliary.state_dict() if self._auxiliary is not None else {}
         if auxiliary.keys() != own.keys():
             raise ModelError(
@@ -255,8 +247,8 @@ class Trainer:
                 "dynamic_balance) than these arguments ask for: give another --out"
             )
         try:
-            self.network.load_state_dict(_strip(tensors, "network."))
-            self.average.load_state_dict(_strip(tensors, "average."))
+            self.network.load_state_dict(part_of(tensors, "network."))
+            self.average.load_state_dict(part_of(tensors, "average."))
             if self._auxiliary is not None:
                 self._auxiliary.load_state_dict(auxiliary)
         except RuntimeError as error:
@@ -265,7 +257,7 @@ class Trainer:
                 f" --out ({one_sentence(error)})"
             ) from error
         state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _strip(tensors, "optimizer.").items():
+        for name, value in part_of(tensors, "optimizer.").items():
             number, key = name.split(".", 1)
             state.setdefault(int(number), {})[key] = value
         parameters = [one for group in self._optimizer.param_groups for one in group["params"]]
@@ -287,18 +279,3 @@ def best_of(run: Path) -> tuple[int, float]:
     with safe_open(path, framework="pt") as stored:
         found = stored.metadata()
         return int(found["step"]), float(found[CHOOSING])
-
-
-def _save(tensors: dict[str, Tensor], folder: Path, metadata: dict[str, str]) -> None:
-    """By rename. Weights that two names share are stored under both, which the format wants to be two tensors."""
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
-        seen.add(tensor.data_ptr())
-    partial = folder / f"{STATE_FILE}.partial"
-    save_file(tensors, partial, metadata)
-    partial.replace(folder / STATE_FILE)
-
-
-def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -24,6 +24,7 @@ from pipeline.training.export import state_file, training_card
 from pipeline.training.fitting import Group, groups_of, new_record
 from pipeline.training.judging import SceneJudge
 from pipeline.training.learner import Learner
+from pipeline.training.library_recipe import with_hulls, with_one_size
 from pipeline.training.loop import BEST, Trainer, best_of
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
@@ -50,10 +51,12 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     groups, held = groups_of(recipe.data.scenes, recipe.data.hold_out)
     family = recipe.family
     if not family.oriented:
-        recipe, groups, held = _horizontally(recipe, groups, held, report)
+        recipe, groups, held = with_hulls(with_one_size(recipe, report), groups, held, report)
     record = new_record(recipe, threads, groups)
     before = read_record(out)
     network = first_network(family, recipe.network, record.class_count, len(record.bands))
+    if not family.oriented:
+        network.config = replace(network.config, input_px=recipe.schedule.validate_px)
     check_together(network.config, recipe.losses)
     check_tiles(network.config, recipe.schedule.sizes_px, recipe.schedule.tiles)
     learner = family.learner(network, record.mean, record.std, recipe.losses)
@@ -81,20 +84,6 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     if missing := _chooses_nothing(recipe, judge):
         report(f"  {missing}")
     trainer.run(report)
-
-
-def _horizontally(
-    recipe: Recipe, groups: Sequence[Group], held: Sequence[TrainingScene], report: Report
-) -> tuple[Recipe, list[Group], list[TrainingScene]]:
-    """The same with the hulls of boxes for boxes, and tiles that are turned by quarters only, which is said."""
-    found = [horizontal(group.scenes) for group in groups]
-    if turned := sum(count for _, count in found):
-        report(f"  {turned} boxes are turned: {recipe.family.name} learns their horizontal hulls")
-    if not recipe.data.quarter_turns:
-        report("  tiles are turned by quarters only, as boxes are horizontal (--quarter-turns)")
-        recipe = replace(recipe, data=replace(recipe.data, quarter_turns=True))
-    hulled = [replace(group, scenes=scenes) for group, (scenes, _) in zip(groups, found, strict=True)]
-    return recipe, hulled, horizontal(held)[0]
 
 
 def _say_fresh(recipe: Recipe, classes: int, report: Report) -> None:

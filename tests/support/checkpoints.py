@@ -189,13 +189,21 @@ def _settings(family: str) -> dict[str, Any]:
 
 
 def _windowed(family: str) -> dict[str, Any]:
-    """A vision transformer of 3 x 3 windows of 2 x 2 patches at 96 px, or of 2 x 2 windows of 3 x 3."""
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "patch_size": 16}
+    """A vision transformer of 3 x 3 windows of 4 x 4 patches at 96 px, or of 2 x 2 windows of 3 x 3."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     if family == "rf_detr":
-        backbone = transformers.RfDetrDinov2Config(**small, image_size=96, num_windows=3, out_indices=[1, 2])
+        backbone = transformers.RfDetrDinov2Config(
+            **small, image_size=96, patch_size=8, num_windows=3, out_indices=[1, 2]
+        )
         return {"backbone_config": backbone}
     backbone = transformers.LwDetrViTConfig(
-        **small, image_size=96, pretrain_image_size=96, num_windows=4, window_block_indices=[0], out_indices=[0, 1]
+        **small,
+        image_size=96,
+        patch_size=16,
+        pretrain_image_size=96,
+        num_windows=4,
+        window_block_indices=[0],
+        out_indices=[0, 1],
     )
     return {"backbone_config": backbone, "projector_scale_factors": [2.0, 1.0]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.detectors.transformers_detr.licence import stated_licence
 from pipeline.detectors.transformers_detr.preprocessing import FloatImage, Preprocessing, read_preprocessing
 from pipeline.detectors.transformers_detr.settings import band_names, card_overlay
 from pipeline.errors import ModelError
+from pipeline.names import brief
 from pipeline.types import ModelCard
 
 
@@ -39,7 +41,8 @@ def foreign_card(folder: Path, kind: str) -> ModelCard:
     card = card_from_mapping({**derived, **overlay}, source=str(folder / CARD))
     if "sha256" in overlay:
         check_sha256(folder, card.sha256)
-    return card
+    said = f"{card.name} is a {brief(kind)} of the transformers library, {len(card.classes)} classes, "
+    return replace(card, described=f"{said}licence {brief(card.licence or 'unknown')}")
 
 
 def _normalisation(table: FloatImage) -> tuple[list[float], list[float]]:

@@ -40,6 +40,9 @@ class LibraryConfig:
     mean: tuple[float, ...] = ()
     """Of pixels / 255, one value a band."""
     std: tuple[float, ...] = ()
+    input_px: int = 512
+    """Side of the square it looks at, pixels: its boxes are shares of that, so what it learnt at one size it knows at
+    that size."""
 
     @property
     def oriented(self) -> bool:
@@ -96,7 +99,10 @@ class LibraryFolder:
 
     def settings(self, config: LibraryConfig) -> dict[str, Any]:
         """What ``config.json`` in the folder of a run holds."""
-        return {**config.values(), _OURS: {"mean": list(config.mean), "std": list(config.std)}}
+        return {
+            **config.values(),
+            _OURS: {"mean": list(config.mean), "std": list(config.std), "input_px": config.input_px},
+        }
 
     def read_config(self, folder: Path) -> LibraryConfig:
         """The shape of the network in ``folder``, a checkpoint or part of a run. Raises ModelError."""
@@ -107,12 +113,19 @@ class LibraryFolder:
             card = foreign_card(folder, model_type(folder))
             stated, _ = replace_timm_backbone(folder, stated, read_state_dict(folder))
             return LibraryConfig(
-                classes=len(card.classes), bands=len(card.bands), settings=stated, mean=card.mean, std=card.std
+                classes=len(card.classes),
+                bands=len(card.bands),
+                settings=stated,
+                mean=card.mean,
+                std=card.std,
+                input_px=card.input_px,
             )
         mean, std = (tuple(float(value) for value in ours[key]) for key in ("mean", "std"))
         names = stated.get("id2label")
         classes = len(names) if isinstance(names, dict) else int(stated["num_labels"])
-        return LibraryConfig(settings=stated, classes=classes, bands=len(mean), mean=mean, std=std)
+        return LibraryConfig(
+            settings=stated, classes=classes, bands=len(mean), mean=mean, std=std, input_px=int(ours["input_px"])
+        )
 
     def load(self, folder: Path) -> LibraryNetwork:
         """The network of the checkpoint in ``folder``, float32, in eval mode. Raises ModelError."""

@@ -25,6 +25,7 @@ from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.export import training_card
 from pipeline.training.families import family_of
+from pipeline.training.library_recipe import with_one_size
 from pipeline.training.loop import LoopConfig, Trainer
 from pipeline.training.parameter_groups import parameter_groups
 from pipeline.training.recipe import NetworkChoice, recipe_of
@@ -189,14 +190,14 @@ def test_a_detector_is_made_of_its_own_networks(checkpoint: Path) -> None:
 
 def test_windows_and_queries_want_tiles_of_their_size(tmp_path: Path) -> None:
     learner = learner_from(save_checkpoint("rf_detr", tmp_path))
-    assert learner.network.config.strides == (48,)
+    assert learner.network.config.strides == (24,)
     card = training_card("made", ("a",), None, 64, learner.network.config)
-    with pytest.raises(ModelError, match="multiple of 48 px, not at 64 px"):
+    with pytest.raises(ModelError, match="multiple of 24 px, not at 64 px"):
         learner.detector(learner.network, card)
     learner.detector(learner.network, replace(card, input_px=96))
     nothing = Target(torch.zeros((0, 5)), torch.zeros(0, dtype=torch.int64), torch.zeros((0, 5)))
-    tile = Batch(torch.zeros((1, 48, 48, 3), dtype=torch.uint8), (nothing,))
-    with pytest.raises(ConfigError, match="a tile of 48 px has fewer places than this rf_detr has queries"):
+    tile = Batch(torch.zeros((1, 24, 24, 3), dtype=torch.uint8), (nothing,))
+    with pytest.raises(ConfigError, match="a tile of 24 px has fewer places than this rf_detr has queries"):
         learner.losses(tile, torch.Generator())
 
 
@@ -206,6 +207,24 @@ def test_a_recipe_of_the_library_needs_a_checkpoint(checkpoint: Path) -> None:
         recipe_of({"network": {"family": "transformers"}})
     with pytest.raises(ConfigError, match=r"network\.settings: the checkpoint of network\.init says it"):
         recipe_of({"network": {"init": str(checkpoint), "settings": {}}})
+
+
+def test_boxes_are_shares_of_the_tile_so_there_is_one_size(checkpoint: Path) -> None:
+    said: list[str] = []
+
+    def sized(**schedule: Any) -> tuple[tuple[int, ...], int]:
+        recipe = recipe_of({"network": {"init": str(checkpoint)}, "schedule": schedule})
+        found = with_one_size(recipe, said.append).schedule
+        return found.sizes_px, found.validate_px
+
+    assert sized() == ((128,), 128)
+    assert len(said) == 1
+    assert "tiles have 128 px" in said[0]
+    assert sized(sizes_px=[64]) == sized(sizes_px=[64], validate_px=64) == ((64,), 64)
+    with pytest.raises(ConfigError, match=r"sizes_px: .* of one size: give one side"):
+        sized(sizes_px=[64, 96])
+    with pytest.raises(ConfigError, match="validate_px is 640, but what learns from tiles of 64 px looks at such"):
+        sized(sizes_px=[64], validate_px=640)
 
 
 def test_from_a_checkpoint_to_a_checkpoint(
@@ -223,7 +242,7 @@ def test_from_a_checkpoint_to_a_checkpoint(
     assert "1 boxes are turned: transformers learns their horizontal hulls" in said
     assert "know 3 class(es), 1 are learnt: what scores them starts fresh" in said
     assert "turned by quarters only" in said
-    assert main(["validate", "--run", str(run), "--scenes", str(prepared), "--tile", "64", "--halo", "16"]) == 0
+    assert main(["validate", "--run", str(run), "--scenes", str(prepared), "--halo", "16"]) == 0
     assert main(["export", "--run", str(run), "--out", str(out)]) == 0
 
     detector = load_detector(out)

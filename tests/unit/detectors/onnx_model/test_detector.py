@@ -20,7 +20,6 @@ from pipeline.types import ByteArray, Chip, Detections, Window
 from tests.support.onnx_files import (
     CARD,
     CELL,
-    CLASSES,
     GUESTS,
     OBJECTNESS,
     SIDES,
@@ -115,7 +114,7 @@ def test_a_file_that_torch_exported_finds_them_too(tmp_path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(Cells(), (torch.zeros(1, 3, 64, 96),), str(path), input_names=["images"], opset_version=17,
                           output_names=["output0"], dynamic_axes=axes, dynamo=False)  # fmt: skip
-    path.with_suffix(".card.json").write_text(json.dumps({"classes": CLASSES, "licence": "ours"}))
+    path.with_suffix(".card.json").write_text(json.dumps({**CARD, "licence": "ours"}))
     one, two = detect(path, chip(64, 64, (2, 3, 0)), chip(100, 120, (11, 13, 2)))
     np.testing.assert_allclose(one.boxes, [[28, 20, 24, 12, 0.4]], atol=1e-3)
     np.testing.assert_allclose(two.boxes, [[108, 92, 24, 12, 0.4]], atol=1e-3)
