@@ -19,6 +19,7 @@ from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import (
     averaged_network,
     checkpoint_step,
+    export_onnx,
     figures_on_the_way,
     learner_of,
     own_input_px,
@@ -171,6 +172,8 @@ def export(arguments: Namespace, report: Report) -> None:
         card = replace(card, metrics={**card.metrics, "on_the_way": on_the_way})
     card = export_run(arguments.run, arguments.out, card, kept)
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
+    if arguments.onnx:
+        report(f"{export_onnx(arguments.out, card)}: the same as ONNX")
     if len(own) < len(validations):
         notes.append("what 'validate' found was of other weights, and is not in the card")
     if not own:

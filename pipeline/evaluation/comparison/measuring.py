@@ -184,14 +184,15 @@ def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Ann
 def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
     """Loads each detector that strategies ask for once, from ``--weights``. Loading raises as ``weights.load`` does."""
     device, precision, threads = config.cluster.device, config.detector.dtype, config.cluster.threads
+    runtime = config.detector.runtime
 
     @cache
     def loaded(queries: int | None) -> Detector:
         if queries is None:
-            return load(weights, device, precision, threads)
+            return load(weights, device, precision, threads, runtime)
         with tempfile.TemporaryDirectory() as folder:
             copy = with_queries(resolve_weights(weights, fetch_weights), queries, Path(folder) / "weights")
-            return load(str(copy), device, precision, threads)
+            return load(str(copy), device, precision, threads, runtime)
 
     return lambda strategy: loaded(strategy.queries)
 
