@@ -85,7 +85,6 @@ def dry_run(config: RunConfig) -> int:
 
 def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
-    from pipeline.cluster.executor import RayExecutor
     from pipeline.cluster.submission import refuse_relative_paths
     from pipeline.detectors.weights import load, model_card
     from pipeline.engine.local import LocalExecutor
@@ -98,13 +97,16 @@ def detect(config: RunConfig, journal: Journal) -> int:
         "run_started", version=__version__, scenes=len(config.scene), out=config.out, weights=config.weights,
         executor=config.executor,
     )  # fmt: skip
-    card = model_card(config.weights)
+    how = {"device": config.cluster.device, "precision": config.detector.dtype, "runtime": config.detector.runtime}
+    card = model_card(config.weights, **how)
     if card.described is not None:
         journal.emit("model", card.described, name=card.name, licence=card.licence, runtime=card.runtime)
     score_threshold(card, config.detector)  # said before a cluster is started for it
-    loader = partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
+    loader = partial(load, config.weights, threads=config.cluster.threads, **how)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
+    from pipeline.cluster.executor import RayExecutor  # late: Ray is needed for nothing else
+
     with RayExecutor(loader, config.cluster, journal) as executor:
         return detect(config, card, executor, journal).exit_code
 

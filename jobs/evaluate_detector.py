@@ -131,7 +131,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--data", type=Path, help="folder with images/ and annotations/<split>.json; COCO json; DOTA folder")
     add("--split", default="val", help="which annotation file of --data (default: val)")
     add("--annotations", help="COCO json file, or *.truth.geojson with --detections, in place of --data and --split")
-    add("--images", type=Path, help="folder of the scenes (default: images/ beside the annotations' folder)")
+    add("--images", type=Path, help="folder of the scenes (default: beside annotations, or where a result says)")
     add("--score-threshold", type=float, help="where precision and recall are taken (default: the model card's)")
     add("--lowest-score", type=float, default=0.01, help="detections below it do not enter AP (default: 0.01)")
     add("--flips", action="store_true", help="look at every chip mirrored too, four times in all (detector.flips)")

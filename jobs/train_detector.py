@@ -104,6 +104,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "and refused where it says otherwise; classes for runs without names, as many as the network has",
     )
     export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--onnx", action="store_true", help="write model.onnx there too, for other programs")
     for one in (validate, export):
         one.add_argument("--best", action="store_true", help="the weights that did best on held-out scenes")
     return parser

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from pipeline.config.checks import RenamedSetting, require
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Runtime = Literal["auto", "torch", "onnx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,9 @@ class DetectorConfig:
     """Chips per forward pass. An out-of-memory error halves it, and the run record says so."""
     dtype: Dtype = "float32"
     """Arithmetic of the network; the 16-bit ones are for GPUs."""
+    runtime: Runtime = "auto"
+    """What runs the network: torch, or on CPUs onnx, ONNX Runtime, for detectors trained here. auto: the faster one
+    that is installed."""
     flips: bool = False
     """Look at every chip four times, as it is and mirrored along x, y and both, and average: takes 4 times as long."""
 

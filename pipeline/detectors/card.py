@@ -47,10 +47,15 @@ def write_card(folder: Path, card: ModelCard) -> Path:
     Raises ModelError when the card would not be read back, or its sha256 is not that of the weights in ``folder``.
     """
     path = folder / CARD
-    content = {key: value for key, value in json.loads(json.dumps(asdict(card))).items() if key not in FOUND_OUT}
+    content = card_content(card)
     card_from_mapping(content, source=str(path))
     check_sha256(folder, card.sha256)
     return _write(path, content)
+
+
+def card_content(card: ModelCard) -> dict[str, Any]:
+    """What a file says of a detector: decoded JSON."""
+    return {key: value for key, value in json.loads(json.dumps(asdict(card))).items() if key not in FOUND_OUT}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> Path:

@@ -8,6 +8,7 @@ from typing import Protocol
 from pipeline.detectors import onnx_model, oriented_fcos, oriented_rtdetr, transformers_detr
 from pipeline.detectors.checkpoint import CONFIG, model_type
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.runtime import ONNX, TORCH, Traceable, runtime_name, settled
 from pipeline.errors import ConfigError, ModelError
 from pipeline.names import quoted
 from pipeline.types import ModelCard
@@ -46,23 +47,31 @@ FAMILIES = _by_model_type(
 )
 """Model type → the family that loads it. A new family is a folder, and a line here."""
 
+TRACEABLE = (oriented_rtdetr, oriented_fcos)
+"""Families whose detectors ONNX Runtime can run too (:class:`~pipeline.detectors.runtime.Traceable`)."""
+
 
 def load_detector(
-    folder: Path, *, device: str = "cpu", precision: str = "float32", threads: int | None = None
+    folder: Path, *, device: str = "cpu", precision: str = "float32", threads: int | None = None, runtime: str = TORCH
 ) -> Detector:
     """The detector in a checkpoint folder or an ONNX file, in inference mode on ``device`` (``cpu``, ``cuda``,
     ``cuda:1``, or ``auto``: a GPU where there is one).
 
     ``precision`` is float32, bfloat16 or float16 (GPU only); ``threads`` sets the CPU threads of the network, torch's
-    for the whole process. On a GPU the deterministic kernels are chosen where there are any. Raises ModelError when the
-    folder is no checkpoint of a known detector or its weights do not fit, ConfigError for a device or precision that
-    cannot be.
+    for the whole process. On a GPU the deterministic kernels are chosen where there are any. ``runtime`` is ``torch``,
+    ``onnx``, or ``auto``, which is the latter wherever it can be. Raises ModelError when the folder is no checkpoint of
+    a known detector or its weights do not fit, ConfigError for a device, precision or runtime that cannot be.
     """
     family = family_of(folder)
     device = family.best_device() if device == "auto" else device
     if precision == "float16" and device == "cpu":
         raise ConfigError("detector.dtype=float16 needs a GPU; on a CPU use float32 or bfloat16")
-    return family.load(folder, device=device, precision=precision, threads=threads)
+    chosen = _settled(family, runtime, device, precision)
+    detector = family.load(folder, device=device, precision=precision, threads=threads)
+    if chosen == ONNX and family in TRACEABLE:
+        assert isinstance(detector, Traceable), f"{family} is traceable, its detectors are not"
+        detector.by_onnxruntime(threads)
+    return detector
 
 
 def read_model_card(folder: Path) -> ModelCard:
@@ -73,6 +82,23 @@ def read_model_card(folder: Path) -> ModelCard:
     metadata and the card beside it. Raises ModelError.
     """
     return family_of(folder).read_card(folder)
+
+
+def runtime_of(folder: Path, *, device: str, precision: str, runtime: str) -> str | None:
+    """What runs the detector in ``folder`` where that is ONNX Runtime in torch's place; raises as
+    :func:`load_detector`."""
+    family = family_of(folder)
+    if family is onnx_model and runtime == TORCH:
+        raise ConfigError("detector.runtime=torch is not for ONNX files; leave it out")
+    traced = _settled(family, runtime, device, precision) == ONNX and family in TRACEABLE
+    return runtime_name(device) if traced else None
+
+
+def _settled(family: Family, runtime: str, device: str, precision: str) -> str:
+    """``torch`` or ``onnx``; see :func:`~pipeline.detectors.runtime.settled`. An ONNX file leaves no choice."""
+    if family is onnx_model:
+        return ONNX
+    return settled(runtime, traceable=family in TRACEABLE, device=device, precision=precision)
 
 
 def family_of(folder: Path) -> Family:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from pipeline.detectors.checkpoint import CONFIG, WEIGHTS, check_numbers, check_sizes, read_json
 from pipeline.detectors.modules.features import FeatureNetwork, FeaturesConfig
@@ -24,6 +24,18 @@ from pipeline.types import ModelCard
 
 Config = TypeVar("Config", bound=FeaturesConfig)
 Network = TypeVar("Network", bound=FeatureNetwork)
+
+
+class Undrawn(TorchFunctionMode):
+    """Inside, no normal numbers are drawn: for tensors without memory that would import torch's compiler, for a second
+    of nothing."""
+
+    def __torch_function__(
+        self, function: Any, _types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, "__name__", "") == "normal_":
+            return given[0] if given else (named or {})["tensor"]
+        return function(*given, **(named or {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +80,14 @@ class NetworkFolder(Generic[Config, Network]):
         config = self.read_config(folder)
         try:
             tensors = load_file(folder / WEIGHTS)
-            with torch.device("meta"):  # a config may promise any size: no memory is taken before the weights agree
+            with (
+                torch.device("meta"),
+                Undrawn(),
+            ):  # a config may promise any size: no memory is taken before the weights agree
                 shapes = self.network(config).state_dict()
         except (OSError, SafetensorError) as error:
             raise ModelError(f"cannot read the weights {folder / WEIGHTS}: {error}") from error
-        except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{folder / CONFIG} describes no network that can be built: {one_sentence(error)}"
             ) from error

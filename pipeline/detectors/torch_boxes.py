@@ -31,9 +31,9 @@ def reference_frames(boxes: Tensor, width: float, height: float) -> Tensor:
 
     Box coordinates have the box's centre at 0 and its sides at ±0.5, along its own axes.
     """
-    size = torch.tensor([width, height], dtype=boxes.dtype, device=boxes.device)
-    axes = rotation(boxes[..., 4]) * boxes[..., None, 2:4] / size[:, None]
-    return torch.cat([axes, (boxes[..., :2] / size)[..., None]], -1)
+    frames = torch.cat([rotation(boxes[..., 4]) * boxes[..., None, 2:4], boxes[..., :2, None]], -1)
+    # Row by row, by plain numbers: a graph that is traced then takes chips of other sizes than the traced one.
+    return torch.cat([frames[..., :1, :] / width, frames[..., 1:, :] / height], -2)
 
 
 def refine(reference: Tensor, residual: Tensor) -> Tensor:

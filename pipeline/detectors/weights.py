@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.detectors.foreign_files import is_onnx_name, is_weight_name, onnx_file, told, told_by_name
-from pipeline.detectors.loading import load_detector, read_model_card
+from pipeline.detectors.loading import load_detector, read_model_card, runtime_of
 from pipeline.detectors.protocol import Detector
 from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.names import complaint, path_part, shown
@@ -112,19 +113,27 @@ def hub_folder(name: str) -> Path:
         ) from error
 
 
-def model_card(uri: str) -> ModelCard:
-    """What the model says about itself, without loading its network.
+def model_card(uri: str, device: str = "auto", precision: str = "float32", runtime: str = "auto") -> ModelCard:
+    """What the model says about itself, without loading its network, and what will run it (:func:`load`).
 
     ``uri`` is ``builtin:NAME``, a folder, an ONNX file, an fsspec address, or a hub name. Raises ConfigError for an
-    unknown builtin, StorageError for an address out of reach, ModelError for a folder that holds no usable checkpoint.
-    """
-    return read_model_card(resolve_weights(uri, fetch_weights))
-
-
-def load(uri: str, device: str = "auto", precision: str = "float32", threads: int = 1) -> Detector:
-    """The detector, in this process (RayExecutor calls this inside each actor). Raises as :func:`model_card`.
-
-    ``device`` ``auto`` is a GPU where this process may use one; ``threads`` are CPU threads, for the whole process.
+    unknown builtin or a runtime that cannot be, StorageError for an address out of reach, ModelError for a folder that
+    holds no usable checkpoint.
     """
     folder = resolve_weights(uri, fetch_weights)
-    return load_detector(folder, device=device, precision=precision, threads=threads)
+    card = read_model_card(folder)
+    return replace(
+        card, runtime=runtime_of(folder, device=device, precision=precision, runtime=runtime) or card.runtime
+    )
+
+
+def load(
+    uri: str, device: str = "auto", precision: str = "float32", threads: int = 1, runtime: str = "auto"
+) -> Detector:
+    """The detector, in this process (RayExecutor calls this inside each actor). Raises as :func:`model_card`.
+
+    ``device`` ``auto`` is a GPU where this process may use one; ``threads`` are CPU threads, for the whole process;
+    ``runtime`` ``auto`` is ONNX Runtime where it can be, else torch.
+    """
+    folder = resolve_weights(uri, fetch_weights)
+    return load_detector(folder, device=device, precision=precision, threads=threads, runtime=runtime)

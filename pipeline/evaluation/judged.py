@@ -34,6 +34,9 @@ class Judged:
     seam_px: Mapping[str, FloatArray] = field(default_factory=dict)
     """(A,) distance of every annotation of a scene to the nearest border of two tiles, lattice pixels; inf where the
     scene is one tile. Scenes whose tiles are not known are not there."""
+    calibrated: tuple[FloatArray, FloatArray] | None = None
+    """Scores (K,), ascending, and the shares (K,) of right boxes that the detector's calibration expects there; None
+    where it has none."""
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why each annotation of a scene is not judged though it was an object, empty where it is. Scenes of which all
     objects are judged are not there."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.annotations.annotations import AnnotatedScenes, annotations_on_lattice
 from pipeline.annotations.coco import read_annotations
 from pipeline.annotations.truth import read_truth
@@ -14,6 +16,7 @@ from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.seams import seam_distance
 from pipeline.planning.plan import plan_scene
+from pipeline.planning.threshold import calibration_of
 from pipeline.raster.own_data import own_data
 from pipeline.types import FloatArray, ModelCard
 
@@ -24,6 +27,7 @@ def judged_detector(data: EvaluationData, card: ModelCard, config: RunConfig, th
     return Judged(
         detector=card.name, data=source, classes=data.classes, found=found, truth=data.truth,
         score_threshold=threshold, notes=(*failures, *data.notes),
+        calibrated=_line(card, config),
         images={name: str(path) for name, path in data.images.items()}, seam_px=_seams(data, card, config),
     )  # fmt: skip
 
@@ -35,6 +39,11 @@ def judged_files(files: Sequence[str], annotations: Path, split: str, threshold:
         detector="published detections", data=annotations.name, classes=truth.classes, truth=truth.scenes,
         found=published_detections(files, truth.scenes, truth.classes), score_threshold=threshold, notes=truth.notes,
     )  # fmt: skip
+
+
+def _line(card: ModelCard, config: RunConfig) -> tuple[FloatArray, FloatArray] | None:
+    calibration = calibration_of(card, flips=config.detector.flips)
+    return None if calibration is None else (np.array(calibration.scores), np.array(calibration.precision))
 
 
 def _annotated(source: Path, split: str) -> AnnotatedScenes:

@@ -6,15 +6,17 @@ Control points that are affine to within half a pixel are an affine transform; o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pyproj import CRS
-from scipy.interpolate import RBFInterpolator
 
 from pipeline.errors import SceneNotGeoreferenced
 from pipeline.georeference.ground import nearest_turn
 from pipeline.types import FloatArray, GroundControlPoint, Scene
+
+if TYPE_CHECKING:
+    from scipy.interpolate import RBFInterpolator
 
 AFFINE_GCP_PX = 0.5
 """Ground control points that an affine transform meets to within this many pixels are taken as affine."""
@@ -152,6 +154,8 @@ def _fitted_map(scene: Scene, pixels: FloatArray, world: FloatArray, name: str) 
     left = trend.backward(world) - pixels
     if np.abs(left).max() <= AFFINE_GCP_PX:
         return trend
+    from scipy.interpolate import RBFInterpolator  # late: it takes half a second, and few scenes need it
+
     spline = SplineMap(trend, RBFInterpolator(pixels, left, kernel="thin_plate_spline", degree=1))
     if spline.folds(pixel_grid(scene.width, scene.height)):
         raise SceneNotGeoreferenced(

@@ -25,9 +25,6 @@ from pipeline.errors import ConfigError
 from pipeline.names import brief
 from pipeline.storage.fetching import fetched_file
 
-with hidden():  # it reads the environment while it is imported
-    import pyogrio
-
 FORMATS = {b"SQLite format 3\0": ".gpkg", b"fgb\x03": ".fgb", b"\x00\x00\x27\x0a": ".shp"}
 """First bytes → the suffix that leads GDAL to the one driver for them. GeoJSON is told by its content."""
 
@@ -39,8 +36,6 @@ SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")
 
 STANDARD_VIEWS = ("st_spatial_ref_sys", "st_geometry_columns", "spatial_ref_sys", "geometry_columns")
 """Views that version 1.0 of the GeoPackage standard knows."""
-
-_OGR_ERRORS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,12 +144,15 @@ def _check_geopackage(path: Path, name: str) -> None:
 def _read(path: Path, name: str, columns: Sequence[str] | None) -> dict[str, Layer]:
     """GDAL's answer by layers that have a geometry."""
     wanted = None if columns is None else list(columns)
+    with hidden():  # it reads the environment while it is imported; late: it brings pandas along
+        import pyogrio
+    errors = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # what GDAL finds odd fails later or is harmless
             layers = [str(layer) for layer, kind in pyogrio.list_layers(path) if kind is not None]
             read = {layer: pyogrio.raw.read(path, layer=layer, columns=wanted, force_2d=True) for layer in layers}
-    except (*_OGR_ERRORS, ValueError) as error:
+    except (*errors, ValueError) as error:
         raise ConfigError(
             f"{name} is no vector file that GDAL can read; give a GeoJSON, GeoPackage, Shapefile or FlatGeobuf"
         ) from error

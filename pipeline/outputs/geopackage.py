@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-import pyogrio
-
+from pipeline.config.environment import hidden
 from pipeline.errors import StorageError
 from pipeline.outputs.qgis import qgis_style
 from pipeline.outputs.result import Result
@@ -61,7 +61,10 @@ def _made_elsewhere(path: Path, refusal: StorageError, write: Callable[[Path], N
 
 
 def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -> None:
-    with _gdal_options(OGR_CURRENT_DATE="2000-01-01T00:00:00.000Z"), warnings.catch_warnings():
+    with hidden():  # it reads the environment while it is imported; late: it brings pandas along
+        import pyogrio
+    options = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+    with _gdal_options(pyogrio, options), warnings.catch_warnings():
         if crs_wkt is None:
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         try:
@@ -107,7 +110,7 @@ def _free_space(path: Path) -> str:
 
 
 @contextmanager
-def _gdal_options(**options: str) -> Iterator[None]:
+def _gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
     """GDAL options for the length of a block; they are the process's, so they are taken back."""
     before = {name: pyogrio.get_gdal_config_option(name) for name in options}
     pyogrio.set_gdal_config_options(options)

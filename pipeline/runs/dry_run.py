@@ -35,7 +35,7 @@ def describe_run(config: RunConfig) -> Iterator[tuple[str, int]]:
     Raises ConfigError and ModelError for what concerns the run as a whole.
     """
     check_run(config)
-    card = model_card(config.weights)
+    card = model_card(config.weights, config.cluster.device, config.detector.dtype, config.detector.runtime)
     score_threshold(card, config.detector)
     if card.described is not None:
         yield card.described, EXIT_OK
@@ -67,7 +67,9 @@ def measured_pace(config: RunConfig, card: ModelCard) -> Pace:
     The second one is timed. A second look is counted in full, though empty sea will not cost it.
     """
     begun = time.perf_counter()
-    loaded = load(config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads)
+    loaded = load(
+        config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads, config.detector.runtime
+    )
     detector = Flipping(loaded) if config.detector.flips else loaded
     side = max(1, round(resolve_tile_px(config.tiling, card) / config.tiling.global_factor))
     grey = np.full((side, side, len(card.bands)), 128, np.uint8)

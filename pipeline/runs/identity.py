@@ -51,7 +51,7 @@ PLACING = ("crs", "rpc_height_m")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "raster": (*READING, *PLACING, "allow_vrt", "gdal_cache_mb"),
     "tiling": ("gsd", "tile_px", "halo_px", "halo_m", "global_factor", "block_mpx", "skip_empty"),
-    "detector": ("score_threshold", "precision", "batch", "dtype", "flips"),
+    "detector": ("score_threshold", "precision", "batch", "dtype", "runtime", "flips"),
     "refine": ("selector", "budget", "scales", "zoom", "gate", "candidate_score", "match_iou", "score_rule", "seed"),
     "merge": ("iou_threshold", "class_groups"),
     "output": ("max_failed_tiles", "preview_px", "meta"),
@@ -79,11 +79,10 @@ LATER: dict[str, Any] = {
     "rpc_height_m": None,
     "precision": None,
     "flips": False,
+    "runtime": "auto",
     "calibration": None,
     "difference": False,
     "network": None,
-    "runtime": None,
-    "described": None,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -130,10 +129,10 @@ def scene_version(scene: Scene) -> str | None:
 
 
 def model_version(card: ModelCard) -> str:
-    """SHA-256 (hex) over the model card, which holds that of the weights, and what runs them. How it is described to
-    people changes nothing."""
-    card = replace(card, described=None)
-    return _sha256(_fields(card, [one.name for one in fields(card)]))
+    """SHA-256 (hex) over the model card, which holds that of the weights, and what runs them where that is not torch.
+    How it is described to people changes nothing."""
+    silent = {"described", *(["runtime"] if card.runtime is None else [])}
+    return _sha256(_fields(card, [one.name for one in fields(card) if one.name not in silent]))
 
 
 def request_sha256(

@@ -19,6 +19,7 @@ from pipeline.training.data.scenes import load_scenes
 from pipeline.training.export import (
     averaged_network,
     checkpoint_step,
+    export_onnx,
     figures_on_the_way,
     learner_of,
     own_input_px,
@@ -37,6 +38,7 @@ from pipeline.training.run_record import (
     state_sha256,
 )
 from pipeline.training.running import train
+from pipeline.training.together import train_together
 from pipeline.types.cards import RGB
 
 Report = Callable[[str], None]
@@ -87,7 +89,10 @@ def fit(arguments: Namespace, report: Report) -> None:
     :func:`train`."""
     flags = overridden(vars(arguments))
     recipe = read_recipe(arguments.recipe, flags) if arguments.recipe else recipe_of(flags)
-    train(recipe, arguments.out, arguments.threads, report)
+    if arguments.workers is None:
+        train(recipe, arguments.out, arguments.threads, report)
+    else:
+        train_together(recipe, arguments.out, arguments.threads, arguments.workers, report)
 
 
 def ablate(arguments: Namespace, report: Report) -> None:
@@ -167,6 +172,8 @@ def export(arguments: Namespace, report: Report) -> None:
         card = replace(card, metrics={**card.metrics, "on_the_way": on_the_way})
     card = export_run(arguments.run, arguments.out, card, kept)
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
+    if arguments.onnx:
+        report(f"{export_onnx(arguments.out, card)}: the same as ONNX")
     if len(own) < len(validations):
         notes.append("what 'validate' found was of other weights, and is not in the card")
     if not own:

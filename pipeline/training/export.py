@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipeline.detectors.card import write_card
-from pipeline.detectors.checkpoint import weights_sha256
+from pipeline.detectors.checkpoint import model_type, weights_sha256
 from pipeline.detectors.modules.features import FeaturesConfig
+from pipeline.detectors.onnx_file import onnx_file, write_onnx
 from pipeline.detectors.transformers_detr.folder import LibraryConfig
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigError, ModelError
 from pipeline.training.curves import read_metrics
 from pipeline.training.families import family_in
 from pipeline.training.learner import Learner
@@ -96,3 +97,16 @@ def export(run: Path, folder: Path, card: ModelCard, kept: str = CHECKPOINT) -> 
     card = replace(card, sha256=weights_sha256(folder), network=network.config.parts)
     write_card(folder, card)
     return card
+
+
+def export_onnx(folder: Path, card: ModelCard) -> Path:
+    """Write the detector that was exported to ``folder`` as one ONNX file beside its weights; returns that file's path.
+
+    Of the weights as they are stored there, 16-bit, so both say the same. Raises ConfigError without the package
+    ``onnx``, ModelError where torch cannot write the network.
+    """
+    family = family_in(folder)
+    if family.runnable is None:
+        raise ConfigError("export --onnx writes networks of our own families, not those of the transformers library")
+    network = family.runnable(family.folder.load(folder))
+    return write_onnx(folder, onnx_file(network, card, model_type(folder)))

@@ -10,7 +10,10 @@ from typing import Any
 from pipeline.detectors.checkpoint import model_type
 from pipeline.detectors.network_folder import NetworkFolder
 from pipeline.detectors.oriented_fcos.folder import FOLDER as FCOS_FOLDER
+from pipeline.detectors.oriented_fcos.running import runnable as runnable_fcos
 from pipeline.detectors.oriented_rtdetr.folder import FOLDER as RTDETR_FOLDER
+from pipeline.detectors.oriented_rtdetr.running import runnable as runnable_rtdetr
+from pipeline.detectors.passes import Runnable
 from pipeline.detectors.transformers_detr.folder import FOLDER as LIBRARY_FOLDER
 from pipeline.detectors.transformers_detr.folder import LibraryFolder
 from pipeline.errors import ConfigError, ModelError
@@ -33,6 +36,8 @@ class Family:
     """Of the losses' settings: a frozen dataclass whose defaults are the plain training."""
     learner: Callable[[Any, Sequence[float] | None, Sequence[float] | None, Any], Learner]
     """Network, mean and std of pixels / 255 (None: as its backbone expects), losses' settings → what the loop asks."""
+    runnable: Callable[[Any], Runnable] | None = None
+    """A network, which is taken over → how a detector runs it; None where it is another's, and not traced here."""
 
     from_init: tuple[str, ...] = ()
     """Fields of its configuration that only a checkpoint says: without one there is nothing to start from."""
@@ -53,8 +58,11 @@ class Family:
 
 
 FAMILIES = (
-    Family(name="oriented_rtdetr", folder=RTDETR_FOLDER, losses=RTDETRLosses, learner=OrientedLearner),
-    Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner),
+    Family(
+        name="oriented_rtdetr", folder=RTDETR_FOLDER, losses=RTDETRLosses, learner=OrientedLearner,
+        runnable=runnable_rtdetr,
+    ),
+    Family(name="oriented_fcos", folder=FCOS_FOLDER, losses=FCOSLosses, learner=FCOSLearner, runnable=runnable_fcos),
     Family(
         name="transformers", folder=LIBRARY_FOLDER, losses=LibraryLosses, learner=LibraryLearner,
         from_init=("settings", "mean", "std", "input_px"),

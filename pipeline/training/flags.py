@@ -16,6 +16,9 @@ ANNOTATIONS = """\
 COCO json; folder of DOTA or YOLO txt; data.yaml of YOLO or YOLO-OBB; GeoJSON, GeoPackage, GeoParquet or Shapefile, in
 any CRS, a corrected result of 'detect' too: what it is is found from what is in it"""
 
+WORKERS = """\
+train on N workers of Ray Train, or LEAST,MOST, which share the tiles of every step: each --threads cores, and a GPU
+with --device cuda; a worker that dies is replaced. RAY_ADDRESS says which cluster (a local one)"""
 BLOCKS = """\
 hold out square blocks of this side, prepared pixels, and not whole scenes: for few large ones (a share of 0.2, else
 that of --hold-out-share)"""
@@ -27,6 +30,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", help=RECIPE)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, metrics, run.json")
     parser.add_argument("--threads", type=count, default=2, help="CPU threads (2)")
+    parser.add_argument("--workers", type=_workers, metavar="N", help=WORKERS)
     add("--scenes", nargs="+", metavar="FOLDER[:SHARE]", help="prepared scenes, and shares of the tiles")
     add("--hold-out", type=names, help="names of scenes that are not trained on")
     add(
@@ -158,6 +162,15 @@ def score(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {text}")
     return value
+
+
+def _workers(text: str) -> tuple[int, int]:
+    """``N`` or ``LEAST,MOST``."""
+    least, _, most = text.partition(",")
+    answer = count(least), count(most or least)
+    if answer[0] > answer[1]:
+        raise argparse.ArgumentTypeError(f"the least before the most, not {text}")
+    return answer
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.scenes import TrainingScene
 from pipeline.training.fitting import Group
-from pipeline.training.loop import LoopConfig
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.recipe import Recipe
 from pipeline.training.start import init_config, init_folder
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.detectors.checkpoint import CONFIG as CONFIG_FILE
-from pipeline.errors import ConfigError, ModelError, one_sentence
+from pipeline.errors import ModelError, one_sentence
 from pipeline.training.curves import CURVES_FILE, draw_curves
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.learner import Learner
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.parameter_groups import parameter_groups
+from pipeline.training.ranks import own_rows, rank, start_together, sum_gradients, summed
 from pipeline.training.states import STATE_FILE, average_in, part_of, save_state
 from pipeline.training.stopping import Wholly, keeping
 
@@ -42,60 +43,6 @@ Judge = Callable[[nn.Module], dict[str, float]]
 out; NaN where one does not exist."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopConfig:
-    """How long and how fast to learn."""
-
-    steps: int = 2000
-    tiles: int = 6
-    """Tiles per step."""
-    sizes_px: tuple[int, ...] = (192, 224, 256)
-    """Sides of the square tiles; one is drawn per step. Multiples of 32."""
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.02
-    warmup_steps: int = 100
-    clip_norm: float = 5.0
-    ema_decay: float = 0.998
-    seed: int = 0
-    device: str = "cpu"
-    checkpoint_steps: int = 100
-    """Steps between checkpoints."""
-    backbone_rate: float = 1.0
-    """Share of the learning rate that the backbone's parameters learn at; 0 leaves them as they are."""
-    mild_share: float = 0.0
-    """Share of the steps, the last ones, whose tiles keep their scale and their light."""
-    validate_steps: int = 0
-    """Steps between judgements of the averaged weights on held-out scenes and on those trained on; 0: after the last
-    step only."""
-    validate_scenes: int = 24
-    """Most scenes of either kind that are judged on the way, evenly chosen by name."""
-    validate_px: int = 512
-    """Side of the tiles they are looked at in, pixels."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.tiles < 1:
-            raise ConfigError("training needs at least one step and one tile per step")
-        if any(size % 32 for size in self.sizes_px):
-            raise ConfigError(f"tile sides must be multiples of 32, got {self.sizes_px}")
-        if not self.sizes_px or min(self.sizes_px) < 32:
-            raise ConfigError("sizes_px needs at least one side of a tile, of 32 pixels or more")
-        for name, least in (("learning_rate", 0), ("clip_norm", 0), ("checkpoint_steps", 1), ("validate_scenes", 1)):
-            if not getattr(self, name) >= least or getattr(self, name) == 0:
-                raise ConfigError(f"{name} must be above 0, not {getattr(self, name):g}")
-        for name in ("backbone_rate", "mild_share", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} lies in 0 to 1, not {getattr(self, name):g}")
-        if not all(one >= 0 for one in (self.warmup_steps, self.validate_steps, self.weight_decay)):
-            raise ConfigError("warmup_steps, validate_steps and weight_decay are not below 0")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then half a cosine to 2 %."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
-
-
 class Trainer:
     """State of one run: network, its moving average, optimiser and step."""
 
@@ -108,7 +55,8 @@ class Trainer:
         self._learner, self._sampler, self._mild = learner, sampler, sampler.milder()
         self._judge = judge
         self._device, self._wholly = torch.device(config.device), Wholly()
-        self.network = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network: nn.Module = learner.network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = start_together(network)
         self.average = deepcopy(self.network).requires_grad_(False).eval()
         groups = parameter_groups(self.network, config.weight_decay, config.backbone_rate)
         self._auxiliary = learner.auxiliary
@@ -117,9 +65,10 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
     def run(self, report: Callable[[str], None]) -> None:
-        """Train to the last step; writes checkpoints and metrics on the way, and one when it is told to stop before."""
+        """Train to the last step; writes checkpoints and metrics on the way, and one when it is told to stop before. Of
+        several ranks the first writes, reports and judges."""
         self.network.train()
-        with keeping(lambda: self.save() if self.step else None), ThreadPoolExecutor(1) as pool:
+        with keeping(lambda: self.save() if self.step and rank() == 0 else None), ThreadPoolExecutor(1) as pool:
             upcoming: Future[Batch] = pool.submit(self.batch, self.step)
             start, begun = time.monotonic(), self.step
             while self.step < self.config.steps:
@@ -127,44 +76,55 @@ class Trainer:
                 upcoming = pool.submit(self.batch, self.step + 1)
                 # Wholly: the forward pass alone changes running statistics, and what a balance remembers.
                 losses = self._wholly(partial(self.learn, batch))
-                if self.step % EVERY_STEPS == 0 or self.step == self.config.steps:
-                    self._log(losses, (time.monotonic() - start) / (self.step - begun), report)
-                if self._judge and (self.step == self.config.steps or self._is_due(self.config.validate_steps)):
-                    self._validate(self._judge, report)
-                if self.step % self.config.checkpoint_steps == 0 or self.step == self.config.steps:
-                    self.save()
-        draw_curves(self.out / METRICS_FILE, self.out / CURVES_FILE)
+                if rank() == 0:
+                    self._look_after(losses, (time.monotonic() - start) / (self.step - begun), report)
+        if rank() == 0:
+            draw_curves(self.out / METRICS_FILE, self.out / CURVES_FILE)
+
+    def _look_after(self, losses: dict[str, float], seconds: float, report: Callable[[str], None]) -> None:
+        """What is due after this step: metrics, a judgement, a checkpoint."""
+        last = self.step == self.config.steps
+        if self.step % EVERY_STEPS == 0 or last:
+            self._log(losses, seconds, report)
+        if self._judge and (last or self._is_due(self.config.validate_steps)):
+            self._validate(self._judge, report)
+        if self.step % self.config.checkpoint_steps == 0 or last:
+            self.save()
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """One step of optimisation. Raises ModelError when loss or gradient is not finite, after writing the batch."""
+        if self._device.index is not None:
+            torch.cuda.set_device(self._device)  # a thread's own affair, and this is not the one that began
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         losses = self._learner.losses(batch.to(self._device), generator)
         total = torch.stack(list(losses.values())).sum()
-        if not total.isfinite():
-            values = {"the loss": total, **losses}
-            said = [f"{name} is {float(value.detach())}" for name, value in values.items() if not value.isfinite()]
+        everywhere = summed(losses)
+        values = {"the loss": torch.stack(list(everywhere.values())).sum(), **everywhere}
+        if not values["the loss"].isfinite():
+            said = [f"{name} is {float(value)}" for name, value in values.items() if not value.isfinite()]
             raise self._diverged(batch, ", ".join(said))
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.rate(self.step) * group["share"]
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
+        sum_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         if not norm.isfinite():
             raise self._diverged(batch, f"the gradient's norm is {float(norm)}")
         if self._auxiliary is not None:  # by itself: its gradient must not shorten the network's step
             nn.utils.clip_grad_norm_(list(self._auxiliary.parameters()), self.config.clip_norm)
         self._advance()
-        return {"loss": float(total.detach()), **{name: float(value.detach()) for name, value in losses.items()}}
+        return {name.removeprefix("the "): float(value) for name, value in values.items()}
 
     def batch(self, step: int) -> Batch:
         """The tiles of a step: a function of the seed and the step."""
         random = np.random.default_rng([self.config.seed, step])
         mild = step >= self.config.steps * (1 - self.config.mild_share)
         return (self._mild if mild else self._sampler).batch(
-            self.config.tiles, int(random.choice(self.config.sizes_px)), random
+            self.config.tiles, int(random.choice(self.config.sizes_px)), random, own_rows(self.config.tiles)
         )
 
     @torch.no_grad()
@@ -210,7 +170,7 @@ class Trainer:
     def _diverged(self, batch: Batch, what: str) -> ModelError:
         """The error that ends a training whose numbers are none; the batch is kept for whoever looks for the cause."""
         self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / DIVERGED
+        path = self.out / (DIVERGED if rank() == 0 else f"diverged-{rank()}.npz")
         np.savez_compressed(path, **batch.arrays())  # type: ignore[arg-type]
         return ModelError(
             f"training diverged at step {self.step}: {what}; its tiles and boxes are in {path}; lower the learning "

@@ -23,6 +23,7 @@ from pipeline.training.losses.dynamic_balance import DynamicBalance
 from pipeline.training.losses.feature_modules import feature_module_losses
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.normalisation import pixel_statistics
+from pipeline.training.ranks import count_over_all, own_rows
 from pipeline.types import ModelCard
 
 LARGEST_CHIP_PX = 1280
@@ -105,4 +106,5 @@ class OrientedLearner:
 def _origin(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """(B, 1, 2) where each tile of (B, C, H, W) pretends to lie, pixels."""
     free = max(0, LARGEST_CHIP_PX - pixels.shape[-1])
-    return (torch.rand(len(pixels), 1, 2, generator=generator) * free).to(pixels.device)
+    tiles = count_over_all(len(pixels), pixels.device)
+    return (torch.rand(tiles, 1, 2, generator=generator)[own_rows(tiles)] * free).to(pixels.device)

@@ -18,7 +18,7 @@ from pipeline.names import listed, shown
 from pipeline.training.contradictions import check_tiles, check_together
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.families import FAMILIES, Family, family_in, family_of
-from pipeline.training.loop import LoopConfig
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.sections import defaults, make, typed, unknown_key
 
 SHIPPED = Path(__file__).parent / "recipes"

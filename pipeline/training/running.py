@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.training.judging import SceneJudge
 from pipeline.training.learner import Learner
 from pipeline.training.library_recipe import with_hulls, with_one_size
 from pipeline.training.loop import BEST, Trainer, best_of
+from pipeline.training.ranks import rank
 from pipeline.training.recipe import Recipe
 from pipeline.training.run_record import RunRecord, read_record, write_record
 from pipeline.training.start import first_network, init_config, init_folder
@@ -39,10 +40,51 @@ _CHOOSING = ("hold_out", "choose", "validate_scenes", "schedule.validate_px")
 
 def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     """Train to the last step into the folder ``out``, from its own checkpoint when it has one; the recipe is copied
-    there.
+    there. Of several ranks the first writes.
 
     Raises ConfigError when the scenes do not agree with each other, with the recipe, or with what the run learns.
     """
+    made = made_training(recipe, out, threads, report)
+    recipe, trainer, record, before = made.recipe, made.trainer, made.record, read_record(out)
+    first = rank() == 0
+    if state_file(out).exists():
+        _check_same_task(out, before, record)
+        trainer.resume()
+        if not _goes_on(trainer.step, out, before, record, report):
+            return
+        chosen_otherwise = any(before and before.arguments.get(key) != record.arguments.get(key) for key in _CHOOSING)
+        if first and chosen_otherwise:
+            _part_with_best(out, report)
+        record = record.went_on(before, trainer.step) if before else record
+    elif first:
+        _part_with_best(out, report)
+        _say_fresh(recipe, record.class_count, report)
+    if first:
+        write_record(out, record)
+        _copy(recipe, out)
+    report(f"training on {len(made.names)} scenes: {', '.join(made.names[:12])}{' …' if len(made.names) > 12 else ''}")
+    if made.missing:
+        report(f"  {made.missing}")
+    trainer.run(report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Made:
+    """A training that has not begun."""
+
+    recipe: Recipe
+    """As it is trained: a library's network has its own ways with boxes and sizes."""
+    trainer: Trainer
+    record: RunRecord
+    names: list[str]
+    """Of the scenes that are trained on."""
+    missing: str | None
+    """Why scenes that were given to choose choose nothing."""
+
+
+def made_training(recipe: Recipe, out: Path, threads: int, report: Report) -> Made:
+    """Everything that a training needs, in this process; nothing is written. What is taken otherwise than asked for is
+    reported. Raises ConfigError: see :func:`train`."""
     _check_device(recipe.schedule.device)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.schedule.seed)
@@ -53,37 +95,24 @@ def train(recipe: Recipe, out: Path, threads: int, report: Report) -> None:
     if not family.oriented:
         recipe, groups, held = with_hulls(with_one_size(recipe, report), groups, held, report)
     record = new_record(recipe, threads, groups)
-    before = read_record(out)
     network = first_network(family, recipe.network, record.class_count, len(record.bands))
     if not family.oriented:
         network.config = replace(network.config, input_px=recipe.schedule.validate_px)
     check_together(network.config, recipe.losses)
     check_tiles(network.config, recipe.schedule.sizes_px, recipe.schedule.tiles)
-    learner = family.learner(network, record.mean, record.std, recipe.losses)
+    learner = recipe.family.learner(network, record.mean, record.std, recipe.losses)
     px = recipe.schedule.validate_px
     card = training_card(recipe.name, record.named, record.gsd_m, px, network.config, record.bands)
     judge = _judge(recipe, learner, card, groups, held)
     places = read_places(Path(recipe.data.false_alarms)) if recipe.data.false_alarms else None
     sampler = TileSampler([(group.scenes, group.share) for group in groups], recipe.data, places)
-    trainer = Trainer(learner, sampler, recipe.schedule, out, judge)
-    if state_file(out).exists():
-        _check_same_task(out, before, record)
-        trainer.resume()
-        if not _goes_on(trainer.step, out, before, record, report):
-            return
-        if before is not None and any(before.arguments.get(key) != record.arguments.get(key) for key in _CHOOSING):
-            _part_with_best(out, report)
-        record = record.went_on(before, trainer.step) if before else record
-    else:
-        _part_with_best(out, report)
-        _say_fresh(recipe, record.class_count, report)
-    write_record(out, record)
-    _copy(recipe, out)
-    names = [scene.name for group in groups for scene in group.scenes]
-    report(f"training on {len(names)} scenes: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
-    if missing := _chooses_nothing(recipe, judge):
-        report(f"  {missing}")
-    trainer.run(report)
+    return Made(
+        recipe=recipe,
+        trainer=Trainer(learner, sampler, recipe.schedule, out, judge),
+        record=record,
+        names=[scene.name for group in groups for scene in group.scenes],
+        missing=_chooses_nothing(recipe, judge),
+    )
 
 
 def _say_fresh(recipe: Recipe, classes: int, report: Report) -> None:

@@ -264,6 +264,8 @@ def test_relative_path_inside_a_submitted_job(
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     code, said = outcome(capsys, "--scene", "scene.tif", "--out", str(tmp_path / "out"))
     assert_ends_cleanly(code, said, 2, "relative path", tmp_path / "out")
+    code, said = outcome(capsys, "--scene", str(scene), "--weights", "models/best.onnx", "--out", str(tmp_path / "out"))
+    assert_ends_cleanly(code, said, 2, "--weights models/best.onnx is a relative path", tmp_path / "out")
 
 
 def test_one_invalid_scene_does_not_stop_the_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from dataclasses import replace
@@ -58,7 +59,7 @@ def calibrated(plain: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
     folder = shutil.copytree(plain, tmp_path_factory.mktemp("calibrated") / "ships")
     figures = folder.parent / "figures.json"
     argv = ["--weights", str(folder), "--data", str(data), "--calibrate", "--json", str(figures)]
-    assert evaluate_detector.main(argv) == 0
+    assert evaluate_detector.main([*argv, "--report", str(folder.parent / "report")]) == 0
     assert json.loads(figures.read_text())["calibration"]["boxes"] == calibration_of(folder).boxes
     return folder
 
@@ -93,6 +94,14 @@ def test_the_card_says_what_was_measured_and_keeps_all_else(plain: Path, calibra
     before, after = (json.loads((folder / "card.json").read_text()) for folder in (plain, calibrated))
     assert {key: after[key] for key in before} == before
     assert load_detector(calibrated).card == read_card(calibrated)
+
+
+def test_the_report_of_a_detector_shows_its_scenes_and_knows_its_tiles(calibrated: Path) -> None:
+    page = (calibrated.parent / "report" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg;base64," in page
+    assert "distance, lattice pixels" in page
+    assert "boxes are drawn without" not in page
+    assert "the column precision" not in page, "it had none when its scores were judged"
 
 
 def test_without_a_calibration_every_file_has_nulls_and_a_precision_is_refused(
@@ -133,6 +142,10 @@ def test_with_one_every_file_says_what_its_scores_are_worth_and_a_precision_pick
         RunConfig(detector=DetectorConfig(precision=wanted)),
     )
     assert sorted(frame.precision) == pytest.approx(sorted(row["precision"] for row in files["parquet"]), abs=1e-6)
+    truth, report = str(data / "annotations" / "val.json"), tmp_path / "report"
+    assert evaluate_detector.main(["--results", str(out), "--truth", truth, "--report", str(report)]) == 0
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "By the detector's calibration, the column precision of its results, it is 0." in html.unescape(page)
     capsys.readouterr()
     assert detect(calibrated, data, out, "--detector.precision", "1") == 2
     assert "no box of ships-s2 is right with more than" in capsys.readouterr().err

@@ -195,6 +195,33 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(out: Path, truth: Path, c
         assert len(said.splitlines()) == 1
 
 
+def test_scenes_that_were_moved_are_named_or_do_without_pixels(
+    out: Path, truth: Path, tmp_path: Path, capsys: Said
+) -> None:
+    """Without the scene nobody knows which ships lie in the dark: they are missed. One of another size is none."""
+    moved = shutil.copytree(out, tmp_path / "out")
+    record = json.loads((moved / "port" / "run.json").read_text())
+    (moved / "port" / "run.json").write_text(json.dumps({**record, "origin": ["s3://bucket/port.tif"]}))
+    argv = ["--results", str(moved), "--truth", str(truth), "--truth-class-column", "kind", "--report"]
+    shutil.copy(out.parent / "port.tif", tmp_path / "port.tif")
+    (tmp_path / "small").mkdir()
+    write_scene(tmp_path / "small" / "port.tif", width=8, height=8, bands=3, dtype="uint8", crs=UTM, block_px=16,
+                transform=(10.0, 0.0, 400_000.0, 0.0, -10.0, 5_000_000.0),
+                render=lambda window: np.ones((window.height, window.width, 3), np.uint8))  # fmt: skip
+    for more, sentence, missed in (
+        ([], "the scene is no file of this machine; say where with --images", 8),
+        (["--images", str(tmp_path / "small")], "is another scene now, of 8 x 8 px", 8),
+        (["--images", str(tmp_path)], "5 objects on invalid ground", 3),
+    ):
+        assert evaluate_detector.main([*argv, str(tmp_path / "report"), *more]) == 0
+        said = capsys.readouterr().out
+        assert sentence in said
+        assert f"wrong, {missed} missed" in said.split("  ship: ")[1].splitlines()[0]
+        page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+        assert ("data:image/jpeg" in page) == (missed == 3)
+        assert ("boxes are drawn without its pixels" in page) == (missed != 3)
+
+
 def test_coco_json_is_truth_in_the_pixels_of_the_scene(out: Path, truth: Path, capsys: Said) -> None:
     """The truth that a report writes is truth again: the same figures come out."""
     report, printed = out.parent / "again", []

@@ -105,6 +105,9 @@ def write_guest(folder: Path, layout: str, **options: Any) -> Path:
     if layout.startswith("detr"):
         path.with_suffix(".card.json").write_text(json.dumps(CARD))
         return write_onnx(path, layout, metadata={}, **options)
+    if layout == "yolo-bounds":  # LibreYOLO's exporter declares no shapes
+        names = json.dumps({str(number): name for number, name in enumerate(CLASSES)})
+        return write_onnx(path, layout, metadata={**NAMES, "model_family": "yolo9", "names": names}, **options)
     return write_onnx(path, layout, **options)
 
 
@@ -116,6 +119,11 @@ def expected_sides(layout: str, angle: float) -> tuple[float, float, float]:
 def _yolo(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
     net.do("Identity", net.rows(p["x"], p["y"], p["w"], p["h"], p["scores"]), name="output0")
     return [("output0", FLOAT, ["B", 4 + len(CLASSES), "N"])]
+
+
+def _yolo_bounds(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
+    net.do("Identity", net.rows(*_bounds(net, p), p["scores"]), name="output")
+    return [("output", FLOAT, ["B", None, None])]
 
 
 def _yolo_obb(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
@@ -206,7 +214,8 @@ def _kestrel_fcos(net: Network, p: Mapping[str, str], size: int | None) -> list[
 
 
 _TAILS = {
-    "yolo": _yolo, "yolo-obb": _yolo_obb, "yolov5": _yolov5, "yolo26": _yolo26, "yolo26-obb": _yolo26_obb,
+    "yolo": _yolo, "yolo-bounds": _yolo_bounds, "yolo-obb": _yolo_obb, "yolov5": _yolov5, "yolo26": _yolo26,
+    "yolo26-obb": _yolo26_obb,
     "detr": _detr, "detr-boxes": _detr_boxes, "oriented-det": _oriented_det, "kestrel-rtdetr": _kestrel_rtdetr,
     "kestrel-fcos": _kestrel_fcos,
 }  # fmt: skip

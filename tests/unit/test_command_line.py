@@ -51,6 +51,7 @@ FROZEN_KEYS = [
     "detector.precision",
     "detector.batch",
     "detector.dtype",
+    "detector.runtime",
     "detector.flips",
     "refine.selector",
     "refine.budget",

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import RTDetrV2Config
-from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2HybridEncoder
 
 from pipeline.detectors.modules.context_enhancement import HIGH_LEVELS, ContextEnhancement
 from pipeline.detectors.modules.dgfe import DifferenceEnhancement
 from pipeline.detectors.modules.efficientnet_lite import FEATURE_CHANNELS, EfficientNetLite
 from pipeline.detectors.modules.foreground_selection import ForegroundSelection
+from pipeline.detectors.modules.pyramid import Pyramid
 from pipeline.detectors.modules.reconstruction import Original, ReconstructionHead, difference_map
 from pipeline.detectors.modules.resnet import SmallResNet
 
@@ -115,16 +114,6 @@ class FeaturesConfig:
         """For config.json."""
         return asdict(self)
 
-    def to_library(self, **decoder: Any) -> RTDetrV2Config:
-        """The library's configuration of the neck, and of a ``decoder`` with these settings."""
-        levels = len(self.strides)
-        config = RTDetrV2Config(
-            encoder_hidden_dim=self.width, encoder_in_channels=[self.width] * levels, feat_strides=list(self.strides),
-            encoder_layers=0, encode_proj_layers=[], hidden_expansion=0.5, **decoder,
-        )  # fmt: skip
-        config._attn_implementation = "sdpa"
-        return config
-
 
 def check_counts(config: FeaturesConfig, *names: str) -> None:
     """Raise ValueError for a field that is no whole number of at least 1, or a tuple that holds such a number."""
@@ -164,8 +153,8 @@ class FeatureNetwork(nn.Module):
             nn.Sequential(nn.Conv2d(channels, config.width, 1, bias=False), nn.BatchNorm2d(config.width))
             for channels in config.backbone_channels
         )
-        self.pyramid = RTDetrV2HybridEncoder(config.to_library())
         levels = len(config.strides)
+        self.pyramid = Pyramid(config.width, levels)
         self.context = ContextEnhancement(config.width, levels) if config.context else None
         self.foreground = ForegroundSelection(config.width, levels) if config.foreground else None
         self.reconstruction: ReconstructionHead | None = None
@@ -182,7 +171,7 @@ class FeatureNetwork(nn.Module):
         """
         maps = self.backbone(pixels)
         maps = [lateral(feature) for lateral, feature in zip(self.lateral, maps, strict=True)]
-        levels, masks = list(self.pyramid(inputs_embeds=maps).last_hidden_state), None
+        levels, masks = self.pyramid(maps), None
         if self.context is not None:
             levels = self.context(levels)
         if self.foreground is not None:

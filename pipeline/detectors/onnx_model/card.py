@@ -52,14 +52,12 @@ def describe(graph: Graph) -> Description:
     beside = _stated(read_json(path)) if path.is_file() else {}
     layout = beside.pop("layout", None)
     told = {**_ultralytics(graph, picture), **_oriented_det(graph.path), **_ours(graph)}
-    _check_classes(graph, told.get("classes"), beside.get("classes"))
     content = {**told, **beside}
-    if not content.get("classes"):
-        raise ModelError(f"{graph.path} does not say what its classes are: {_ask(path, {'classes', 'gsd_m'})}")
     hints = Hints(
-        classes=len(content["classes"]),
+        classes=_count_classes(graph, told.get("classes"), beside.get("classes")),
         layout=None if layout is None else str(layout),
         task=graph.metadata.get("task"),
+        family=graph.metadata.get("model_family"),
         selects=_truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
     )
@@ -91,12 +89,21 @@ def _ask(path: Path, keys: set[str]) -> str:
     return f"write {path.name} beside it, for example {json.dumps(example)}"
 
 
-def _check_classes(graph: Graph, told: Any, beside: Any) -> None:
+def _count_classes(graph: Graph, told: Any, beside: Any) -> int:
+    """How many there are, by the card beside the file or what came with it, which must agree."""
+    for said, source in ((beside, card_path(graph.path)), (told, graph.path)):
+        if said is not None and not isinstance(said, list):
+            raise ModelError(f"{source}: classes must be a list of names, got {quoted(said)}")
     if isinstance(told, list) and isinstance(beside, list) and len(told) != len(beside):
         raise ModelError(
             f"{card_path(graph.path)} names {len(beside)} classes, and the file itself {len(told)}: name them all, in "
             "the file's order"
         )
+    classes = told if beside is None else beside
+    if not classes:
+        asked = _ask(card_path(graph.path), {"classes", "gsd_m"})
+        raise ModelError(f"{graph.path} does not say what its classes are: {asked}")
+    return len(classes)
 
 
 def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str, Any]) -> ModelCard:
@@ -106,10 +113,11 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
         raise ModelError(f"{path} names {len(content['bands'])} bands, and the file takes {bands}")
     plain = {"mean": [0.0] * bands, "std": [1.0] * bands}
     known = {"mean", "std"} <= content.keys()
-    if not known and not (layout.plain or picture.raw):
+    usual = layout.plain and "names" in graph.metadata
+    if not known and not (usual or picture.raw):
         raise ModelError(
             f"{graph.path} does not say how its pixels are normalised: {_ask(path, {'classes', 'mean', 'std'})}"
-            " (0 and 1 where it takes pixels / 255 as they are)"
+            " (0 and 1 where it takes pixels / 255 as they are, as most YOLOs do)"
         )
     if picture.raw and KESTREL not in graph.metadata and {"mean", "std"} & content.keys():
         raise ModelError(
@@ -226,8 +234,9 @@ def _ours(graph: Graph) -> dict[str, Any]:
 def _sentence(graph: Graph, answers: Answers, card: ModelCard, hints: Hints) -> str:
     """What was found out, for people, once a run; and where the file contradicts itself."""
     shapes = ", ".join(str(port) for port in graph.outputs if port.name in answers.names)
+    classes = "1 class" if len(card.classes) == 1 else f"{len(card.classes)} classes"
     said = (
-        f"{graph.path.name} is read as {answers.layout.title}: {shapes}, {len(card.classes)} classes, "
+        f"{graph.path.name} is read as {answers.layout.title}: {shapes}, {classes}, "
         f"licence {brief(card.licence or 'unknown')}"
     )
     if hints.task in ("detect", "obb") and (hints.task == "obb") != card.oriented:

@@ -22,6 +22,7 @@ from pipeline.detectors.onnx_model.layout import (
     YOLO,
     YOLO26,
     YOLO26_OBB,
+    YOLO_BOUNDS,
     YOLO_OBB,
     YOLOV5,
     Layout,
@@ -65,6 +66,11 @@ def decode(layout: Layout, parts: Sequence[Part], question: Question) -> Decoded
 def _yolo(parts: Sequence[Part], question: Question) -> Decoded:
     answer = _shaped(parts[0], 4 + question.classes, None).T
     return _decoded(answer[:, :4], None, answer[:, 4:], question)
+
+
+def _yolo_bounds(parts: Sequence[Part], question: Question) -> Decoded:
+    answer = _shaped(parts[0], 4 + question.classes, None).T
+    return _decoded(_from_bounds(answer[:, :4]), None, answer[:, 4:], question)
 
 
 def _yolo_obb(parts: Sequence[Part], question: Question) -> Decoded:
@@ -120,6 +126,7 @@ def _kestrel_fcos(parts: Sequence[Part], question: Question) -> Decoded:
 
 _DECODERS: Mapping[str, Callable[[Sequence[Part], Question], Decoded]] = {
     YOLO.name: _yolo,
+    YOLO_BOUNDS.name: _yolo_bounds,
     YOLO_OBB.name: _yolo_obb,
     YOLOV5.name: _yolov5,
     YOLO26.name: _yolo26,

@@ -4,6 +4,7 @@
 layout              answers                                                     what they hold
 ==================  ==========================================================  ======================================
 ``yolo``            (B, 4 + C, N)                                               cx, cy, w, h in input pixels, C scores
+``yolo-bounds``     (B, 4 + C, N)                                               x0, y0, x1, y1, C scores
 ``yolo-obb``        (B, 4 + C + 1, N)                                           the same, and the angle last
 ``yolov5``          (B, N, 5 + C)                                               cx, cy, w, h, objectness, C scores
 ``yolo26``          (B, K, 6)                                                   x0, y0, x1, y1, score, class
@@ -17,7 +18,7 @@ layout              answers                                                     
 
 C are the classes; logits become scores by the sigmoid. Shares are of the width (cx, w) and the height (cy, h) of the
 input. Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the
-exporters of Ultralytics (v5 to 26), RT-DETR, D-FINE, RF-DETR and oriented-det.
+exporters of Ultralytics (v5 to 26), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
 
 Our own export: the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
 raw, 0 to 255, padded with 0 below and to the right, and normalised inside the graph; the answers are those of the last
@@ -37,6 +38,8 @@ KESTREL = "kestrel"
 """Key of the metadata of our own export: our card, as JSON."""
 TARGET_SIZES = "orig_target_sizes"
 """Input of the exporters of RT-DETR and D-FINE: (B, 2) width and height of what boxes are given in."""
+BOUNDS_FAMILY = "yolo9"
+"""Family of LibreYOLO whose boxes are bounds."""
 MOST_SELECTED = 1000
 """A network that selects its answers itself (YOLO26) gives no more; one that does not gives more from 160 px on."""
 V5_CELLS = (3 * 21 / 1024, 3 * 85 / 4096)
@@ -60,6 +63,9 @@ class Layout:
 
 
 YOLO = Layout(name="yolo", title="a YOLO (v8 and later)", overlapping=True, grey=114, plain=True)
+YOLO_BOUNDS = Layout(
+    name="yolo-bounds", title="a YOLO that writes bounds (LibreYOLO)", overlapping=True, grey=114, plain=True
+)
 YOLO_OBB = Layout(name="yolo-obb", title="a YOLO-OBB", oriented=True, overlapping=True, grey=114, plain=True)
 YOLOV5 = Layout(name="yolov5", title="a YOLO with objectness (v5)", overlapping=True, grey=114, plain=True)
 YOLO26 = Layout(name="yolo26", title="a YOLO that selects its boxes itself (26)", grey=114, plain=True)
@@ -75,7 +81,8 @@ KESTREL_FCOS = Layout(name="kestrel-fcos", title="an oriented FCOS of ours", ori
 LAYOUTS = {
     one.name: one
     for one in (
-        YOLO, YOLO_OBB, YOLOV5, YOLO26, YOLO26_OBB, DETR, DETR_BOXES, ORIENTED_DET, KESTREL_RTDETR, KESTREL_FCOS,
+        YOLO, YOLO_BOUNDS, YOLO_OBB, YOLOV5, YOLO26, YOLO26_OBB, DETR, DETR_BOXES, ORIENTED_DET, KESTREL_RTDETR,
+        KESTREL_FCOS,
     )
 }  # fmt: skip
 
@@ -97,6 +104,8 @@ class Hints:
     """As the card beside the file says."""
     task: str | None = None
     """As the metadata says: ``detect``, ``obb`` …"""
+    family: str | None = None
+    """``model_family`` of the metadata, as LibreYOLO writes it: other families, other boxes of the same shape."""
     selects: bool | None = None
     """Whether the metadata says that the network selects its boxes itself."""
     area_px: int | None = None
@@ -130,6 +139,11 @@ def _shown(graph: Graph) -> str:
 
 def _complaint(graph: Graph, hints: Hints) -> str:
     said = f"{graph.path}: the outputs {_shown(graph)} are of no detector of {hints.classes} classes that is known here"
+    if len(graph.outputs) == 1 and hints.family not in (None, BOUNDS_FAMILY):
+        return (
+            f"{graph.path}: its metadata says model_family {quoted(hints.family)}, and how that writes boxes is not "
+            f"known here: say layout, mean and std in {graph.path.with_suffix('.card.json').name} where you know them"
+        )
     counts = _counts(graph)
     if counts:
         return f"{said}, but of {counts}: name them all in classes of {graph.path.with_suffix('.card.json').name}"
@@ -195,16 +209,23 @@ def _one(graph: Graph, hints: Hints) -> list[Answers]:
     if shape is None:
         return []
     _, first, second = shape
-    columns = {
-        YOLO: (first, 4 + hints.classes), YOLO_OBB: (first, 5 + hints.classes), YOLOV5: (second, 5 + hints.classes),
-        YOLO26: (second, 6), YOLO26_OBB: (second, 7),
-    }  # fmt: skip
-    # What the file leaves open is what the card says it is; decoding looks at what comes.
-    found = [
-        layout
-        for layout, (declared, wanted) in columns.items()
-        if declared == wanted or (declared is None and layout.name == hints.layout)
-    ]
+    if hints.family is not None and hints.layout is None:
+        found = [YOLO_BOUNDS] if hints.family == BOUNDS_FAMILY and first == 4 + hints.classes else []
+    else:
+        # What the file leaves open is what the card says it is; decoding looks at what comes.
+        found = [
+            layout
+            for layout, declared, columns in (
+                (YOLO, first, 4 + hints.classes),
+                (YOLO_BOUNDS, first, 4 + hints.classes),
+                (YOLO_OBB, first, 5 + hints.classes),
+                (YOLOV5, second, 5 + hints.classes),
+                (YOLO26, second, 6),
+                (YOLO26_OBB, second, 7),
+            )
+            if declared == columns or (declared is None and layout.name == hints.layout)
+        ]
+        found = [one for one in found if one is not YOLO_BOUNDS or hints.layout == one.name]
     if len(found) > 1:
         found = _likely(found, first, second, hints)
     return [Answers(layout=layout, names=(graph.outputs[0].name,)) for layout in found]

@@ -16,6 +16,7 @@ _SILENT = 4
 """Only what ends the process is logged: what goes wrong is raised."""
 _NO_ROOM = ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory", "CUDA failure 2:")
 """How the runtime says that there was no memory; it has no class of errors for that."""
+_AGAIN = "export it again, with another opset or as float32"
 
 
 def best_provider() -> str:
@@ -53,7 +54,8 @@ class Session:
         try:
             self._session = runtime.InferenceSession(graph.data, options, providers=providers)
         except Exception as error:  # the runtime has a dozen classes of errors without a common one
-            raise _translated(f"{graph.path} cannot be run by onnxruntime {runtime.__version__}", error) from error
+            what = f"{graph.path} cannot be run by onnxruntime {runtime.__version__}"
+            raise ModelError(f"{what} ({one_sentence(error)}): {_AGAIN}") from error
         self._session.disable_fallback()
         if device != "cpu" and self._session.get_providers()[0] != CUDA:
             raise ConfigError(f"cluster.device={device}: onnxruntime finds no GPU here; use cpu")
@@ -84,4 +86,4 @@ def _translated(what: str, error: Exception) -> Exception:
     said = one_sentence(error)
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM):
         return MemoryError(f"{what}: no room ({said})")
-    return ModelError(f"{what} ({said}): export it again, with another opset or as float32")
+    return ModelError(f"{what} ({said}): {_AGAIN}")

@@ -12,14 +12,13 @@ from pipeline.detectors.difference import difference_maps
 from pipeline.detectors.distinct import distinct
 from pipeline.detectors.oriented_fcos.folder import load_network
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
-from pipeline.detectors.torch_boxes import canonical
+from pipeline.detectors.oriented_fcos.running import runnable
+from pipeline.detectors.passes import Pass, TorchPass
 from pipeline.detectors.torch_chips import (
-    PRECISIONS,
     batch_of,
     check_card,
     check_finite,
     detections_of,
-    fold_normalisation,
     original_of,
     sizes_of,
 )
@@ -31,31 +30,32 @@ class OrientedFCOSDetector:
 
     def __init__(self, network: OrientedFCOS, card: ModelCard, device: str = "cpu", precision: str = "float32") -> None:
         """``network`` is taken over and changed: convolutions swallow the normalisation that only they have."""
-        self._card = card
+        self._card, self._network = card, network
         self._device = torch.device(device)
-        self._precision = PRECISIONS[precision]
-        self._network = fold_normalisation(network.eval()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._runnable = runnable(network)
+        self._pass: Pass = TorchPass(self._runnable, self._device, precision)
 
     @property
     def card(self) -> ModelCard:
         return self._card
 
+    def by_onnxruntime(self, threads: int | None) -> None:
+        """From now on ONNX Runtime works the passes out. Raises ModelError where the network cannot be traced."""
+        from pipeline.detectors.onnx_pass import OnnxPass  # late: an extra
+
+        self._pass = OnnxPass(self._runnable, threads)
+
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
-        """See :meth:`pipeline.detectors.protocol.Detector.detect`. A dense network has no attention map to give.
-
-        The score is sqrt(class · quality), as FCOS with centre-ness and MOD with overlap.
-        """
+        """See :meth:`pipeline.detectors.protocol.Detector.detect`. A dense network has no attention map to give."""
         if not chips:
             return []
         pixels = batch_of(chips, self._card, self._network.config.strides[-1], self._device)
         original = original_of(pixels, chips, self._card, self._network.config)
-        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            output = self._network(pixels, original)
-        scores = (output.logits.sigmoid() * output.quality.sigmoid()[..., None]).sqrt().cpu().numpy()
-        boxes = canonical(output.boxes).cpu().numpy()
+        answer, _ = self._pass(pixels, 0, original, attention=False)
+        scores, boxes = answer.scores.cpu().numpy(), answer.boxes.cpu().numpy()
         check_finite(self._card, scores, boxes)
-        differences = difference_maps(output.features.difference, sizes_of(chips))
+        differences = difference_maps(answer.difference, sizes_of(chips))
         return [
             Look(distinct(detections_of(s, b, chip, score_threshold)), None, undrawn)
             for s, b, chip, undrawn in zip(scores, boxes, chips, differences, strict=True)

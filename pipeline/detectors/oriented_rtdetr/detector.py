@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.detectors.attention import Placement, QueryWeights, watch
+from pipeline.detectors.attention import Placement, QueryWeights
 from pipeline.detectors.card import read_card
 from pipeline.detectors.difference import difference_maps
-from pipeline.detectors.oriented_rtdetr.deformable_attention import decoder_of
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
-from pipeline.detectors.torch_boxes import canonical
+from pipeline.detectors.oriented_rtdetr.running import runnable
+from pipeline.detectors.passes import Pass, TorchPass
+from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.torch_chips import (
-    PRECISIONS,
     batch_of,
     check_card,
     check_finite,
     detections_of,
-    fold_normalisation,
     original_of,
     sizes_of,
 )
@@ -38,14 +37,20 @@ class OrientedDetector:
         self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32"
     ) -> None:
         """``network`` is taken over and changed: convolutions swallow their batch normalisation."""
-        self._card = card
+        self._card, self._network = card, network
         self._device = torch.device(device)
-        self._precision = PRECISIONS[precision]
-        self._network = fold_normalisation(network.eval()).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._runnable = runnable(network)
+        self._pass: Pass = TorchPass(self._runnable, self._device, precision)
 
     @property
     def card(self) -> ModelCard:
         return self._card
+
+    def by_onnxruntime(self, threads: int | None) -> None:
+        """From now on ONNX Runtime works the passes out. Raises ModelError where the network cannot be traced."""
+        from pipeline.detectors.onnx_pass import OnnxPass  # late: an extra
+
+        self._pass = OnnxPass(self._runnable, threads)
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
@@ -54,18 +59,14 @@ class OrientedDetector:
             return []
         pixels = batch_of(chips, self._card, self._network.config.strides[-1], self._device)
         original = original_of(pixels, chips, self._card, self._network.config)
-        autocast = torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32)
-        with watch(decoder_of(self._network) if attention else None) as record, autocast:
-            output = self._network(pixels, share=max(chip.share for chip in chips), original=original)
-        layers = output.layers
-        # Every decoder layer judges the same queries; their mean ranks better than the last alone (see the card).
-        scores = torch.stack([layer.logits for layer in layers]).sigmoid().mean(0).cpu().numpy()
-        boxes = canonical(layers[-1].boxes.float()).cpu().numpy()
+        queries = queries_for(max(chip.share for chip in chips), self._network.config.queries)
+        answer, record = self._pass(pixels, queries, original, attention)
+        scores, boxes = answer.scores.cpu().numpy(), answer.boxes.cpu().numpy()
         check_finite(self._card, scores, boxes)
         placements = [_placement(chip, pixels) for chip in chips]
         of_query = scores.max(-1).astype(np.float64) if self.query_weights == "score" else None
         maps = record.maps(placements, of_query)
-        differences = difference_maps(output.features.difference, sizes_of(chips))
+        differences = difference_maps(answer.difference, sizes_of(chips))
         return [
             Look(detections_of(s, b, chip, score_threshold), seen, undrawn)
             for s, b, chip, seen, undrawn in zip(scores, boxes, chips, maps, differences, strict=True)

@@ -1,6 +1,6 @@
-"""The oriented RT-DETR: RT-DETRv2 of the transformers library with rotated reference boxes.
+"""The oriented RT-DETR: RT-DETRv2 (arXiv 2407.17140) with rotated reference boxes.
 
-Backbone and feature pyramid: :mod:`pipeline.detectors.modules.features`; the decoder layers are the library's. Ours:
+Backbone and feature pyramid: :mod:`pipeline.detectors.modules.features`; decoder layers: :mod:`.decoder_layer`. Ours:
 
 * proposals. Every token of the pyramid scores itself and writes an oriented box; the best, of which only local maxima
   count, become the decoder's queries. The direction is written as (cos 2a, sin 2a), which has no seam.
@@ -20,8 +20,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import RTDetrV2Config
-from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, RTDetrV2MLPPredictionHead
 
 from pipeline.detectors.modules.features import (
     FeatureNetwork,
@@ -32,8 +30,8 @@ from pipeline.detectors.modules.features import (
     token_grid,
 )
 from pipeline.detectors.modules.reconstruction import Original
+from pipeline.detectors.oriented_rtdetr.decoder_layer import DecoderLayer, PerceptronHead
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention, spread_sampling_points
-from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.torch_boxes import SMALLEST_SIDE_PX, reference_frames, refine
 
 PRIOR_PROBABILITY = 0.01
@@ -74,15 +72,6 @@ class NetworkConfig(FeaturesConfig):
         """How many queries a chip of these sides has, multiples of the largest stride: a small one has fewer tokens
         than ``queries``."""
         return min(self.queries, sum((height // stride) * (width // stride) for stride in self.strides))
-
-    def decoder_config(self) -> RTDetrV2Config:
-        """The library's configuration of the decoder layers."""
-        levels = len(self.strides)
-        return self.to_library(
-            d_model=self.width, decoder_in_channels=[self.width] * levels, num_feature_levels=levels,
-            decoder_n_levels=levels, decoder_n_points=self.points, decoder_attention_heads=self.heads,
-            decoder_ffn_dim=self.decoder_mlp_width, decoder_layers=self.decoder_layers,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +121,7 @@ class ProposalHead(nn.Module):
         self.anchor_strides = config.anchor_strides
         self.embed = nn.Sequential(nn.Linear(config.width, config.width), nn.LayerNorm(config.width), nn.ReLU())
         self.score = nn.Linear(config.width, config.classes)
-        self.box = RTDetrV2MLPPredictionHead(config.width, config.width, 6, num_layers=2)
+        self.box = PerceptronHead(config.width, config.width, 6, layers=2)
 
     def forward(self, tokens: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, width) tokens → embedded tokens, logits (B, T, classes), boxes (B, T, 5)."""
@@ -153,15 +142,16 @@ class OrientedRTDetr(FeatureNetwork):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
         self.config = config
-        library = config.decoder_config()
         self.proposals = ProposalHead(config)
-        self.position = RTDetrV2MLPPredictionHead(4, config.width, config.width, num_layers=2)
-        self.decoder = nn.ModuleList(RTDetrV2DecoderLayer(library) for _ in range(config.decoder_layers))
-        for layer in self.decoder:
-            layer.encoder_attn = RotatedDeformableAttention(library)
+        self.position = PerceptronHead(4, config.width, config.width, layers=2)
+        levels = len(config.strides)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(config.width, config.heads, levels, config.points, config.decoder_mlp_width)
+            for _ in range(config.decoder_layers)
+        )
         self.score_heads = nn.ModuleList(nn.Linear(config.width, config.classes) for _ in self.decoder)
         self.box_heads = nn.ModuleList(
-            RTDetrV2MLPPredictionHead(config.width, config.width, 5, num_layers=BOX_HEAD_LAYERS) for _ in self.decoder
+            PerceptronHead(config.width, config.width, 5, layers=BOX_HEAD_LAYERS) for _ in self.decoder
         )
         self.label_embedding = nn.Embedding(config.classes, config.width)
         self.initialise()
@@ -177,7 +167,7 @@ class OrientedRTDetr(FeatureNetwork):
             nn.init.constant_(score.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
         for box in self.box_heads:
             nn.init.zeros_(box.get_submodule(f"layers.{BOX_HEAD_LAYERS - 1}").weight)  # type: ignore[arg-type]
-        nn.init.normal_(self.proposals.box.layers[-1].weight, std=0.01)
+        nn.init.normal_(self.proposals.box.get_submodule("layers.1").weight, std=0.01)  # type: ignore[arg-type]
 
     def decode(
         self, queries: Queries, memory: Tensor, shapes: list[tuple[int, int]], mask: Tensor | None,
@@ -192,11 +182,11 @@ class OrientedRTDetr(FeatureNetwork):
             position = torch.cat([centre / POSITION_SCALE_PX, boxes[..., 2:4].log() / 4], -1)
             content = layer(
                 content,
-                object_queries_position_embeddings=self.position(position),
+                self.position(position),
+                mask,
                 reference_points=reference_frames(boxes, width, height),
                 spatial_shapes_list=shapes,
                 encoder_hidden_states=memory,
-                encoder_attention_mask=mask,
             )
             refined = refine(boxes, box(content))
             outputs.append(LayerOutput(score(content).float(), refined, boxes))
@@ -205,13 +195,13 @@ class OrientedRTDetr(FeatureNetwork):
 
     def forward(
         self, pixels: Tensor, extra: Queries | None = None, mask: Tensor | None = None, origin: Tensor | None = None,
-        share: float = 1.0, original: Original | None = None,
+        queries: int | None = None, original: Original | None = None,
     ) -> NetworkOutput:  # fmt: skip
         """``extra`` queries (denoising) go before the proposals; ``mask`` is added to their self-attention.
 
         ``origin`` (B, 1, 2): where the positional queries believe the chips' corners to be, pixels. Small tiles drawn
-        anywhere in a large chip teach the positions that only large chips have. ``share`` is of the configured queries;
-        ``original`` of the chips, for a network that reconstructs.
+        anywhere in a large chip teach the positions that only large chips have. ``queries`` is how many proposals are
+        picked (None: as configured); ``original`` of the chips, for a network that reconstructs.
         """
         features = self.features(pixels, original)
         maps = features.levels
@@ -219,13 +209,13 @@ class OrientedRTDetr(FeatureNetwork):
         memory = torch.cat([feature.flatten(2).transpose(1, 2) for feature in maps], 1)
         centres, strides = token_grid(shapes, self.config.strides, memory.device)
         embedded, logits, boxes = self.proposals(memory, centres, strides)
-        best = select(logits.detach(), shapes, queries_for(share, self.config.queries))
-        queries = Queries(_gather(embedded, best), _gather(boxes, best))
+        best = select(logits.detach(), shapes, self.config.queries if queries is None else queries)
+        entering = Queries(_gather(embedded, best), _gather(boxes, best))
         if extra is not None:
-            queries = Queries(
-                torch.cat([extra.content, queries.content], 1), torch.cat([extra.boxes, queries.boxes], 1)
+            entering = Queries(
+                torch.cat([extra.content, entering.content], 1), torch.cat([extra.boxes, entering.boxes], 1)
             )
-        layers = self.decode(queries, memory, shapes, mask, origin)
+        layers = self.decode(entering, memory, shapes, mask, origin)
         return NetworkOutput(logits, boxes, centres, strides, layers, features)
 
 

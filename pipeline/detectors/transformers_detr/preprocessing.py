@@ -12,11 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.detectors.card import LARGEST_INPUT_PX
 from pipeline.detectors.checkpoint import CONFIG, read_json
@@ -31,6 +30,9 @@ from pipeline.detectors.transformers_detr.settings import (
 from pipeline.errors import ModelError
 from pipeline.names import quoted, told
 from pipeline.types import BoolArray, ByteArray
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FloatImage = NDArray[np.float32]
 
@@ -112,6 +114,8 @@ def pad_batch(images: Sequence[FloatImage], pad_size: tuple[int, int] | None) ->
 
 def _resize(pixels: ByteArray, height: int, width: int, resample: Image.Resampling) -> ByteArray:
     """Pillow's resize, band by band where the bands are no picture Pillow knows."""
+    from PIL import Image  # here, so that detectors of our own can be had without it
+
     if pixels.shape[2] == 3:
         return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), resample))
     bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(pixels.shape[2])]
@@ -161,6 +165,8 @@ def read_preprocessing(folder: Path, kind: str) -> Preprocessing:
 
 def square_settings(input_px: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
     """What a ``preprocessor_config.json`` says of square input and pixels that are normalised as a card says it."""
+    from PIL import Image
+
     return {
         "do_resize": True, "size": {"height": input_px, "width": input_px}, "resample": int(Image.Resampling.BILINEAR),
         "do_rescale": True, "rescale_factor": 1 / 255,
@@ -189,6 +195,8 @@ def square_preprocessing(
 def _preprocessing(
     config: Mapping[str, Any], settings: Mapping[str, Any], bands: int, kind: str, source: str
 ) -> Preprocessing:
+    from PIL import Image
+
     asked, step_px = MODEL_TYPES[kind], side_step_px(config, kind)
     if asked.resizes_plainly and settings["resample"] != Image.Resampling.BILINEAR:
         raise ModelError(f"{source}: resample {quoted(settings['resample'])}: a {kind} is resized bilinearly (2) here")

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.annotations.annotations import EVERY_CLASS, Annotations, annotations_on_lattice
 from pipeline.config import RunConfig
+from pipeline.detectors.foreign_files import onnx_file
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.weights import load, resolve_weights
 from pipeline.engine.block import BlockPixels, read_block
@@ -183,14 +184,15 @@ def by_model(truth: Annotations, classes: Sequence[str], card: ModelCard) -> Ann
 def detectors_of(weights: str, config: RunConfig) -> DetectorOf:
     """Loads each detector that strategies ask for once, from ``--weights``. Loading raises as ``weights.load`` does."""
     device, precision, threads = config.cluster.device, config.detector.dtype, config.cluster.threads
+    runtime = config.detector.runtime
 
     @cache
     def loaded(queries: int | None) -> Detector:
         if queries is None:
-            return load(weights, device, precision, threads)
+            return load(weights, device, precision, threads, runtime)
         with tempfile.TemporaryDirectory() as folder:
             copy = with_queries(resolve_weights(weights, fetch_weights), queries, Path(folder) / "weights")
-            return load(str(copy), device, precision, threads)
+            return load(str(copy), device, precision, threads, runtime)
 
     return lambda strategy: loaded(strategy.queries)
 
@@ -201,6 +203,8 @@ def with_queries(weights: Path, queries: int, copy: Path) -> Path:
     They are the encoder's best proposals, so any number can be taken without training. Raises ConfigError for a
     checkpoint that does not say how many it takes; one whose queries are learned does not load (ModelError).
     """
+    if onnx_file(weights) is not None:
+        raise ConfigError(f"{weights} answers as many queries as it was exported with; leave out queries600")
     settings = json.loads((weights / "config.json").read_text())
     key = next((key for key in ("queries", "num_queries") if key in settings), None)
     if key is None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.evaluation.average_precision import curve
 from pipeline.evaluation.bootstrap import class_intervals, extents, make_units
+from pipeline.evaluation.calibration import Judged as JudgedBoxes
 from pipeline.evaluation.calibration import Reliability, judged_boxes, reliability
 from pipeline.evaluation.errors.confusion import confusion
 from pipeline.evaluation.errors.fixes import gain_of_all_found, gain_of_no_wrong, gains
@@ -56,6 +57,9 @@ class Analysis:
     by_seam: tuple[Band, ...] | None
     """Lattice pixels; None where no scene's tiles are known."""
     reliability: Reliability
+    """Of the scores."""
+    calibrated: Reliability | None
+    """Of what the detector's calibration expects of the same detections; None where it has none."""
     worst: dict[Kind, tuple[Example, ...]]
 
 
@@ -78,6 +82,7 @@ def analyse(judged: Judged) -> Analysis:
         by_size=recall_in_bands(judgement, sizes, octaves(sizes[judgement.wanted]), least),
         by_seam=_by_seam(judged, judgement),
         reliability=reliability(boxes.scores, boxes.right),
+        calibrated=_calibrated(judged, boxes),
         worst=worst_errors(judgement, sizes, least, EXAMPLES),
     )
 
@@ -87,6 +92,12 @@ def counts(judgement: Judgement, score_threshold: float) -> dict[Kind, int]:
     kinds = judgement.kind[judgement.scores >= score_threshold]
     made = {kind: int(np.count_nonzero(kinds == kind)) for kind in ERRORS}
     return {**made, Kind.MISSED: int(judgement.missed(score_threshold).sum())}
+
+
+def _calibrated(judged: Judged, boxes: JudgedBoxes) -> Reliability | None:
+    if judged.calibrated is None:
+        return None
+    return reliability(np.interp(boxes.scores, *judged.calibrated), boxes.right)
 
 
 def _curves(judged: Judged) -> tuple[ClassCurve, ...]:

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.errors.worst import Example
 from pipeline.evaluation.judged import Judged
 from pipeline.geometry.obb import obb_to_aabb, obb_to_corners
-from pipeline.names import brief
+from pipeline.names import listed
 from pipeline.pictures.encoding import as_jpeg
 from pipeline.pictures.ground import visible
 from pipeline.raster.overview import measure_stretch
@@ -54,17 +54,18 @@ class Crop:
 
 
 def crops_of(judged: Judged, examples: Iterable[Example]) -> tuple[dict[Example, Crop], tuple[str, ...]]:
-    """The crop of every example, and a sentence for every scene whose pixels cannot be shown."""
-    names, made, notes = list(judged.truth), dict[Example, Crop](), []
+    """The crop of every example, and a sentence for scenes whose pixels cannot be shown."""
+    names, made, lacking = list(judged.truth), dict[Example, Crop](), dict[str, list[str]]()
     chosen = sorted(examples, key=lambda example: example.scene)
     for scene, group in groupby(chosen, key=lambda example: example.scene):
         name, own = names[scene], list(group)
         squares = [_square(judged, scene, example) for example in own]
         pictures, note = _pictures(judged.images.get(name), squares, judged.raster)
-        notes += [] if note is None else [f"{brief(name)}: {note}"]
+        if note is not None:
+            lacking.setdefault(note, []).append(name)
         for example, square, jpeg in zip(own, squares, pictures, strict=True):
             made[example] = _crop(judged, scene, example, square, jpeg)
-    return made, tuple(notes)
+    return made, tuple(f"{listed(scenes)}: {note}" for note, scenes in lacking.items())
 
 
 def _boxes(judged: Judged, scene: int, example: Example) -> tuple[FloatArray, FloatArray]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.evaluation.calibration import Reliability
 from pipeline.evaluation.errors.shares import Band, labelled
 from pipeline.evaluation.html.element import Markup, element
-from pipeline.types import FloatArray, IntArray
+from pipeline.types import FloatArray
 
 WIDTH, HEIGHT = 320, 240
 LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 40
@@ -65,19 +66,25 @@ def recall_of_bands(bands: Sequence[Band], label: str, described: str) -> Markup
     return _drawing(described, *_frame(label, "recall", ticks=()), *parts)
 
 
-def reliability_dots(expected: FloatArray, right: FloatArray, boxes: IntArray, described: str) -> Markup:
-    """Share of right boxes over mean score, a dot for each bin that holds any; larger dots stand for more boxes."""
-    held = np.flatnonzero(boxes)
-    points = [at(float(expected[one]), float(right[one])) for one in held]
-    sizes = 3 + 6 * np.sqrt(boxes[held] / max(int(boxes.max(initial=1)), 1))
+def reliability_dots(bins: Sequence[Reliability], described: str) -> Markup:
+    """Share of right boxes over what was expected, a dot for each bin that holds any; larger dots stand for more boxes.
+
+    The second of ``bins``, if there is one, is drawn in the second colour, dashed.
+    """
     start, end = at(0, 0), at(1, 1)
     ideal = f"M{_number(start.x)} {_number(start.y)}L{_number(end.x)} {_number(end.y)}"
-    dots = [
-        element("circle", class_="dot", cx=_number(point.x), cy=_number(point.y), r=_number(size))
-        for point, size in zip(points, sizes.tolist(), strict=True)
-    ]
-    curve = element("path", class_="curve", d=_path(points))
-    return _drawing(described, *_frame("score", "share right"), element("path", class_="ideal", d=ideal), curve, *dots)
+    parts = [element("path", class_="ideal", d=ideal)]
+    for kind, one in zip(("", " second"), bins, strict=False):
+        held = np.flatnonzero(one.boxes)
+        points = [at(float(one.expected[place]), float(one.right[place])) for place in held]
+        sizes = 3 + 6 * np.sqrt(one.boxes[held] / max(int(one.boxes.max(initial=1)), 1))
+        parts.append(element("path", class_=f"curve{kind}", d=_path(points)))
+        parts += [
+            element("circle", class_=f"dot{kind}", cx=_number(point.x), cy=_number(point.y), r=_number(size))
+            for point, size in zip(points, sizes.tolist(), strict=True)
+        ]
+    label = "score" if len(bins) == 1 else "score, or what the calibration expects"
+    return _drawing(described, *_frame(label, "share right"), *parts)
 
 
 def _steps(recall: FloatArray, precision: FloatArray) -> list[Point]:

@@ -159,6 +159,10 @@ def calibration(analysis: Analysis) -> Markup:
         f"Expected calibration error {reliability.error:.3f} over {int(reliability.boxes.sum()):,} detections of any "
         "score. A dot below the dashed line stands for scores that promise too much; large dots for many detections."
     )
+    after = None
+    if analysis.calibrated is not None:
+        error = f"{analysis.calibrated.error:.3f}"
+        after = f"By the detector's calibration, the column precision of its results, it is {error} (dashed)."
     count = len(reliability.boxes)
     rows = [
         (f"{place / count:.1f}–{(place + 1) / count:.1f}", f"{boxes:,}", decimals(expected), decimals(right))
@@ -167,10 +171,11 @@ def calibration(analysis: Analysis) -> Markup:
         )
         if boxes
     ]
-    chart = element("figure", reliability_dots(reliability.expected, reliability.right, reliability.boxes,
-                                               "share of right detections over their score"))  # fmt: skip
+    bins = [one for one in (reliability, analysis.calibrated) if one is not None]
+    chart = element("figure", reliability_dots(bins, "share of right detections over their score"))
     heads = ("Scores", "Detections", "Mean score", "Share right")
-    return joined(element("p", text), element("div", chart, table(heads, rows), class_="pair"))
+    said = joined(element("p", text), None if after is None else element("p", after))
+    return joined(said, element("div", chart, table(heads, rows), class_="pair"))
 
 
 def _gain(value: float) -> str:

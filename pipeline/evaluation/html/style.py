@@ -54,7 +54,9 @@ svg .area { fill: var(--first); opacity: 0.12; }
 svg .column { fill: var(--first); opacity: 0.65; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.2; }
 svg .ideal { stroke: var(--faint); stroke-width: 1; stroke-dasharray: 4 4; fill: none; }
+svg .curve.second { stroke: var(--second); stroke-dasharray: 5 3; }
 svg .dot { fill: var(--first); stroke: var(--paper); stroke-width: 1; }
+svg .dot.second { fill: var(--second); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.8rem, 1fr)); gap: 0.8rem;
   margin-top: 0.5rem; }
 .sheet figure { margin: 0; }

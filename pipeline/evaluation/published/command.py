@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.published.judging import judged_results
 
-ELSEWHERE = ("data", "annotations", "detections", "images", "strategies")
+ELSEWHERE = ("data", "annotations", "detections", "strategies")
 """Flags that say another source of detections or truth."""
 OWN = ("results", "truth", "truth_class_column", "ignore")
 """The flags of this part."""
@@ -41,5 +41,5 @@ def results_of(arguments: argparse.Namespace) -> Judged:
         raise ConfigError("--results and --truth go together: the --out of a run, and a vector file or COCO json")
     return judged_results(
         arguments.results, arguments.truth, class_column=arguments.truth_class_column, ignore=arguments.ignore,
-        threshold=arguments.score_threshold,
+        images=arguments.images, threshold=arguments.score_threshold,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import shapely
@@ -12,11 +13,11 @@ import shapely
 from pipeline.annotations.annotations import Annotations, annotations_on_lattice
 from pipeline.errors import PipelineError
 from pipeline.evaluation.judged import Judged
-from pipeline.evaluation.published.results import Published, published_results
+from pipeline.evaluation.published.results import PRECISION, Published, published_results
 from pipeline.evaluation.published.truth import truth_of
 from pipeline.evaluation.report import detections_from_columns
 from pipeline.evaluation.seams import seam_distance
-from pipeline.names import brief, shown
+from pipeline.names import listed, shown
 from pipeline.pixels.validity import may_be_invalid
 from pipeline.planning.tiles import plan_tiles
 from pipeline.raster.own_data import own_data
@@ -32,51 +33,68 @@ FAILED, INVALID, OUTSIDE, BEYOND = (
 
 @own_data()
 def judged_results(
-    out: str, truth: str, *, class_column: str | None = None, ignore: str | None = None, threshold: float | None = None
+    out: str,
+    truth: str,
+    *,
+    class_column: str | None = None,
+    ignore: str | None = None,
+    images: Path | None = None,
+    threshold: float | None = None,
 ) -> Judged:
     """The results in ``out`` against the truth in a file; see :func:`pipeline.evaluation.published.truth.truth_of`.
 
-    Objects that the run did not look at are not judged, and counted by the reason. Raises ConfigError, StorageError.
+    Objects that the run did not look at are not judged, and counted by the reason. ``images`` is the folder of the
+    scenes where they are no longer where they were. Raises ConfigError, StorageError.
     """
     results, notes = published_results(out)
     known = truth_of(truth, results, class_column=class_column, ignore=ignore)
-    least = max(one.score_threshold for one in results.values()) if threshold is None else threshold
-    scenes, apart, images, said = dict[str, Annotations](), dict[str, tuple[str, ...]](), dict[str, str](), list[str]()
+    used = {name: results[name] for name in known.scenes}
+    scenes, apart = dict[str, Annotations](), dict[str, tuple[str, ...]]()
+    places, lacking = dict[str, str](), dict[str, list[str]]()
     for name, objects in known.scenes.items():
-        raster, note = _at_hand(results[name])
-        said += [] if note is None else [f"{brief(name)}: {note}"]
-        images |= {} if raster is None else {name: str(results[name].address)}
-        scenes[name], apart[name] = _set_apart(objects, _reasons(objects, results[name], raster))
-    used = {name: results[name] for name in scenes}
+        place = _address(used[name], images)
+        raster = _at_hand(place, used[name])
+        if place is not None and isinstance(raster, Scene):
+            places[name] = place
+        else:
+            lacking.setdefault(str(raster), []).append(name)
+        reasons = _reasons(objects, used[name], raster if isinstance(raster, Scene) else None)
+        scenes[name], apart[name] = _set_apart(objects, reasons), reasons
+    blind = [f"{listed(names)}: invalid ground is not known, for {why}" for why, names in lacking.items()]
     return Judged(
         detector=", ".join(sorted({one.detector for one in used.values()})),
         data=shown(truth.rsplit("/", 1)[-1]),
         classes=known.classes,
         found={name: detections_from_columns(one.columns, known.classes) for name, one in used.items()},
         truth=scenes,
-        score_threshold=least,
-        notes=(*notes, *known.notes, *said, *_counted(apart), *_cut_short(used)),
-        images=images,
+        score_threshold=_least(used) if threshold is None else threshold,
+        notes=(*notes, *known.notes, *blind, *_counted(apart), *_cut_short(used)),
+        images=places,
         raster=next(iter(used.values())).raster,
         seam_px={name: _seams(scenes[name], one) for name, one in used.items()},
+        calibrated=_line(used),
         apart=apart,
     )
 
 
-def _at_hand(result: Published) -> tuple[Scene | None, str | None]:
+def _address(result: Published, images: Path | None) -> str | None:
+    """Of the raster of a result: in ``images``, else where it was, if that is on this machine."""
+    if images is not None:
+        return ",".join(str(images / uri.rsplit("/", 1)[-1]) for uri in result.scene.uris)
+    return result.address
+
+
+def _at_hand(place: str | None, result: Published) -> Scene | str:
     """The raster of a result, opened; or why there is none."""
-    if result.address is None:
-        return None, "the scene is no file of this machine, so its invalid ground is not known and no crops are shown"
+    if place is None:
+        return "the scene is no file of this machine; say where with --images"
     try:
-        scene = open_scene(result.address, result.raster)
+        scene = open_scene(place, result.raster)
     except PipelineError as error:
-        return None, f"invalid ground is not known and no crops are shown, for {error}"
+        return str(error)
     if (scene.width, scene.height) != (result.scene.width, result.scene.height):
-        return None, (
-            f"{shown(result.address)} is another scene now, of {scene.width} x {scene.height} px, so invalid ground is "
-            "not known and no crops are shown"
-        )
-    return scene, None
+        return f"{shown(place)} is another scene now, of {scene.width} x {scene.height} px"
+    return scene
 
 
 def _reasons(objects: Annotations, result: Published, raster: Scene | None) -> tuple[str, ...]:
@@ -125,10 +143,10 @@ def _invalid(centres: FloatArray, asked: BoolArray, scene: Scene, result: Publis
     return invalid
 
 
-def _set_apart(objects: Annotations, reasons: tuple[str, ...]) -> tuple[Annotations, tuple[str, ...]]:
+def _set_apart(objects: Annotations, reasons: tuple[str, ...]) -> Annotations:
     """What is not judged becomes an ignore region of its class."""
     apart = np.array([bool(reason) for reason in reasons], np.bool_)
-    return replace(objects, ignore=objects.ignore | apart), reasons
+    return replace(objects, ignore=objects.ignore | apart)
 
 
 def _counted(apart: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -140,14 +158,32 @@ def _counted(apart: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _cut_short(results: Mapping[str, Published]) -> list[str]:
-    least = max(one.score_threshold for one in results.values())
     if not any(one.columns["score"] for one in results.values()):
         return ["nothing was detected: every object that is judged was missed"]
     said = (
-        f"the run published nothing below a score of {least:.3g}, so average precision is of the part of the curve "
-        "above it: a lower --detector.score_threshold would show more"
+        f"the run published nothing below a score of {_least(results):.3g}, so average precision is of the part of the "
+        "curve above it: a lower --detector.score_threshold would show more"
     )
     return [said]
+
+
+def _line(results: Mapping[str, Published]) -> tuple[FloatArray, FloatArray] | None:
+    """The calibration that the rows of the results show: their scores, and the precision that stands beside each."""
+    rows = [
+        pair
+        for one in results.values()
+        for pair in zip(one.columns["score"], one.columns.get(PRECISION, ()), strict=False)
+        if pair[1] is not None
+    ]
+    if not rows:
+        return None
+    scores, places = np.unique(np.array([score for score, _ in rows]), return_index=True)
+    return scores, np.array([share for _, share in rows])[places]
+
+
+def _least(results: Mapping[str, Published]) -> float:
+    """The score from which on all results tell of their detections."""
+    return max(one.score_threshold for one in results.values())
 
 
 def _seams(objects: Annotations, result: Published) -> FloatArray:

@@ -25,6 +25,7 @@ from pipeline.types import FloatArray, GroundControlPoint, Lattice, RationalPoly
 
 DETECTIONS, FAILURES = "detections.parquet", "failures.parquet"
 PX = tuple(f"px_{part}" for part in ("cx", "cy", "w", "h", "angle_rad"))
+PRECISION = "precision"
 COLUMNS = ("class_name", "score", *PX)
 BOUNDS = ("px_x0", "px_y0", "px_x1", "px_y1")
 READING = ("bands", "page", "stretch", "stretch_low_percent", "stretch_high_percent", "stretch_range", "nodata", "mask",
@@ -50,7 +51,7 @@ class Published:
     area: Mapping[str, Any] | None
     """The area of interest as the record has it."""
     columns: dict[str, list[Any]]
-    """:data:`COLUMNS` of the detections."""
+    """:data:`COLUMNS` of the detections, and :data:`PRECISION` where the result has it."""
     failed_px: FloatArray
     """(F, 4) x0, y0, x1, y1 of the cores of failed tiles, scene pixels."""
     raster: RasterConfig
@@ -97,7 +98,8 @@ def _read(folder: str) -> Published:
         version = str(record["versions"]["kestrel"])
         with fetched_file(join(folder, DETECTIONS)) as path:
             table = read_detections(path)
-        columns = {name: table.column(name).to_pylist() for name in COLUMNS}
+        wanted = (*COLUMNS, *([PRECISION] if PRECISION in table.column_names else []))  # older results have none
+        columns = {name: table.column(name).to_pylist() for name in wanted}
         header = record["scene"]
         # Addresses are public ones in the header; the origin says where the files are.
         scene = _scene({**header, "uris": record["origin"], "scene_id": record["scene_id"]})

@@ -125,9 +125,10 @@ class TileSampler:
             return np.asarray(around + random.uniform(-0.4, 0.4, 2) * size)
         return random.uniform(0, 1, 2) * (width, height)
 
-    def batch(self, tiles: int, size: int, random: Generator) -> Batch:
-        """``tiles`` tiles of ``size`` pixels."""
-        drawn = [self.tile(size, random) for _ in range(tiles)]
+    def batch(self, tiles: int, size: int, random: Generator, rows: slice = slice(None)) -> Batch:
+        """Those of ``tiles`` tiles of ``size`` pixels that ``rows`` says. Each has chance of its own: which others are
+        drawn here does not change it."""
+        drawn = [self.tile(size, chance) for chance in random.spawn(tiles)[rows]]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in drawn]))
         return Batch(pixels, tuple(to_target(truth, size) for _, truth in drawn))
 

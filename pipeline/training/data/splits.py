@@ -23,6 +23,7 @@ from pipeline.types import BoolArray, FloatArray, Window
 
 SAME_GROUND = 0.01
 """Two scenes that share more than this part of the smaller one's ground show the same place."""
+DRAWS = 64
 SAMPLE_PX = 2.0
 """Whether a box lies in what is kept is asked at points no farther apart."""
 
@@ -81,8 +82,8 @@ def held_blocks(
                 "out of one would be trained on in the other; split by scene (--hold-out-share without --split-blocks)"
             )
     every = [(scene, block) for scene in scenes for block in blocks_of(scene.width, scene.height, rule.side_px)]
-    weights = _weights([(_inside(scene.centres, block), block.pixels) for scene, block in every])
-    chosen = _drawn(weights, share, seed, "blocks; give fewer pixels to --split-blocks")
+    shares = _shares([(_inside(scene.centres, block), block.pixels) for scene, block in every])
+    chosen = _drawn(shares, share, seed, "blocks; give fewer pixels to --split-blocks")
     held: dict[str, tuple[Window, ...]] = {scene.name: () for scene in scenes}
     for at in chosen:
         scene, block = every[at]
@@ -94,11 +95,11 @@ def held_scenes(scenes: Sequence[Planned], share: float, seed: int) -> frozenset
     """Names of scenes to hold out: drawn by ``seed`` until they hold ``share`` of objects and area; scenes that show
     the same ground stay together. Raises ConfigError when there are too few."""
     groups = same_ground(scenes)
-    weights = _weights([
+    shares = _shares([
         (sum(len(scenes[at].centres) for at in group), sum(scenes[at].width * scenes[at].height for at in group))
         for group in groups
     ])  # fmt: skip
-    chosen = _drawn(weights, share, seed, "scenes that show ground of their own; cut them with --split-blocks")
+    chosen = _drawn(shares, share, seed, "scenes that show ground of their own; cut them with --split-blocks")
     return frozenset(scenes[at].name for group in chosen for at in groups[group])
 
 
@@ -202,19 +203,26 @@ def _inside(centres: FloatArray, block: Window) -> int:
     return int(np.all((centres >= low) & (centres < high), axis=1).sum())
 
 
-def _weights(parts: Sequence[tuple[int, int]]) -> FloatArray:
-    """(N,) half by objects, half by area; by area alone where there is no object."""
-    objects, area = (np.array([part[at] for part in parts], np.float64) for at in (0, 1))
-    shares = area / area.sum()
-    return np.asarray(shares if not objects.any() else (objects / objects.sum() + shares) / 2)
+def _shares(parts: Sequence[tuple[int, int]]) -> FloatArray:
+    """(N, 2) of objects and of area; of area alone, twice, where there is no object."""
+    counts = np.array(parts, np.float64)
+    if not counts[:, 0].any():
+        counts[:, 0] = counts[:, 1]
+    return np.asarray(counts / counts.sum(axis=0))
 
 
-def _drawn(weights: FloatArray, share: float, seed: int, what: str) -> list[int]:
-    """Numbers drawn until their weights come nearest to ``share``: at least one, and never all."""
+def _drawn(shares: FloatArray, share: float, seed: int, what: str) -> list[int]:
+    """Numbers of the rows that are held out, at least one and never all: of DRAWS drawn by ``seed`` those whose objects
+    and area together come nearest to ``share``."""
     if not 0 < share < 1:
         raise ConfigError(f"--hold-out-share lies between 0 and 1, not {share:g}")
-    if len(weights) < 2:
-        raise ConfigError(f"nothing can be held out: there is only {len(weights)} of {what}")
-    order = np.random.default_rng(seed).permutation(len(weights))
-    reached = np.abs(np.cumsum(weights[order]) - share)[:-1]
-    return sorted(order[: int(np.argmin(reached)) + 1].tolist())
+    if len(shares) < 2:
+        raise ConfigError(f"nothing can be held out: there is only {len(shares)} of {what}")
+    random, best, nearest = np.random.default_rng(seed), np.zeros(0, np.int64), np.inf
+    for _ in range(DRAWS):
+        order = random.permutation(len(shares))
+        away = np.abs(np.cumsum(shares[order], axis=0) - share).sum(axis=1)[:-1]
+        count = int(np.argmin(away))
+        if away[count] < nearest:
+            best, nearest = order[: count + 1], float(away[count])
+    return sorted(best.tolist())

@@ -31,6 +31,7 @@ from pipeline.training.losses.denoising import Denoising
 from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.matcher import match
 from pipeline.training.losses.settings import RTDETRLosses
+from pipeline.training.ranks import count_over_all, over_all
 
 WEIGHTS = {"token": 2.0, "class": 2.0, "l1": 0.5, "angle": 2.0, "kld": 2.0}
 GAUSSIAN_SIGMA = 0.25
@@ -49,12 +50,14 @@ def criterion(
     output: NetworkOutput, targets: Sequence[Target], denoising: Denoising | None, settings: RTDETRLosses = PLAIN,
     sampling: Sequence[LayerSampling] | None = None, balance: DynamicBalance | None = None,
 ) -> Losses:  # fmt: skip
-    """Scalar losses by name; their sum is minimised. Normalised by the number of objects in the batch.
+    """Scalar losses by name; their sum is minimised. Normalised by the number of objects in the batch, of all
+    ranks that share it.
 
     ``sampling`` has one for each decoder layer, of all queries, where ``settings.look_inside``; else it is None.
     ``balance`` weighs the matched queries of every decoder layer, and observes them.
     """
-    count = max(1, sum(len(target.boxes) for target in targets))
+    device = output.token_logits.device
+    count = max(1, count_over_all(sum(len(target.boxes) for target in targets), device))
     losses = token_losses(output, targets)
     noisy = 0 if denoising is None else denoising.target.shape[1]
     for number, layer in enumerate(output.layers):
@@ -107,13 +110,15 @@ def token_losses(output: NetworkOutput, targets: Sequence[Target]) -> Losses:
         counted = ~inside(output.token_centres, target.ignored, IGNORED_MARGIN_PX)
         class_loss = class_loss + (quality_focal(logits, soft) * counted[:, None]).sum()
         total = total + soft.sum()
-    losses = {"token_class": WEIGHTS["token"] * class_loss / total.clamp(min=1.0)}
+    losses = {"token_class": WEIGHTS["token"] * class_loss / over_all(total).clamp(min=1.0)}
+    weight = torch.cat(weights) if weights else total.new_zeros(0)
+    all_weights = over_all(weight.sum())
     if weights:
-        weight, target_boxes = torch.cat(weights), torch.cat(wanted)
+        target_boxes = torch.cat(wanted)
         # The proposals write the long side first, so their angle is compared with the canonical one: no seam at 45°.
         parts = box_losses(torch.cat(picked), target_boxes, target_boxes[:, 4])
         for name, value in parts.items():
-            losses[f"token_{name}"] = WEIGHTS[name] * (value * weight).sum() / weight.sum()
+            losses[f"token_{name}"] = WEIGHTS[name] * (value * weight).sum() / all_weights
     return losses
 
 
@@ -231,6 +236,7 @@ def denoising_losses(
     confidence = target_confidence(found, wanted, settings)
     loss = class_loss(layer.logits, (rows, queries, classes), confidence, settings) * (index > -2)[..., None]
     parts = box_losses(found, wanted, layer.reference[rows, queries, 4])
-    losses = {name: WEIGHTS[name] * value.mean() for name, value in parts.items()}
-    losses["class"] = WEIGHTS["class"] * loss.sum() / len(rows)
+    count = max(1, count_over_all(len(rows), index.device))
+    losses = {name: WEIGHTS[name] * value.sum() / count for name, value in parts.items()}
+    losses["class"] = WEIGHTS["class"] * loss.sum() / count
     return losses

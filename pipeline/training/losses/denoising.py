@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.detectors.oriented_rtdetr.network import Queries
 from pipeline.detectors.torch_boxes import refine
 from pipeline.training.data.batches import Target
+from pipeline.training.ranks import count_over_all, highest_of_all, own_rows
 
 BUDGET = 60
 """Denoising queries per tile, about."""
@@ -33,15 +34,15 @@ class Denoising:
 def make_denoising(
     targets: Sequence[Target], embedding: nn.Embedding, proposals: int, generator: torch.Generator
 ) -> Denoising | None:
-    """Groups of one good and one bad query per object; None when no tile holds an object.
+    """Groups of one good and one bad query per object; None when no tile of any rank holds an object.
 
     Good centres lie inside the object, bad ones just outside it; sides and angles are jittered for both.
     """
-    most = max(len(target.boxes) for target in targets)
+    device = embedding.weight.device
+    most = highest_of_all(max(len(target.boxes) for target in targets), device)
     if most == 0:
         return None
     groups = max(1, BUDGET // (2 * most))
-    device = embedding.weight.device
     index = torch.full((len(targets), most), -2, dtype=torch.int64)
     boxes = torch.tensor([0.0, 0.0, 8.0, 8.0, 0.0]).repeat(len(targets), most, 1)
     labels = torch.zeros(len(targets), most, dtype=torch.int64)
@@ -52,17 +53,21 @@ def make_denoising(
         labels[row, :count] = target.class_ids.cpu()
     index, boxes, labels = index.repeat(1, 2 * groups), boxes.repeat(1, 2 * groups, 1), labels.repeat(1, 2 * groups)
     bad = (torch.arange(index.shape[1]) // most) % 2 == 1
-    noisy = _noisy_boxes(boxes, bad, generator)
-    changed = torch.rand(labels.shape, generator=generator) < LABEL_NOISE
-    labels = torch.where(changed, torch.randint(embedding.num_embeddings, labels.shape, generator=generator), labels)
+    tiles = count_over_all(len(targets), device)
+    noisy = _noisy_boxes(boxes, bad, tiles, generator)
+    changed = torch.rand((tiles, index.shape[1]), generator=generator)[own_rows(tiles)] < LABEL_NOISE
+    others = torch.randint(embedding.num_embeddings, (tiles, index.shape[1]), generator=generator)[own_rows(tiles)]
+    labels = torch.where(changed, others, labels)
     index = torch.where(bad & (index >= 0), -1, index)
     queries = Queries(embedding(labels.to(device)), noisy.to(device))
     return Denoising(queries, _group_mask(groups, 2 * most, proposals).to(device), index.to(device))
 
 
-def _noisy_boxes(boxes: Tensor, bad: Tensor, generator: torch.Generator) -> Tensor:
+def _noisy_boxes(boxes: Tensor, bad: Tensor, tiles: int, generator: torch.Generator) -> Tensor:
+    """``tiles`` are those of all ranks: chance is drawn for all, so that it does not depend on who has which."""
+
     def uniform(size: int) -> Tensor:
-        return 2 * torch.rand((*boxes.shape[:2], size), generator=generator) - 1
+        return 2 * torch.rand((tiles, boxes.shape[1], size), generator=generator)[own_rows(tiles)] - 1
 
     shift = uniform(2) * 0.5
     outward = shift.sign() * (0.5 + shift.abs())

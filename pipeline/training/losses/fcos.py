@@ -17,6 +17,7 @@ from pipeline.training.losses.boxes import IGNORED_MARGIN_PX, box_losses, focal,
 from pipeline.training.losses.dynamic_balance import DynamicBalance, gradient_sizes
 from pipeline.training.losses.points import NOTHING, ranged_points
 from pipeline.training.losses.settings import FCOSLosses
+from pipeline.training.ranks import count_over_all, over_all
 
 WEIGHTS = {"class": 1.0, "l1": 0.5, "angle": 2.0, "kld": 2.0, "quality": 1.0}
 LEAST_BOX_WEIGHT = 0.1
@@ -58,7 +59,7 @@ def fcos_losses(
     wanted = torch.cat([target.boxes[index] for target, index in own])
     class_ids = torch.cat([target.class_ids[index] for target, index in own])
     share = torch.ones_like(wanted[:, 0]) if balance is None else balance.weights(wanted)
-    count = max(1, len(wanted))
+    count = max(1, count_over_all(len(wanted), wanted.device))
     kinds = torch.zeros_like(output.logits)
     kinds[(*at, class_ids)] = 1
     counted = torch.stack([~inside(output.points, target.ignored, IGNORED_MARGIN_PX) for target in targets]).to(kinds)
@@ -91,7 +92,7 @@ def _learning_losses(learning: Learning, count: int) -> Losses:
     # Long side first, as the canonical truth: the angle is compared with that one, so there is no seam at 45 degrees.
     parts = box_losses(found, wanted, wanted[:, 4])
     weight = centreness(distances_to(learning.points, wanted)).clamp(min=LEAST_BOX_WEIGHT) * share
-    losses = {name: (value * weight).sum() / weight.sum().clamp(min=1e-6) for name, value in parts.items()}
+    losses = {name: (value * weight).sum() / over_all(weight.sum()).clamp(min=1e-6) for name, value in parts.items()}
     overlap = rotated_overlap(found.detach(), wanted)
     losses["quality"] = (
         functional.binary_cross_entropy_with_logits(learning.quality, overlap, share, reduction="sum") / count

@@ -16,6 +16,7 @@ from pipeline.detectors.modules.features import token_grid
 from pipeline.detectors.torch_boxes import rotation
 from pipeline.training.data.batches import Target
 from pipeline.training.losses.boxes import inside, quality_focal
+from pipeline.training.ranks import over_all
 
 SIDES_PER_SIGMA = 6.0
 SHORTEST_SIDE_CELLS = 2.0
@@ -62,5 +63,5 @@ def foreground_loss(masks: Sequence[Tensor], strides: Sequence[int], targets: Se
         centres, _ = token_grid([shape], (stride,), logits.device)
         counted = torch.stack([~inside(centres, target.ignored).view(shape) for target in targets])
         loss = (quality_focal(logits[:, 0].float(), wanted) * counted).sum()
-        total = total + loss / (wanted * counted).sum().clamp(min=1.0)
+        total = total + loss / over_all((wanted * counted).sum()).clamp(min=1.0)
     return total / len(masks)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipeline.detectors.modules.features import Features
 from pipeline.detectors.modules.reconstruction import Original
+from pipeline.training.ranks import over_all
 
 
 def reconstruction_losses(features: Features, original: Original | None, weight: float) -> dict[str, Tensor]:
@@ -23,4 +24,4 @@ def reconstruction_loss(reconstruction: Tensor, original: Original) -> Tensor:
     """
     error = torch.where(original.shown, reconstruction - original.pixels, 0.0)
     shown = original.shown.sum() * reconstruction.shape[1]
-    return error.square().sum() / shown.clamp(min=1)
+    return error.square().sum() / over_all(shown).clamp(min=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -75,13 +76,16 @@ class TestClasses:
     ) -> None:
         prep = folder_of(tmp_path / "prep", ("car", "van", "bus"))
         assert fit(small, tmp_path / "run", prep) == 0
-        assert export(tmp_path / "run", tmp_path / "weights") == 0
+        assert export(tmp_path / "run", tmp_path / "weights", "--onnx") == 0
         card = load_detector(tmp_path / "weights").card
         assert card.classes == ("car", "van", "bus")
         assert card.network is not None
         assert card.network[0] == "resnet backbone"
         assert "decoder layers" in card.network[-1]
         assert "train_ap50" in card.metrics["on_the_way"], "how well it knows its own scenes is always measured"
+        facts = {one.key: one.value for one in onnx.load(tmp_path / "weights" / "model.onnx").metadata_props}
+        assert json.loads(facts["kestrel"]) == json.loads((tmp_path / "weights" / "card.json").read_text())
+        assert (facts["model_type"], facts["license"]) == ("kestrel_oriented_rtdetr", "unknown")
 
     def test_scenes_without_names_and_too_few_classes_are_one_sentence(
         self, tmp_path: Path, small: Path, capsys: Said

@@ -24,7 +24,8 @@ from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.export import export, training_card
 from pipeline.training.learner import Learner
-from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, LoopConfig, Trainer, best_of
+from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, Trainer, best_of
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.losses.criterion import PLAIN
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.oriented_rtdetr import OrientedLearner

@@ -16,7 +16,8 @@ from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import TileSampler
 from pipeline.training.data.harbours import prepare_harbour
 from pipeline.training.export import training_card
-from pipeline.training.loop import LoopConfig, Trainer
+from pipeline.training.loop import Trainer
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.losses.settings import FCOSLosses
 from pipeline.training.oriented_fcos import FCOSLearner
 from tests.support.fcos import SMALL_FCOS

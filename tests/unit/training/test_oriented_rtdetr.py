@@ -15,7 +15,8 @@ from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import Batch, Target, TileSampler
 from pipeline.training.export import training_card
-from pipeline.training.loop import LoopConfig, Trainer
+from pipeline.training.loop import Trainer
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from tests.support.oriented import SMALL

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.training.contradictions import NEEDS
 from pipeline.training.families import FAMILIES
 from pipeline.training.flags import add_fit
-from pipeline.training.loop import LoopConfig
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.recipe import (
     FLAGS,
     SHIPPED,

@@ -14,7 +14,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import Batch, TileSampler
-from pipeline.training.loop import LoopConfig, Trainer
+from pipeline.training.loop import Trainer
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from tests.support.oriented import SMALL
 from tests.support.prepared import scene_with

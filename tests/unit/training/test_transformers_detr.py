@@ -26,7 +26,8 @@ from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.export import training_card
 from pipeline.training.families import family_of
 from pipeline.training.library_recipe import with_one_size
-from pipeline.training.loop import LoopConfig, Trainer
+from pipeline.training.loop import Trainer
+from pipeline.training.loop_config import LoopConfig
 from pipeline.training.parameter_groups import parameter_groups
 from pipeline.training.recipe import NetworkChoice, recipe_of
 from pipeline.training.start import first_network

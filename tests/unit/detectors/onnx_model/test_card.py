@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from pipeline.detectors.card import add_calibration
 from pipeline.detectors.loading import read_model_card
 from pipeline.errors import ModelError
-from pipeline.types import Calibration
+from pipeline.types import Calibration, ModelCard
 from tests.support.onnx_files import CARD, CLASSES, NAMES, write_guest, write_onnx
 
 
@@ -68,6 +70,22 @@ def test_the_file_of_oriented_det_beside_its_export_is_read(tmp_path: Path) -> N
     assert (card.classes, card.score_threshold, card.mean) == (tuple(CLASSES), 0.2, (0.0,) * 3)
 
 
+@pytest.mark.parametrize("key", [*(field.name for field in fields(ModelCard)), "layout"])
+def test_no_value_of_a_card_ends_in_anything_but_a_card_or_a_sentence(key: str, tmp_path: Path) -> None:
+    """Beside a file, and inside one of our own."""
+    path, ours = write_onnx(tmp_path / "best.onnx", "yolo-obb"), write_guest(tmp_path, "kestrel-fcos")
+    exported = onnx.load(ours)
+    for value in (5, -1.5, "", "x\n", [], {}, [[]], [1, 2, 3], True, 10**400):
+        beside(path, {key: value})
+        onnx.helper.set_model_props(exported, {"kestrel": json.dumps({**CARD, key: value})})
+        ours.write_bytes(exported.SerializeToString())
+        for one in (path, ours):
+            try:
+                assert isinstance(read_model_card(one), ModelCard)
+            except ModelError as error:
+                assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
 NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
     ("yolo", {}, None, r'does not say what its classes are: write best\.card\.json beside it.*"classes": \["plane"'),
     ("yolo", {"names": "__import__('os')"}, None, "does not say what its classes are"),
@@ -78,6 +96,7 @@ NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
     ("detr", {}, {"classes": CLASSES}, r'how its pixels are normalised: write best\.card\.json.*"mean": \[0\.485'),
     ("detr-boxes", NAMES, None, "how its pixels are normalised"),
     ("yolo", NAMES, {"classes": ["a", "b"]}, "names 2 classes, and the file itself 3"),
+    ("yolo", {}, {"classes": CLASSES}, "how its pixels are normalised"),
     ("yolo", {}, {"classes": ["a"]}, "but of 3 classes or, turned or with objectness, 2"),
     ("yolo", NAMES, {"classes": []}, "names 0 classes, and the file itself 3"),
     ("yolo", NAMES, {"bands": ["red"]}, "names 1 bands, and the file takes 3"),

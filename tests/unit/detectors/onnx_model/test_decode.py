@@ -32,6 +32,7 @@ def answers(layout: str, box: FloatArray) -> list[Part]:
     bounds = np.hstack([sides[:, :2] - sides[:, 2:] / 2, sides[:, :2] + sides[:, 2:] / 2])
     written: dict[str, list[Part]] = {
         "yolo": [np.hstack([sides, scores]).T],
+        "yolo-bounds": [np.hstack([bounds, scores]).T],
         "yolo-obb": [np.hstack([sides, scores, turn]).T],
         "yolov5": [np.hstack([sides, np.full((2, 1), OBJECTNESS), scores / OBJECTNESS])],
         "yolo26": [np.hstack([bounds, best, label])],
@@ -95,8 +96,8 @@ def test_a_horizontal_box_has_the_right_corners(layout: str, upright: bool) -> N
 def test_an_answer_of_another_shape_is_refused(layout: str) -> None:
     """One column more, or scores that are none: the file is not what it was taken for."""
     good = answers(layout, np.array([*CENTRE, *SIDES, 0.3]))
-    which = 0 if layout in ("yolo", "yolo-obb", "yolov5", "yolo26", "yolo26-obb", "oriented-det") else 1
-    axis = 0 if layout in ("yolo", "yolo-obb") else 1
+    which = 0 if layout in ("yolo", "yolo-bounds", "yolo-obb", "yolov5", "yolo26", "yolo26-obb", "oriented-det") else 1
+    axis = 0 if layout in ("yolo", "yolo-bounds", "yolo-obb") else 1
     wider = [np.concatenate([part, part], axis=axis) if row == which else part for row, part in enumerate(good)]
     with pytest.raises(ValueError, match="promised"):
         decode(LAYOUTS[layout], wider, QUESTION)

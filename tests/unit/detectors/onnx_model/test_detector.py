@@ -20,7 +20,6 @@ from pipeline.types import ByteArray, Chip, Detections, Window
 from tests.support.onnx_files import (
     CARD,
     CELL,
-    CLASSES,
     GUESTS,
     OBJECTNESS,
     SIDES,
@@ -115,7 +114,7 @@ def test_a_file_that_torch_exported_finds_them_too(tmp_path: Path) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(Cells(), (torch.zeros(1, 3, 64, 96),), str(path), input_names=["images"], opset_version=17,
                           output_names=["output0"], dynamic_axes=axes, dynamo=False)  # fmt: skip
-    path.with_suffix(".card.json").write_text(json.dumps({"classes": CLASSES, "licence": "ours"}))
+    path.with_suffix(".card.json").write_text(json.dumps({**CARD, "licence": "ours"}))
     one, two = detect(path, chip(64, 64, (2, 3, 0)), chip(100, 120, (11, 13, 2)))
     np.testing.assert_allclose(one.boxes, [[28, 20, 24, 12, 0.4]], atol=1e-3)
     np.testing.assert_allclose(two.boxes, [[108, 92, 24, 12, 0.4]], atol=1e-3)
@@ -189,6 +188,24 @@ def test_scores_that_are_none_are_said(tmp_path: Path) -> None:
         ModelError, match=r"is no yolo as its outputs were taken for: scores from .*, which are no shares"
     ):
         detect(path, chip(64, 64, (2, 3, 0)))
+
+
+def test_no_room_for_a_batch_is_an_error_of_memory(tmp_path: Path) -> None:
+    """What halves the batch. The network makes its picture so large that no machine holds it."""
+    path = write_guest(tmp_path, "yolo")
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 40, 1, 3, 64, 64]), "large"))
+    model.graph.node[-1].output[0] = "inner"
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("Expand", ["images", "large"], ["huge"]),
+            onnx.helper.make_node("ReduceMax", ["huge"], ["top"], keepdims=0),
+            onnx.helper.make_node("Min", ["inner", "top"], ["output0"]),
+        ]
+    )
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(MemoryError, match="cannot look at 1 x 3 x 64 x 64: no room"):
+        detect(path, chip(64, 64))
 
 
 def test_shapes_that_promise_what_does_not_come_are_said(tmp_path: Path) -> None:

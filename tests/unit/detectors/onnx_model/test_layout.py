@@ -44,6 +44,9 @@ ONE: list[tuple[Shape, dict[str, Any], str]] = [
     ((1, 300, 6), {"classes": 296}, "yolo26"),
     ((None, None, None), {"classes": 3, "layout": "yolo-obb"}, "yolo-obb"),
     ((None, None, None), {"classes": 3, "layout": "yolo26"}, "yolo26"),
+    ((1, 84, 8400), {"classes": 80, "family": "yolo9"}, "yolo-bounds"),
+    ((1, 84, 8400), {"classes": 80, "layout": "yolo-bounds"}, "yolo-bounds"),
+    ((1, 84, 8400), {"classes": 80, "layout": "yolo", "family": "mine"}, "yolo"),
 ]
 
 
@@ -85,6 +88,7 @@ REFUSED: list[tuple[dict[str, Shape | None], dict[str, Any], str]] = [
     ({"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)}, {"classes": 80}, "masks and feature maps are not read"),
     ({"boxes": (None, 4), "scores": (None,), "labels": (None,)}, {"classes": 80}, "export one of yolo"),
     ({"output0": None}, {"classes": 80}, "export one of yolo"),
+    ({"output": (1, 8400, 85)}, {"classes": 80, "family": "yolox"}, "model_family 'yolox'.* say layout, mean and std"),
     ({"output0": (None, None, None)}, {"classes": 80}, "export one of yolo"),
 ]  # fmt: skip
 

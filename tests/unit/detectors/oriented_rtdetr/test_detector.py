@@ -96,7 +96,7 @@ def test_a_crop_gets_its_share_of_the_queries(folder: Path, share: float, querie
     detector = OrientedDetector(small_network(), CARD)
     shared = replace(chip(64, 64), share=share)
     with torch.inference_mode():
-        layers = detector._network(batch_of([shared], CARD, 32, torch.device("cpu")), share=share).layers
+        layers = detector._network(batch_of([shared], CARD, 32, torch.device("cpu")), queries=queries).layers
     assert layers[-1].logits.shape[1] == queries
     found = detector.detect([shared], score_threshold=0.0)[0].detections
     assert len(found) <= queries

@@ -21,7 +21,7 @@ SMALL = NetworkConfig(
 @pytest.fixture(scope="module")
 def attention() -> RotatedDeformableAttention:
     torch.manual_seed(1)
-    layer = RotatedDeformableAttention(SMALL.decoder_config())
+    layer = RotatedDeformableAttention(SMALL.width, SMALL.heads, len(SMALL.strides), SMALL.points)
     torch.nn.init.normal_(layer.sampling_offsets.weight, std=0.2)
     return layer
 

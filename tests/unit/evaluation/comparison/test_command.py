@@ -24,6 +24,7 @@ from pipeline.evaluation.comparison.measuring import with_queries
 from pipeline.evaluation.comparison.text import as_markdown
 from pipeline.evaluation.dota_submission import read_submission
 from pipeline.types import ModelCard
+from tests.support.onnx_files import write_guest
 
 SMALL = NetworkConfig(
     classes=2,
@@ -153,6 +154,8 @@ class TestTheJob:
         (weights / "config.json").write_text("{}")
         with pytest.raises(ConfigError, match="does not say how many queries"):
             with_queries(weights, 600, tmp_path / "other")
+        with pytest.raises(ConfigError, match=r"yolo\.onnx answers as many queries as it was exported with"):
+            with_queries(write_guest(tmp_path, "yolo"), 600, tmp_path / "other")
 
 
 @pytest.mark.parametrize("prog", ["kestrel evaluate", "evaluate_detector.py"])

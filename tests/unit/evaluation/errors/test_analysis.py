@@ -92,6 +92,20 @@ def test_bins_of_scores_are_those_of_the_calibration_error() -> None:
     assert bins.error == pytest.approx(calibration_error(detections.scores, np.array([True, False, True, False])))
 
 
+def test_what_a_calibration_promises_is_judged_beside_the_scores() -> None:
+    """Of scores of 0.2 none is right and of 0.8 all are; a line that says so errs by nothing."""
+    objects = truth([ship(100.0 * one) for one in range(4)])
+    right, wrong = [ship(100.0 * one) for one in range(4)], [ship(1000 + 100.0 * one) for one in range(4)]
+    judged = Judged(
+        detector="d", data="t", classes=("ship",), found={"a": found(right + wrong, [0.8] * 4 + [0.2] * 4)},
+        truth={"a": objects}, score_threshold=0.5, calibrated=(np.array([0.2, 0.8]), np.array([0.0, 1.0])),
+    )  # fmt: skip
+    analysis = analyse(judged)
+    assert analysis.reliability.error == pytest.approx(0.2)
+    assert analysis.calibrated is not None
+    assert analysis.calibrated.error == 0
+
+
 def test_the_worst_are_those_of_the_highest_score_and_the_largest() -> None:
     small, large = [500.0, 10.0, 8.0, 4.0, 0.0], [600.0, 10.0, 40.0, 10.0, 0.0]
     detections = found([ship(x) for x in range(1000, 1400, 20)], np.linspace(0.05, 0.95, 20).tolist())

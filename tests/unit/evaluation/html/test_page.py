@@ -101,6 +101,21 @@ def test_the_page_shows_what_went_wrong(page: str) -> None:
     assert len(page) < 400_000
 
 
+@pytest.mark.parametrize(("ships", "seen"), [(0, 0), (0, 2), (2, 0)])
+def test_a_report_of_nothing_says_so(ships: int, seen: int, tmp_path: Path) -> None:
+    """Nothing there, nothing found, or neither: figures that do not exist are dashes, and nothing breaks."""
+    detections = found([ship(40.0 * one) for one in range(seen)], [0.9] * seen)
+    objects = truth([ship(400 + 40.0 * one) for one in range(ships)])
+    judged = Judged(detector="d", data="t", classes=("ship",), found={"a": detections}, truth={"a": objects},
+                    score_threshold=0.5)  # fmt: skip
+    report = figures(judged.found, judged.truth, classes=("ship",), score_threshold=0.5, resamples=50)
+    write_report(judged, report, tmp_path / "report")
+    words = Read((tmp_path / "report" / PAGE).read_text(encoding="utf-8")).words
+    assert "nan" not in words.lower().split()
+    assert ("Nothing was to be found" in words) == (ships == 0)
+    assert ("There is no error to show" in words) == (ships == seen == 0)
+
+
 def test_the_folder_is_replaced_as_a_whole_or_not_at_all(folder: Path, tmp_path: Path) -> None:
     check_folder(folder)
     (tmp_path / "thesis.tex").write_text("years of work")

@@ -52,8 +52,9 @@ def plan(name: str, width: int, height: int, boxes: np.ndarray, ground: object =
 def test_no_pixel_of_a_held_out_block_is_in_a_training_tile(
     width: int, height: int, side: int, buffer_px: int, seed: int, share: float
 ) -> None:
-    """Held-out pixels are white and the others grey, light is not changed: no tile of any turn, scale or place, with
-    pasted objects or without, has anything lighter than grey. The two sides never show the same pixel."""
+    """Held-out pixels are white and the others grey, light is not changed: no tile of any turn, scale or place has
+    anything lighter than grey, or than twice that where an object was pasted onto it with 1.2 times its contrast. The
+    two sides never show the same pixel."""
     random = np.random.default_rng(seed)
     boxes = np.column_stack([random.uniform(0, 1, (12, 2)) * (width, height), np.tile([20.0, 8.0], (12, 1)),
                              random.uniform(-1, 1, 12)])  # fmt: skip
@@ -61,7 +62,7 @@ def test_no_pixel_of_a_held_out_block_is_in_a_training_tile(
     if len(blocks_of(width, height, side)) < 2:
         return
     held, _ = held_blocks([plan("a", width, height, boxes)], rule, share, seed)
-    pixels = np.full((height, width, 3), 100, np.uint8)
+    pixels = np.full((height, width, 3), 40, np.uint8)
     for block in held["a"]:
         pixels[block.y : block.y1, block.x : block.x1] = 255
     scene = TrainingScene("a", pixels, truth_of(boxes))
@@ -74,7 +75,7 @@ def test_no_pixel_of_a_held_out_block_is_in_a_training_tile(
     sampler = TileSampler([([training], 1.0)], AugmentConfig(paste=2.0, light=0.0))
     for _ in range(6):
         tile, truth = sampler.tile(96, random)
-        assert tile.max() <= 100
+        assert tile.max() <= 100  # half of a white pixel would be more
         assert np.isfinite(truth.boxes).all()
 
 

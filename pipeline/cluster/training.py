@@ -1,0 +1,128 @@
+"""A function on several workers of Ray Train that make one group of torch.distributed: what trains is not known here.
+
+A worker that dies ends the group; Ray starts another one, of as many workers as there is room for, and the function
+begins again: going on from what it kept is its own affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.queue import Empty, Queue
+
+from pipeline.cluster.nodes import connected
+from pipeline.config import ClusterConfig
+from pipeline.errors import ClusterError, PipelineError, one_sentence
+
+Report = Callable[[str], None]
+Ranked = Callable[[Any, str, Report], None]
+"""What every worker does: argument, its device (``cpu``, ``cuda:1``), and who is told."""
+FAILURES = 3
+"""How often a group may break before that is given up."""
+FOLDER = ".ray"
+"""What Ray Train keeps of a go, in the folder of the run; gone afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """How many train together, and where."""
+
+    least: int
+    most: int
+    """More than ``least``: as many as there is room for, and fewer after a node was lost."""
+    threads: int
+    """CPU cores of each."""
+    gpu: bool
+    """A GPU each."""
+
+
+def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report: Report) -> None:
+    """``function`` on every worker of ``group``, until all are done. ``out`` is a folder that all workers see.
+
+    What the first worker reports is told here. Raises the PipelineError that ended the first worker, ClusterError when
+    there is no cluster, or the group broke more than FAILURES times.
+    """
+    with contextlib.ExitStack() as begun:
+        if not ray.is_initialized():
+            begun.enter_context(connected(ClusterConfig()))
+        lines = Queue(actor_options={"num_cpus": 0})
+        begun.callback(lines.shutdown)
+        begun.enter_context(_told(lines, report))
+        folder = out.absolute() / FOLDER
+        begun.callback(shutil.rmtree, folder, ignore_errors=True)
+        trainer = ray.train.torch.TorchTrainer(
+            _rank,
+            train_loop_config={"function": function, "argument": argument, "lines": lines, "folder": str(Path.cwd())},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=group.least if group.least == group.most else (group.least, group.most),
+                use_gpu=group.gpu,
+                resources_per_worker={"CPU": group.threads, **({"GPU": 1} if group.gpu else {})},
+            ),
+            run_config=ray.train.RunConfig(
+                name=uuid.uuid4().hex,
+                storage_path=str(folder),
+                failure_config=ray.train.FailureConfig(max_failures=FAILURES),
+            ),
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if group.gpu else "gloo"),
+        )
+        try:
+            ended = trainer.fit().return_value
+        except TrainingFailedError as error:
+            raise ClusterError(
+                f"the workers of this training broke {FAILURES + 1} times, the last time so: {one_sentence(error)}; "
+                "the same command goes on from the last checkpoint"
+            ) from error
+        if isinstance(ended, PipelineError):
+            raise ended
+
+
+def _rank(given: dict[str, Any]) -> PipelineError | None:
+    """On a worker: do it, and answer with the error that is one of ours, which no second try would mend."""
+    if Path(given["folder"]).is_dir():
+        os.chdir(given["folder"])
+    first = ray.train.get_context().get_world_rank() == 0
+    report: Report = given["lines"].put if first else _silent
+    try:
+        given["function"](given["argument"], str(ray.train.torch.get_device()), report)
+    except PipelineError as error:
+        return error
+    return None
+
+
+def _silent(_: str) -> None:
+    """Of several workers one speaks."""
+
+
+@contextlib.contextmanager
+def _told(lines: Queue, report: Report) -> Iterator[None]:
+    """Inside, what arrives in ``lines`` is reported; what is left is at the end."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while True:
+            over = ended.is_set()
+            try:
+                report(lines.get(timeout=0.5))
+            except Empty:
+                if over:
+                    return
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join(timeout=10)

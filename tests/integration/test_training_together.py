@@ -1,0 +1,116 @@
+"""Two workers of Ray Train learn what one process learns, and go on when one of them is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.train_detector import main
+from pipeline.cluster.training import Group, Report, on_workers
+from pipeline.errors import ConfigError
+from pipeline.training.curves import read_metrics
+from pipeline.training.data.prepared import Prepared, start_folder
+from pipeline.training.data.scenes import save_scene
+from pipeline.training.ranks import rank, ranks
+from pipeline.training.recipe import Recipe, recipe_of
+from pipeline.training.running import made_training
+from tests.support.prepared import scene_with
+
+SHIPS = np.array([[60.0, 60, 40, 12, 0.5], [150, 100, 30, 10, -1.0], [90, 180, 50, 14, 0.0]])
+STEPS, KILLED_AT = 6, 4
+Said = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within Ray, of settings of its own
+
+
+def recipe(folder: Path, **schedule: Any) -> Recipe:
+    """A tiny network on one scene; half of the tiles are anywhere, so that ranks differ in how much they see."""
+    if not folder.exists():
+        start_folder(folder, Prepared(classes=("ship",), gsd_m=6.0))
+        save_scene(folder / "made.npz", scene_with(SHIPS))
+    return recipe_of({
+        "data": {"scenes": [str(folder)], "object_share": 0.5},
+        "network": {"stage_channels": [16] * 4, "stage_depths": [1] * 4, "width": 32, "heads": 2, "queries": 20,
+                    "decoder_layers": 2},
+        "schedule": {"steps": STEPS, "tiles": 5, "sizes_px": [64], "warmup_steps": 2, "learning_rate": 1e-4,
+                     **schedule},
+    })  # fmt: skip
+
+
+def learn(given: tuple[Recipe, Path, bool], device: str, report: Report) -> None:
+    """Every step's losses, a checkpoint every second; the second worker is killed once, if so asked."""
+    what, out, killed = given
+    trainer = made_training(what, out, 1, report).trainer
+    begun = trainer.resume()
+    trainer.network.train()
+    while trainer.step < STEPS:
+        if killed and rank() == 1 and trainer.step == KILLED_AT and not (out / "killed").exists():
+            (out / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        losses = trainer.learn(trainer.batch(trainer.step))
+        report(json.dumps({"step": trainer.step, "ranks": ranks(), "resumed": begun, **losses}))
+        if rank() == 0 and trainer.step % 2 == 0:
+            trainer.save()
+    if killed:
+        raise ConfigError("this is not to be tried again")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_workers_learn_what_one_process_learns_though_one_of_them_is_killed(tmp_path: Path) -> None:
+    """Five tiles a step, two for one worker and three for the other: the same losses by name, step for step. An error
+    of ours, which no second try would mend, ends it all here."""
+    what = recipe(tmp_path / "prep")
+    alone: list[str] = []
+    learn((what, tmp_path / "one", False), "cpu", alone.append)
+    together: list[str] = []
+    (tmp_path / "two").mkdir()
+    group = Group(least=2, most=2, threads=1, gpu=False)
+    with pytest.raises(ConfigError, match="this is not to be tried again"):
+        on_workers(learn, (what, tmp_path / "two", True), group, tmp_path / "two", together.append)
+    expected = [json.loads(line) for line in alone]
+    rows = [json.loads(line) for line in together]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert [row["resumed"] for row in rows] == [False] * KILLED_AT + [True] * (STEPS - KILLED_AT)
+    assert (tmp_path / "two" / "killed").exists()
+    for row, one in zip(rows, expected, strict=True):
+        assert (row.pop("ranks"), one.pop("ranks")) == (2, 1)
+        assert row.keys() == one.keys()
+        assert row["loss"] == pytest.approx(one["loss"], rel=2e-3), row["step"]
+        assert row["token_class"] == pytest.approx(one["token_class"], rel=5e-3), row["step"]
+    assert not (tmp_path / "two" / ".ray").exists()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_fit_on_workers_leaves_the_run_of_any_other_fit(tmp_path: Path, capsys: Said) -> None:
+    """One or two workers, as there is room."""
+    (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "prep", steps=2).to_yaml())
+    fit = ["fit", "--recipe", str(tmp_path / "recipe.yaml"), "--threads", "1", "--workers", "1,2"]
+    assert main([*fit, "--out", str(tmp_path / "run")]) == 0
+    assert "step 2/2" in capsys.readouterr().out
+    assert {one.name for one in (tmp_path / "run").iterdir()} >= {
+        "checkpoint",
+        "metrics.jsonl",
+        "recipe.yaml",
+        "run.json",
+    }
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--workers", "6"), "--workers 6, but a step has 5 tiles"),
+        (("--workers", "2", "--hold-out", "nobody"), "--hold-out names scenes that no folder"),
+    ],
+)
+def test_what_workers_cannot_do_is_said_before_a_cluster_is_asked(
+    given: tuple[str, ...], said: str, tmp_path: Path, capsys: Said
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "prep").to_yaml())
+    assert main(["fit", "--recipe", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), *given]) == 2
+    assert said in capsys.readouterr().err
