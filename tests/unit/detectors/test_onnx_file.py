@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
-from pipeline.detectors.card import read_card
+from pipeline.detectors.card import card_content, read_card
 from pipeline.detectors.onnx_file import onnx_file, write_onnx
 from pipeline.detectors.onnx_graphs import OPSET
 from pipeline.detectors.oriented_fcos.running import runnable as runnable_fcos
@@ -89,6 +89,6 @@ def test_a_file_tells_what_it_is(tmp_path: Path) -> None:
     card = replace(CARD, licence="CC-BY-4.0", gsd_m=0.3)
     path = write_onnx(tmp_path / "new" / "folder", onnx_file(MADE["fcos"](), card, "kestrel_oriented_fcos"))
     facts = {one.key: one.value for one in onnx.load(path).metadata_props}
-    assert json.loads(facts["kestrel"]) == json.loads(json.dumps(asdict(card)))
+    assert json.loads(facts["kestrel"]) == card_content(card)
     assert (facts["model_type"], facts["license"]) == ("kestrel_oriented_fcos", "CC-BY-4.0")
     assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
