@@ -3,7 +3,8 @@
 Input ``pixels`` (B, bands, H, W) float32, 0 to 255 as they are, any batch and any size: normalisation and padding are
 inside. Outputs of an oriented RT-DETR: ``logits`` (B, Q, classes), and ``boxes`` (B, Q, 5) as cx, cy, w, h in shares of
 the picture's width and height and the angle in radians. Of an oriented FCOS: ``scores`` (B, N, classes) from 0 to 1,
-and ``boxes`` (B, N, 5) in pixels. No NMS. Metadata: ``kestrel`` is the card as JSON, ``model_type`` and ``license``.
+and ``boxes`` (B, N, 5) in pixels. No NMS. Metadata: ``kestrel`` is the card as JSON, ``model_type``, and ``license``
+where the card has one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import os
 from pathlib import Path
 
 from pipeline.detectors.card import card_content
-from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.detectors.onnx_graphs import file_graph
-from pipeline.detectors.onnx_model.layout import KESTREL
 from pipeline.detectors.passes import Runnable
 from pipeline.errors import ConfigError
 from pipeline.types import ModelCard
 
-TYPE_KEY, LICENCE_KEY = "model_type", "license"
+ONNX_FILE = "model.onnx"
+CARD_KEY, TYPE_KEY, LICENCE_KEY = "kestrel", "model_type", "license"
 NEEDED = "ONNX files need the package onnx: pip install 'kestrel-aerial[onnx]'"
 
 
@@ -31,8 +31,9 @@ def onnx_file(runnable: Runnable, card: ModelCard, model_type: str) -> bytes:
     except ImportError as error:
         raise ConfigError(NEEDED) from error
     model = onnx.load_from_string(file_graph(runnable, card.mean, card.std))
-    facts = {KESTREL: json.dumps(card_content(card), ensure_ascii=False), TYPE_KEY: model_type}
-    onnx.helper.set_model_props(model, {**facts, LICENCE_KEY: card.licence or "unknown"})
+    facts = {CARD_KEY: json.dumps(card_content(card), ensure_ascii=False), TYPE_KEY: model_type}
+    facts |= {LICENCE_KEY: card.licence} if card.licence else {}
+    onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, one_sentence
 from pipeline.training.recipe import Recipe
 from pipeline.training.running import made_training, train
 
@@ -37,9 +37,13 @@ def train_together(recipe: Recipe, out: Path, threads: int, workers: tuple[int, 
                 "or --workers"
             )
     made_training(recipe, out, threads, report)  # what does not fit is said here, before anything is started
-    # Imported here: training alone needs no Ray.
-    from pipeline.cluster.training import Group, on_workers
-
+    try:  # here: training alone needs no Ray
+        from pipeline.cluster.training import Group, on_workers
+    except ImportError as error:
+        raise ConfigError(
+            f"--workers needs Ray Train, of Ray 2.60 or later ({one_sentence(error)}): pip install "
+            "'kestrel-aerial[workers]'"
+        ) from error
     gpu = recipe.schedule.device != "cpu"
     on_workers(
         _train_rank, (recipe, out, threads), Group(least=least, most=most, threads=threads, gpu=gpu), out, report

@@ -210,11 +210,11 @@ def _windowed(family: str) -> dict[str, Any]:
 
 def _spread(network: Any) -> Any:
     """Widen fresh weights: an untrained network answers everything alike, which hides mistakes in the order."""
-    bounded = network.config.model_type not in ("rf_detr", "lw_detr")  # else boxes would leave the picture
+    bounded = network.config.model_type not in ("rf_detr", "lw_detr")  # else boxes leave the picture, scores are all 1
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if "class" in name or "score" in name:
-                weight.normal_(std=0.5)
+                weight.normal_(std=0.5 if bounded else 0.3)
             if "bbox" in name and not bounded:
                 weight += 0.03 * torch.randn_like(weight)
             elif "bbox" in name or ("decoder.layers" in name and weight.ndim == 2):

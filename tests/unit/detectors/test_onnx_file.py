@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from pipeline.detectors.card import card_content, read_card
+from pipeline.detectors.loading import load_detector
 from pipeline.detectors.onnx_file import onnx_file, write_onnx
 from pipeline.detectors.onnx_graphs import OPSET
+from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_fcos.running import runnable as runnable_fcos
+from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.running import runnable as runnable_rtdetr
 from pipeline.detectors.passes import Runnable, TorchPass
@@ -92,3 +95,25 @@ def test_a_file_tells_what_it_is(tmp_path: Path) -> None:
     assert json.loads(facts["kestrel"]) == card_content(card)
     assert (facts["model_type"], facts["license"]) == ("kestrel_oriented_fcos", "CC-BY-4.0")
     assert [one.name for one in path.parent.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "lowest"), [("rtdetr", OrientedDetector, 0.0), ("fcos", OrientedFCOSDetector, 0.02)]
+)
+def test_the_file_is_a_detector_that_sees_what_its_folder_sees(
+    name: str, kind: type, lowest: float, tmp_path: Path
+) -> None:
+    """As ``--weights model.onnx`` takes it, with nothing beside it."""
+    write_onnx(tmp_path, onnx_file(MADE[name](), CARD, "kestrel_any"))
+    from_file = load_detector(tmp_path / "model.onnx", threads=1)
+    assert replace(from_file.card, sha256=CARD.sha256, runtime=None, described=None) == CARD
+    shown = chips(2, 64, 64)
+    for ours, theirs in zip(
+        from_file.detect(shown, score_threshold=lowest),
+        kind(MADE[name]().network, CARD).detect(shown, score_threshold=lowest),
+        strict=True,
+    ):
+        found, wanted = ours.detections, theirs.detections
+        assert len(found) == len(wanted) > 0
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=0, atol=1e-4)
+        assert apart(torch.from_numpy(found.boxes)[None], torch.from_numpy(wanted.boxes)[None]) < 0.01

@@ -69,7 +69,7 @@ def test_bright_squares_are_learnt(checkpoint: Path, tmp_path: Path) -> None:
     before = loss()
     run.run(lambda _: None)
     run.network.train()
-    assert loss() < 0.7 * before
+    assert loss() < 0.8 * before
 
 
 def test_a_resumed_run_has_the_bits_of_the_uninterrupted_one(checkpoint: Path, tmp_path: Path) -> None:
