@@ -20,7 +20,8 @@ C are the classes; logits become scores by the sigmoid. Shares are of the width 
 input. Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the
 exporters of Ultralytics (v5 to 26), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
 
-Our own export: the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
+Our own export (see ``onnx_file.py``):
+the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
 raw, 0 to 255, padded with 0 below and to the right, and normalised inside the graph; the answers are those of the last
 two rows.
 """
