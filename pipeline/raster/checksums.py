@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rasterio.enums import Compression, Interleaving
 
-from pipeline.raster.tiff import FILL_ORDER, TILE_WIDTH, directories
+from pipeline.raster.tiff import FILL_ORDER, HEIGHT, TILE_WIDTH, WIDTH, directories
 from pipeline.types import Window
 
 STEP_WORDS = 32
@@ -76,7 +76,9 @@ def checksums_of(file: Any, path: Path) -> Checksums | None:
     pages = directories(path)
     if not all(page.get(FILL_ORDER, (1,)) == (1,) for page in pages):
         return None
-    return Checksums(path, tiled=all(TILE_WIDTH in page for page in pages))
+    # By the page that is open: a label or a thumbnail behind it may well be in strips.
+    own = [page for page in pages if (page.get(WIDTH), page.get(HEIGHT)) == ((file.width,), (file.height,))]
+    return Checksums(path, tiled=all(TILE_WIDTH in page for page in own[:1]))
 
 
 def _stored(file: Any, bands: Iterable[int], window: Window) -> Iterator[tuple[int, int, int, int]]:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 Directory = dict[int, tuple[int, ...]]
 """The tags of one directory (a page, an overview, a mask) → their values, of SHORT and LONG tags with few."""
 
-COMPRESSION, FILL_ORDER, BITS, SAMPLES, TILE_WIDTH = 259, 266, 258, 277, 322
+WIDTH, HEIGHT, COMPRESSION, FILL_ORDER, BITS, SAMPLES, TILE_WIDTH = 256, 257, 259, 266, 258, 277, 322
 KINDS = {3: "H", 4: "I"}
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_DIRECTORIES, MOST_TAGS, MOST_VALUES = 64, 4096, 1024

@@ -18,7 +18,7 @@ from pipeline.raster.scene import open_scene
 from pipeline.raster.source import Pixels
 from pipeline.types import Window
 from tests.support.reading import CONFIG
-from tests.support.scenes import picture, write_geotiff
+from tests.support.scenes import NORTH_UP, UTM, picture, write_geotiff
 
 SIDE, BLOCK = 256, 128
 WHOLE = Window(x=0, y=0, width=SIDE, height=SIDE)
@@ -158,6 +158,18 @@ def test_blocks_that_hold_what_they_have_room_for_are_read(height: int, tiled: b
     scene = open_scene(str(path), CONFIG)
     with closing(Pixels(scene, CONFIG)) as source:
         whole = source.read(Window(x=0, y=0, width=64, height=height))
+        np.testing.assert_array_equal(whole[..., 0], pixels)
+
+
+def test_a_page_in_strips_behind_one_in_tiles_does_not_make_its_tiles_strips(tmp_path: Path) -> None:
+    """As slides of microscopes have labels. Whole tiles hang over the lower edge, strips end there."""
+    pixels, path = grey(100, 64), tmp_path / "a.tif"
+    write_geotiff(path, pixels[..., None])
+    label = {"width": 40, "height": 40, "count": 1, "dtype": "uint8", "compress": "deflate", "crs": UTM}
+    with rasterio.open(path, "w", transform=NORTH_UP, APPEND_SUBDATASET="YES", **label) as file:
+        file.write(pixels[None, :40, :40])
+    with closing(Pixels(open_scene(str(path), CONFIG), CONFIG)) as source:
+        whole = source.read(Window(x=0, y=0, width=64, height=100))
         np.testing.assert_array_equal(whole[..., 0], pixels)
 
 
