@@ -10,8 +10,9 @@ import numpy as np
 from pipeline.annotations.annotations import Annotations
 from pipeline.annotations.dota import read_dota_folder
 from pipeline.annotations.source import Asked, Source, absent_images, check_stems, images_of, pictures_in
-from pipeline.annotations.yolo import BEYOND, first_line, label_file, read_data_file, read_yolo
+from pipeline.annotations.yolo import BEYOND, first_line, label_file, lines_of, read_data_file, read_yolo
 from pipeline.errors import ConfigError
+from pipeline.names import listed
 
 CLASSES_FILE = "classes.txt"
 """Beside YOLO's labels: a class a line, as annotation programs write it."""
@@ -29,7 +30,7 @@ def text_source(folder: Path, asked: Asked) -> Source:
         )
     words = (first_line(labels) or "").split()
     if _is_yolo(words):
-        classes = asked.classes or _listed_classes(labels)
+        classes = _listed_classes(labels) or asked.classes
         if classes is None:
             raise ConfigError(
                 f"{folder} holds YOLO labels without names of classes: give its data.yaml, or --classes in the order "
@@ -54,9 +55,18 @@ def _is_yolo(words: Sequence[str]) -> bool:
 
 
 def _listed_classes(labels: Path) -> tuple[str, ...] | None:
+    """By their numbers, which are those of the lines. Raises ConfigError for a line between others that names none, and
+    for a class twice."""
     for path in (labels / CLASSES_FILE, labels.parent / CLASSES_FILE):
         if path.is_file():
-            return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+            classes = lines_of(path)
+            while classes and not classes[-1]:
+                classes.pop()
+            if "" in classes:
+                raise ConfigError(f"{path}, line {classes.index('') + 1} names no class: each line is one, from 0 on")
+            if len(set(classes)) < len(classes):
+                raise ConfigError(f"{path} has a class twice: {listed(classes)}")
+            return tuple(classes)
     return None
 
 
@@ -69,8 +79,7 @@ def yolo_source(path: Path, asked: Asked) -> Source:
     images: list[Path] = []
     for place in [asked.images] if asked.images else data.images:
         if place.is_file() and place.suffix.lower() == ".txt":
-            lines = [line.strip() for line in place.read_text().splitlines() if line.strip()]
-            images += [place.parent / line for line in lines]
+            images += [place.parent / line for line in lines_of(place) if line]
         else:
             images += pictures_in(place)
     check_stems(images)

@@ -6,7 +6,6 @@ three or more corners (an outline). ``data.yaml`` names the classes and says whe
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -105,7 +104,7 @@ def read_yolo(path: Path, classes: Sequence[str], size: tuple[int, int]) -> Anno
     of the image's sides.
     """
     boxes, class_ids = [np.zeros((0, 5))], []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(lines_of(path), 1):
         words = line.split()
         if not words:
             continue
@@ -117,9 +116,9 @@ def read_yolo(path: Path, classes: Sequence[str], size: tuple[int, int]) -> Anno
         except ValueError:
             values = np.array([nan])
         if not all(isfinite(one) for one in values):
-            raise ConfigError(f"{where}: a coordinate is not a number: {quoted(line.strip())}")
+            raise ConfigError(f"{where}: a coordinate is not a number: {quoted(line)}")
         if values.min() < -BEYOND or values.max() > 1 + BEYOND:
-            raise ConfigError(f"{where}: {quoted(line.strip())} are no shares of the image's sides: 0 to 1")
+            raise ConfigError(f"{where}: {quoted(line)} are no shares of the image's sides: 0 to 1")
         if not words[0].isdecimal() or int(words[0]) >= len(classes):
             raise ConfigError(f"{where}: class {quoted(words[0])} has no name; there is {listed(classes)}, from 0")
         boxes.append(_box(values, size))
@@ -127,11 +126,12 @@ def read_yolo(path: Path, classes: Sequence[str], size: tuple[int, int]) -> Anno
     return Annotations(np.concatenate(boxes), np.array(class_ids, np.int64), np.zeros(len(class_ids), np.bool_))
 
 
-def _text(path: Path) -> str:
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text, without white space around them. Raises ConfigError for a file that is no text."""
     try:
-        return path.read_text()
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as a text of labels ({told(error)})") from error
+        raise ConfigError(f"{path} cannot be read as a text of annotations ({told(error)})") from error
 
 
 def _box(values: np.ndarray[tuple[int], np.dtype[np.float64]], size: tuple[int, int]) -> Any:
@@ -141,11 +141,7 @@ def _box(values: np.ndarray[tuple[int], np.dtype[np.float64]], size: tuple[int, 
     return enclosing_box(values.reshape(-1, 2) * size)
 
 
-def first_line(labels: Path, most: int = 50) -> str | None:
-    """The first line that says something, of the first ``most`` text files of a folder; None where none does."""
+def first_line(labels: Path) -> str | None:
+    """The first line that says something in the text files of a folder; None where none does."""
     files = sorted(one for one in labels.glob("*.txt") if one.name != "classes.txt")
-    for path in itertools.islice(files, most):
-        for line in _text(path).splitlines():
-            if line.strip():
-                return line.strip()
-    return None
+    return next((line for path in files for line in lines_of(path) if line), None)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jobs.train_detector import main
+from pipeline.annotations.yolo import first_line
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.training.data.contact_sheet import examples
 from pipeline.training.data.prepare_source import CONTACT_SHEET
@@ -123,6 +124,43 @@ def test_yolo_labels_beside_a_file_of_classes_need_no_data_file(tmp_path: Path) 
     given = ("--annotations", tmp_path / "labels/train", "--images", tmp_path / "images/train", "--out", tmp_path / "o")
     assert prepare(*given) == 0
     assert sum(len(scene.truth) for scene in load_scenes(tmp_path / "o")) == 2
+
+
+def test_classes_that_are_asked_for_do_not_rename_those_of_the_file_of_classes(tmp_path: Path) -> None:
+    """Asked for in another order, and one of two: by name, not by place."""
+    yolo(tmp_path).unlink()
+    (tmp_path / "labels/train/classes.txt").write_text("\ufeffship\nboat\n\n", encoding="utf-8")
+    given = ("--annotations", tmp_path / "labels/train", "--images", tmp_path / "images/train")
+    for asked, class_ids, ignore in (("boat,ship", [1, 0], [False, False]), ("boat", [-1, 0], [True, False])):
+        assert prepare(*given, "--out", tmp_path / asked, "--classes", asked) == 0
+        truth = load_scenes(tmp_path / asked)[0].truth
+        assert (truth.class_ids.tolist(), truth.ignore.tolist()) == (class_ids, ignore)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"ship\n\nboat", "line 2 names no class"),
+        (b"ship\nship", "has a class twice"),
+        (b"\xff\xfe", "cannot be read as a text"),
+    ],
+)
+def test_a_file_of_classes_whose_numbers_are_not_known_is_refused(
+    text: bytes, said: str, tmp_path: Path, capsys: Said
+) -> None:
+    yolo(tmp_path).unlink()
+    (tmp_path / "labels/train/classes.txt").write_bytes(text)
+    given = ("--annotations", tmp_path / "labels/train", "--images", tmp_path / "images/train", "--out", tmp_path / "o")
+    assert prepare(*given) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_many_images_without_objects_do_not_make_yolo_labels_those_of_dota(tmp_path: Path) -> None:
+    """Nine words a line are a line of DOTA, too: of class 0.4, at the wrong place."""
+    for number in range(60):
+        (tmp_path / f"a{number:02}.txt").write_text("")
+    (tmp_path / "b.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4")
+    assert first_line(tmp_path) == "0 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4"
 
 
 def test_an_object_in_a_hole_is_dropped_and_a_region_there_is_not(tmp_path: Path, capsys: Said) -> None:
