@@ -15,7 +15,7 @@ from pipeline.raster.own_data import own_data
 from pipeline.raster.scene import open_scene
 from pipeline.training.data.contact_sheet import contact_sheet
 from pipeline.training.data.prepare import chosen, prepare_scene, raster_config, save_all
-from pipeline.training.data.prepare_split import planned, split_of
+from pipeline.training.data.prepare_split import Split, planned, split_of
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import TrainingScene, load_scene
 from pipeline.training.data.tally import Shown, dropped_lines, kept, table
@@ -69,10 +69,8 @@ def prepare_source(arguments: Namespace, report: Report) -> None:
         report(f"  {note}")
     annotated = chosen(source.scenes, arguments.only, arguments.without)
     split = split_of(arguments, lambda: [planned(opened(image), truth, arguments) for image, truth in annotated])
-    folders = [_Folder(arguments.out / name) for name in (split.folders if split else (".",))]
     made = Prepared(classes=source.classes, gsd_m=arguments.gsd, shrink=arguments.shrink, bands=arguments.bands)
-    for folder in folders:
-        start_folder(folder.path, made)
+    folders = _started(arguments.out, split, made)
     dropped: Counter[str] = Counter()
     objects = 0
     for image, truth in annotated:
@@ -85,7 +83,19 @@ def prepare_source(arguments: Namespace, report: Report) -> None:
     for line in dropped_lines(dropped):
         report(line)
     if split:
-        split.write(arguments.out)
         report(split.said([sum(len(one.boxes) for one in folder.shown) for folder in folders], objects))
     for folder in folders:
         folder.tell(source.classes, report)
+
+
+def _started(out: Path, split: Split | None, made: Prepared) -> list[_Folder]:
+    """The folders to be filled, and what says how they are split. Raises ConfigError for scenes there that do not fit
+    to these."""
+    if split:
+        split.check(out)
+    folders = [_Folder(out / name) for name in (split.folders if split else (".",))]
+    for folder in folders:
+        start_folder(folder.path, made)
+    if split:
+        split.write(out)
+    return folders

@@ -72,30 +72,45 @@ class Split:
             )
         return f"{what}: {objects[0]} objects to train on, {objects[1]} held out (seed {self.seed})"
 
+    def check(self, folder: Path) -> None:
+        """Raise ConfigError where ``folder`` holds scenes that were not split like this: what is held out now would lie
+        among those that are trained on."""
+        if not any(any((folder / name).glob("*.npz")) for name in self.folders):
+            return
+        try:
+            known = json.loads((folder / SPLIT).read_text())
+        except (OSError, ValueError):
+            known = None
+        if known != self._content():
+            raise ConfigError(
+                f"{folder} holds scenes of another split, some of which are held out by this one: give another --out"
+            )
+
     def write(self, folder: Path) -> None:
         """``split.json``: what it was asked for, and which blocks (x, y, width, height) of which scene are held out."""
+        partial = folder / f".{SPLIT}.{os.getpid()}"
+        partial.write_text(json.dumps(self._content(), indent=2, ensure_ascii=False) + "\n")
+        partial.replace(folder / SPLIT)
+
+    def _content(self) -> dict[str, Any]:
         content: dict[str, Any] = {"share": self.share, "seed": self.seed}
         if self.rule is not None:
             content |= {"block_px": self.rule.side_px, "buffer_px": self.rule.buffer_px}
-        content["held_out"] = {
-            name: [[one.x, one.y, one.width, one.height] for one in blocks] for name, blocks in self.held.items()
+        blocks = {
+            name: [[one.x, one.y, one.width, one.height] for one in windows] for name, windows in self.held.items()
         }
-        partial = folder / f".{SPLIT}.{os.getpid()}"
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        partial.replace(folder / SPLIT)
+        return {**content, "held_out": blocks}
 
 
 def split_of(arguments: Namespace, scenes: Callable[[], Sequence[Planned]]) -> Split | None:
     """The split that the flags ask for; None for none. Raises ConfigError: see :mod:`pipeline.training.data.splits`."""
+    if arguments.split_buffer is not None and arguments.split_blocks is None:
+        raise ConfigError("--split-buffer is around the blocks of --split-blocks: give that, or leave it out")
     if arguments.hold_out_share is None and arguments.split_blocks is None:
-        if arguments.split_buffer is not None:
-            raise ConfigError("--split-buffer is around the blocks of --split-blocks: give that, or leave it out")
         return None
     share = SHARE if arguments.hold_out_share is None else arguments.hold_out_share
     seed, every = arguments.split_seed, scenes()
     if arguments.split_blocks is None:
-        if arguments.split_buffer is not None:
-            raise ConfigError("--split-buffer is around the blocks of --split-blocks: give that, or leave it out")
         names = held_scenes(every, share, seed)
         whole = {one.name: (Window(x=0, y=0, width=one.width, height=one.height),) for one in every}
         held_whole = {name: window if name in names else () for name, window in whole.items()}

@@ -168,6 +168,17 @@ def test_prepare_holds_out_scenes_and_says_so(tmp_path: Path, capsys: Said) -> N
     assert len(names[0]) == 2
 
 
+def test_another_split_does_not_leave_what_it_holds_out_among_what_is_trained_on(tmp_path: Path, capsys: Said) -> None:
+    """The same one may be made again; a folder that was filled without one is another."""
+    images(tmp_path, 4)
+    for seed, code in ((0, 0), (0, 0), (1, 2)):
+        assert prepare(tmp_path, "--hold-out-share", 0.5, "--split-seed", seed) == code
+    assert "holds scenes of another split" in capsys.readouterr().err
+    assert len(load_scenes(tmp_path / "o" / "train")) == 2
+    (tmp_path / "o" / "split.json").unlink()
+    assert prepare(tmp_path, "--hold-out-share", 0.5) == 2
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
