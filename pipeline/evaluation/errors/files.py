@@ -23,13 +23,18 @@ CORNERS = tuple(f"px_{axis}{corner}" for corner in (1, 2, 3, 4) for axis in "xy"
 COLUMNS = ("scene", "kind", "score", "class_detected", "class_true", "iou", "detection", "object", *CORNERS)
 """Of ``matches.csv``. ``detection`` and ``object`` count the rows of their scene from 0; corners are those of the
 detection or, of an object that no detection found, of the object, in scene pixels."""
+COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+"""What begins a formula in spreadsheets."""
 NOT_FOUND = "not found"
 """Kind of an object that was not found though a detection of wrong class or poor localisation is about it."""
 
 
 def write_csv(judged: Judged, judgement: Judgement, path: Path) -> None:
-    """One row for every detection, and one for every object that none found. Raises OSError."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """One row for every detection, and one for every object that none found. Raises OSError.
+
+    A name that a spreadsheet would compute has an apostrophe before it: names come out of strangers' files.
+    """
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(_rows(judged, judgement))
@@ -45,7 +50,7 @@ def _rows(judged: Judged, judgement: Judgement) -> Iterator[list[object]]:
             target = int(judgement.target[one])
             about = "" if target < 0 else _class(judged, int(judgement.annotation_class[target]))
             yield [
-                name, Kind(judgement.kind[one]).text, f"{found.scores[row]:.6f}",
+                _plain(name), Kind(judgement.kind[one]).text, f"{found.scores[row]:.6f}",
                 _class(judged, int(found.class_ids[row])), about, f"{judgement.iou[one]:.4f}", row,
                 "" if target < 0 else target - first_truth, *_rounded(corners),
             ]  # fmt: skip
@@ -54,12 +59,26 @@ def _rows(judged: Judged, judgement: Judgement) -> Iterator[list[object]]:
             one = first_truth + row
             if unfound[one] or apart[row]:
                 kind = apart[row] or (Kind.MISSED.text if missed[one] else NOT_FOUND)
-                yield [name, kind, "", "", _class(judged, int(truth.class_ids[row])), "", "", row, *_rounded(corners)]
+                yield [
+                    _plain(name),
+                    kind,
+                    "",
+                    "",
+                    _class(judged, int(truth.class_ids[row])),
+                    "",
+                    "",
+                    row,
+                    *_rounded(corners),
+                ]
         first_found, first_truth = first_found + len(found), first_truth + len(truth)
 
 
 def _class(judged: Judged, class_id: int) -> str:
-    return "" if class_id == EVERY_CLASS else judged.classes[class_id]
+    return "" if class_id == EVERY_CLASS else _plain(judged.classes[class_id])
+
+
+def _plain(name: str) -> str:
+    return f"'{name}" if name.startswith(COMPUTED) else name
 
 
 def _rounded(corners: FloatArray) -> list[str]:

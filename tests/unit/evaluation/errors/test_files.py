@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from pycocotools.coco import COCO
@@ -44,6 +45,19 @@ def test_csv_has_a_row_for_every_detection_and_every_object_that_none_found(tmp_
     assert rows[3]["class_true"] == 'plane, "jet"'
     middle = sum(float(rows[3][f"px_x{corner}"]) for corner in (1, 2, 3, 4)) / 4
     assert abs(middle - 101) < 0.01
+
+
+def test_no_name_in_the_csv_is_a_formula_and_none_breaks_it(tmp_path: Path) -> None:
+    """Out of a COCO json may come half of a letter, too."""
+    names = {"=1+1.tif": found([ship(0)], [0.9])}
+    judged = replace(JUDGED, classes=("@SUM(1)", "+\ud800"), found=names, truth={"=1+1.tif": OBJECTS}, apart={})
+    write_csv(judged, judge([names["=1+1.tif"]], [OBJECTS]), tmp_path / "matches.csv")
+    rows = list(csv.DictReader((tmp_path / "matches.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["scene"] for row in rows} == {"'=1+1.tif"}
+    assert [(row["class_detected"], row["class_true"]) for row in rows[:2]] == [
+        ("'@SUM(1)", "'@SUM(1)"),
+        ("", "'+\\ud800"),
+    ]
 
 
 def test_coco_files_are_a_data_set_and_results_of_it(tmp_path: Path) -> None:
