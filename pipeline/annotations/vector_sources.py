@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.annotations.annotations import Annotations
 from pipeline.annotations.source import Asked, Source, images_of, pictures_in
 from pipeline.annotations.vector import SCENE_COLUMN, Labelled, Placement, boxes_of, labelled, regions_of
+from pipeline.errors import ConfigError
 from pipeline.georeference.features import read_features
 from pipeline.georeference.georeference import Georeference
 from pipeline.names import shown
@@ -20,8 +21,9 @@ from pipeline.types import BoolArray, IntArray, Scene
 def vector_source(path: Path, asked: Asked) -> Source:
     """The images of ``asked.images`` with the polygons that lie in them, of whatever CRS.
 
-    One whose centre lies beyond an image's edge is an ignore region there. Raises ConfigError: see
-    :func:`~pipeline.georeference.features.read_features` and :func:`~pipeline.annotations.vector.labelled`.
+    One whose centre lies beyond an image's edge is an ignore region there. Raises ConfigError for several images in
+    pixels alone where nothing says which a polygon is of, and as
+    :func:`~pipeline.georeference.features.read_features` and :func:`~pipeline.annotations.vector.labelled` do.
     """
     called = f"the annotations {shown(str(path))}"
     only = asked.classes[0] if asked.classes is not None and len(asked.classes) == 1 else None
@@ -30,11 +32,16 @@ def vector_source(path: Path, asked: Asked) -> Source:
     images = pictures_in(images_of(path, asked))
     named = {image.stem for image in images}
     placed = np.zeros(len(known.class_ids), np.bool_)
-    scenes, cut, georeferenced = [], 0, False
+    scenes, cut, bare = [], 0, 0
     for image in images:
         scene = asked.opened(image)
         place = Georeference.of(scene)
-        georeferenced = georeferenced or place is not None
+        bare += place is None
+        if bare > 1 and SCENE_COLUMN not in known.features.columns:
+            raise ConfigError(
+                f"several images have no georeference, such as {shown(image.name)}, and {called} has no column "
+                f"{SCENE_COLUMN} that says which of them a polygon is of: give one image with --images"
+            )
         numbers, polygons = placement.in_scene(place, (scene.width, scene.height))
         mine = _of_scene(known, numbers, image.stem, named)
         truth, beyond = _truth(known, numbers[mine], [polygons[at] for at in np.flatnonzero(mine)], scene)
@@ -42,7 +49,7 @@ def vector_source(path: Path, asked: Asked) -> Source:
         scenes.append((image, truth))
         cut += beyond
     notes = [*known.features.notes, *known.notes]
-    if georeferenced and known.features.crs is None:
+    if bare < len(images) and known.features.crs is None:
         notes.append(f"{shown(path.name)} names no CRS, and is taken to be in that of each image")
     if not placed.all():
         notes.append(f"{(~placed).sum()} features lie in none of the images and were left out")

@@ -89,7 +89,7 @@ def _polygons(layer: Layer, called: str) -> tuple[NDArray[Any], NDArray[np.int64
     rows = np.flatnonzero(layer.geometry != None).astype(np.int64)  # noqa: E711
     try:
         shapes = shapely.from_wkb(layer.geometry[rows])
-    except shapely.errors.GEOSException as error:
+    except (shapely.errors.GEOSException, NotImplementedError, TypeError) as error:  # damaged, curved, or no WKB
         raise ConfigError(f"{called} has a shape that cannot be read ({shown(str(error).strip())})") from error
     while (shapely.get_type_id(shapes) >= shapely.GeometryType.MULTIPOINT).any():
         shapes, of = shapely.get_parts(shapes, return_index=True)

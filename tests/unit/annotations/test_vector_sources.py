@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
+from pyarrow import parquet
 from rasterio import Affine
 
 from pipeline.annotations.source import Asked, Source
@@ -217,3 +220,30 @@ def test_a_place_on_earth_for_an_image_that_has_none_is_refused(tmp_path: Path) 
     bare = write_geotiff(tmp_path / "bare.tif", picture(96, 128), crs=None, transform=None)
     with pytest.raises(ConfigError, match="the image has no georeference"):
         read(tmp_path / "a.gpkg", bare)
+
+
+def test_polygons_in_pixels_are_of_one_image_or_say_of_which(tmp_path: Path) -> None:
+    """Else every image would have all of them."""
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        write_geotiff(tmp_path / "images" / name, picture(96, 128), crs=None, transform=None)
+    drawn = geopandas.GeoDataFrame({"class": NAMES}, geometry=[*map(shapely.Polygon, obb_to_corners(BOXES))])
+    drawn.to_parquet(tmp_path / "drawn.parquet")
+    with pytest.raises(ConfigError, match="no column scene_id that says which"):
+        read(tmp_path / "drawn.parquet", tmp_path / "images")
+    assert len(read(tmp_path / "drawn.parquet", tmp_path / "images" / "a.tif").scenes[0][1]) == 3
+    drawn.assign(scene_id=["a", "b", "b"]).to_parquet(tmp_path / "told.parquet")
+    assert [len(truth) for _, truth in read(tmp_path / "told.parquet", tmp_path / "images").scenes] == [1, 2]
+
+
+def test_a_curved_polygon_in_a_geoparquet_is_one_sentence(tmp_path: Path) -> None:
+    """GDAL makes lines of curves, but it does not read this one."""
+    path = image(tmp_path / "images")
+    frame(path).to_parquet(tmp_path / "a.parquet")
+    table = parquet.read_table(tmp_path / "a.parquet")
+    kinds = struct.pack("<BI", 1, 10), struct.pack("<BI", 1, 2)  # CurvePolygon of a LineString
+    wkb = [kinds[0] + one[5:9] + kinds[1] + one[9:] for one in table["geometry"].to_pylist()]
+    at = table.column_names.index("geometry")
+    parquet.write_table(table.set_column(at, "geometry", pa.array(wkb)), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match="has a shape that cannot be read"):
+        read(tmp_path / "a.parquet", path)
