@@ -148,6 +148,7 @@ def test_ignore_regions_excuse_what_lies_in_them(out: Path, capsys: Said) -> Non
         wrong.append(int(said.split("  ship: ")[1].split(" wrong")[0].split()[-1]))
     assert wrong == [14, 0]
     assert "1 of 1 polygons of the ignore regions" in said
+    assert "2 detections of plane, which the truth does not know: in no figure" in said
 
 
 def test_what_cannot_be_judged_is_said_in_one_sentence(out: Path, truth: Path, capsys: Said) -> None:

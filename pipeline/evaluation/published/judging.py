@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +68,14 @@ def judged_results(
         found={name: detections_from_columns(one.columns, known.classes) for name, one in used.items()},
         truth=scenes,
         score_threshold=_least(used) if threshold is None else threshold,
-        notes=(*notes, *known.notes, *blind, *_counted(apart), *_cut_short(used)),
+        notes=(
+            *notes,
+            *known.notes,
+            *blind,
+            *_of_other_classes(used, known.classes),
+            *_counted(apart),
+            *_cut_short(used),
+        ),
         images=places,
         raster=next(iter(used.values())).raster,
         seam_px={name: _seams(scenes[name], one) for name, one in used.items()},
@@ -147,6 +154,14 @@ def _set_apart(objects: Annotations, reasons: tuple[str, ...]) -> Annotations:
     """What is not judged becomes an ignore region of its class."""
     apart = np.array([bool(reason) for reason in reasons], np.bool_)
     return replace(objects, ignore=objects.ignore | apart)
+
+
+def _of_other_classes(results: Mapping[str, Published], classes: Sequence[str]) -> list[str]:
+    counts = Counter(name for one in results.values() for name in one.columns["class_name"] if name not in classes)
+    if not counts:
+        return []
+    detections = f"{counts.total()} {'detection' if counts.total() == 1 else 'detections'}"
+    return [f"{detections} of {listed(sorted(counts))}, which the truth does not know: in no figure"]
 
 
 def _counted(apart: Mapping[str, tuple[str, ...]]) -> list[str]:
