@@ -66,7 +66,7 @@ def read_dota_folder(labels: Path, images: Path) -> tuple[AnnotatedScenes, dict[
 
 
 def pictures_of(labels: Path, images: Path) -> dict[Path, Path]:
-    """Every text file of ``labels``, by name, and the picture in ``images`` that has its stem.
+    """Every text file of ``labels``, by name, and the picture in ``images`` (a folder, or one picture) of its stem.
 
     Only files with one of IMAGE_SUFFIXES are pictures, so that side-cars of the same stem do no harm. Raises
     ConfigError when there is no text file, or a picture is missing or there twice.
@@ -76,8 +76,8 @@ def pictures_of(labels: Path, images: Path) -> dict[Path, Path]:
         raise ConfigError(f"no DOTA annotations (*.txt) in {labels}")
     stems = {path.stem for path in files}
     found: dict[str, Path] = {}
-    for path in sorted(images.iterdir()) if images.is_dir() else ():
-        if path.stem not in stems or path.suffix.lower() not in IMAGE_SUFFIXES:
+    for path in sorted(images.iterdir()) if images.is_dir() else [images]:
+        if path.stem not in stems or path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
             continue
         if path.stem in found:
             raise ConfigError(f"{found[path.stem].name} and {path.name} in {images} have one name; remove one")

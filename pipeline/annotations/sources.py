@@ -75,7 +75,8 @@ def _coco(path: Path, asked: Asked) -> Source:
     there: list[tuple[Path, Annotations]] = []
     absent: list[tuple[Path, Annotations]] = []
     for name, truth in annotated.scenes.items():
-        (there if (folder / name).is_file() else absent).append((folder / name, truth))
+        image = folder if folder.name == Path(name).name and folder.is_file() else folder / name
+        (there if image.is_file() else absent).append((image, truth))
     if absent and not there:
         raise ConfigError(f"none of the {len(absent)} images of {path} is in {folder}: say where with --images")
     notes = [*annotated.notes, *absent_images([image for image, _ in absent])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,21 @@ def test_many_images_without_objects_do_not_make_yolo_labels_those_of_dota(tmp_p
         (tmp_path / f"a{number:02}.txt").write_text("")
     (tmp_path / "b.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4")
     assert first_line(tmp_path) == "0 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4"
+
+
+def test_one_image_is_enough_whatever_the_annotations_are(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(scene_with(BOXES).pixels).save(tmp_path / "a.png")
+    (ring,) = obb_to_corners(BOXES[:1])
+    (tmp_path / "labels" / "a.txt").write_text(f"{' '.join(map(str, ring.ravel()))} ship 0")
+    rows = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [100, 80, 40, 20]}]
+    images, categories = [{"id": 1, "file_name": "train/a.png"}], [{"id": 1, "name": "ship"}]
+    document = {"images": images, "categories": categories, "annotations": rows}
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    for at, given in enumerate((tmp_path / "labels", tmp_path / "coco.json")):
+        out = tmp_path / f"out{at}"
+        assert prepare("--annotations", given, "--images", tmp_path / "a.png", "--out", out) == 0
+        assert [len(scene.truth) for scene in load_scenes(out)] == [1]
 
 
 def test_an_object_in_a_hole_is_dropped_and_a_region_there_is_not(tmp_path: Path, capsys: Said) -> None:
