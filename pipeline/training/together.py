@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def train_together(recipe: Recipe, out: Path, threads: int, workers: tuple[int, 
                 f"losses.{name} weighs all objects of a step together, which several workers do not see: leave it out, "
                 "or --workers"
             )
-    made_training(recipe, out, threads, report)  # what does not fit is said here, before anything is started
+    made_training(_as_here(recipe), out, threads, report)  # what does not fit is said before anything is started
     try:  # here: training alone needs no Ray
         from pipeline.cluster.training import Group, on_workers
     except ImportError as error:
@@ -48,6 +49,17 @@ def train_together(recipe: Recipe, out: Path, threads: int, workers: tuple[int, 
     on_workers(
         _train_rank, (recipe, out, threads), Group(least=least, most=most, threads=threads, gpu=gpu), out, report
     )
+
+
+def _as_here(recipe: Recipe) -> Recipe:
+    """The recipe as this process can make it: the GPUs of a cluster are not this machine's. Raises ConfigError for a
+    device of one number, as every worker has its own."""
+    device = recipe.schedule.device
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: with --workers it is cpu or cuda, and each worker gets one of its own")
+    if os.environ.get("RAY_ADDRESS", "local") == "local":
+        return recipe
+    return replace(recipe, schedule=replace(recipe.schedule, device="cpu"))
 
 
 def _train_rank(given: tuple[Recipe, Path, int], device: str, report: Report) -> None:

@@ -106,6 +106,7 @@ def test_fit_on_workers_leaves_the_run_of_any_other_fit(tmp_path: Path, capsys: 
     [
         (("--workers", "6"), "--workers 6, but a step has 5 tiles"),
         (("--workers", "2", "--hold-out", "nobody"), "--hold-out names scenes that no folder"),
+        (("--workers", "2", "--device", "cuda:1"), "--device cuda:1: with --workers it is cpu or cuda"),
     ],
 )
 def test_what_workers_cannot_do_is_said_before_a_cluster_is_asked(
@@ -114,3 +115,14 @@ def test_what_workers_cannot_do_is_said_before_a_cluster_is_asked(
     (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "prep").to_yaml())
     assert main(["fit", "--recipe", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), *given]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_gpus_of_another_machine_need_not_be_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    """What is wrong with the rest is said before the cluster is asked; that this machine has no GPU is not."""
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    (tmp_path / "recipe.yaml").write_text(recipe(tmp_path / "prep", device="cuda").to_yaml())
+    fit = ["fit", "--recipe", str(tmp_path / "recipe.yaml"), "--workers", "2", "--hold-out", "nobody"]
+    assert main([*fit, "--out", str(tmp_path / "run")]) == 2
+    assert "--hold-out names scenes that no folder" in capsys.readouterr().err
