@@ -14,7 +14,8 @@ from pipeline.annotations.annotations import EVERY_CLASS, Annotations
 from pipeline.errors import ConfigError
 from pipeline.geometry.enclosing import covering_boxes, enclosing_box
 from pipeline.georeference.features import LAYER, Features
-from pipeline.georeference.georeference import Georeference
+from pipeline.georeference.georeference import Georeference, is_geographic
+from pipeline.georeference.ground import nearest_turn
 from pipeline.names import brief, listed, quoted
 from pipeline.types import BoolArray, FloatArray, IntArray
 
@@ -124,8 +125,9 @@ class Placement:
             )
         if crs not in self._known:
             self._known[crs] = self.features.points_in(crs)
-        points = self._known[crs]
-        near = self._near(points, _outline(place, size))
+        outline = _outline(place, size)
+        points = _turned(self._known[crs], crs, outline)
+        near = self._near(points, outline)
         out, kept = [], []
         for number in near:
             ring = points[self._starts[number] : self._starts[number + 1]]
@@ -149,6 +151,14 @@ class Placement:
 def _moved(shape: Any, points: FloatArray) -> Any:
     """The same polygon with other vertices."""
     return shapely.transform(shape, lambda _: points)
+
+
+def _turned(points: FloatArray, crs: str | None, outline: FloatArray) -> FloatArray:
+    """(P, 2) ``points`` on the side of the antimeridian where a scene lies whose longitudes go on beyond it."""
+    if crs is None or not is_geographic(crs) or not (np.abs(outline[:, 0]) > 180).any():
+        return points
+    with np.errstate(invalid="ignore"):  # what has no place there has none on the other side
+        return np.column_stack([nearest_turn(points[:, 0], outline[:, 0].mean()), points[:, 1]])
 
 
 def _outline(place: Georeference | None, size: tuple[int, int]) -> FloatArray:

@@ -247,3 +247,15 @@ def test_a_curved_polygon_in_a_geoparquet_is_one_sentence(tmp_path: Path) -> Non
     parquet.write_table(table.set_column(at, "geometry", pa.array(wkb)), tmp_path / "a.parquet")
     with pytest.raises(ConfigError, match="has a shape that cannot be read"):
         read(tmp_path / "a.parquet", path)
+
+
+def test_an_image_across_the_antimeridian_has_what_lies_on_both_sides(tmp_path: Path) -> None:
+    """Its longitudes go on beyond 180 degrees, those of polygons begin anew at -180."""
+    east = Affine(1e-4, 0, 180 - 64e-4, 0, -1e-4, -16.0)
+    path = write_geotiff(tmp_path / "a.tif", picture(96, 128), crs="EPSG:4326", transform=east)
+    rings = [shapely.transform(one, lambda at: at - [360 * (at[:, :1].mean() > 180), 0]) for one in polygons(path)]
+    drawn = geopandas.GeoDataFrame({"class": NAMES}, geometry=rings, crs="EPSG:4326")
+    assert (drawn.bounds.minx < 0).tolist() == [False, True, False]
+    drawn.to_file(tmp_path / "drawn.geojson")
+    ((_, truth),) = read(tmp_path / "drawn.geojson", path).scenes
+    np.testing.assert_allclose(truth.boxes[:, :2], BOXES[:, :2], atol=0.01)
