@@ -26,6 +26,8 @@ SAME_GROUND = 0.01
 DRAWS = 64
 SAMPLE_PX = 2.0
 """Whether a box lies in what is kept is asked at points no farther apart."""
+MOST_SAMPLES = 2**18
+"""At once: an ignore region may be as large as its scene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,8 +71,7 @@ def held_blocks(
     scenes: Sequence[Planned], rule: BlockRule, share: float, seed: int
 ) -> tuple[dict[str, tuple[Window, ...]], int]:
     """Blocks to hold out, by scene, and how many there are in all: drawn by ``seed`` until they hold ``share`` of
-    objects
-    and area.
+    objects and area.
 
     Raises ConfigError for scenes that show the same ground: a block held out of one would be trained on in the other;
     and when there are too few blocks.
@@ -170,11 +171,15 @@ def _cut(scene: TrainingScene, name: str, keep: BoolArray, window: Window) -> Tr
 def _share(box: FloatArray, keep: BoolArray) -> float:
     """Share of a box that lies in what is kept, of the part of it that the scene shows."""
     along, across = (np.linspace(-0.5, 0.5, ceil(side / SAMPLE_PX) + 1) * side for side in box[2:4])
-    dx, dy = (grid.ravel() for grid in np.meshgrid(along, across))
     cos, sin = np.cos(box[4]), np.sin(box[4])
-    x, y = (np.floor(v).astype(int) for v in (box[0] + dx * cos - dy * sin, box[1] + dx * sin + dy * cos))
-    inside = (x >= 0) & (y >= 0) & (x < keep.shape[1]) & (y < keep.shape[0])
-    return float(keep[y[inside], x[inside]].mean()) if inside.any() else 0.0
+    shown = kept = 0
+    for rows in np.array_split(across, ceil(len(across) * len(along) / MOST_SAMPLES)):
+        dx, dy = (grid.ravel() for grid in np.meshgrid(along, rows))
+        x, y = (np.floor(v).astype(int) for v in (box[0] + dx * cos - dy * sin, box[1] + dx * sin + dy * cos))
+        inside = (x >= 0) & (y >= 0) & (x < keep.shape[1]) & (y < keep.shape[0])
+        shown += int(inside.sum())
+        kept += int(keep[y[inside], x[inside]].sum())
+    return kept / shown if shown else 0.0
 
 
 def _touching(blocks: Sequence[Window]) -> list[list[Window]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_objects_are_on_one_side_or_cut(tmp_path: Path) -> None:
     assert part.truth.ignore.tolist() == [True, False]
     assert (training.pixels[:, 90:] == 0).all()
     assert (training.pixels[:, :90] == 9).all()
+
+
+def test_an_ignore_region_of_the_whole_scene_takes_no_memory() -> None:
+    region = Annotations(np.array([[2000.0, 2000, 4000, 4000, 0]]), np.array([-1]), np.ones(1, np.bool_))
+    scene = TrainingScene("a", np.ones((4000, 4000, 1), np.uint8), region)
+    tracemalloc.start()
+    try:
+        (part,) = held_out(scene, [Window(x=0, y=0, width=64, height=64)])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 26  # the scene's own mask is 2**24
+    finally:
+        tracemalloc.stop()
+    assert part.truth.ignore.tolist() == [True]
 
 
 def test_the_seed_decides_and_the_share_is_met() -> None:
