@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import ConfigError, ModelError, redacted
 from pipeline.names import shown
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, reason_of, remote, translated
+from pipeline.storage.clients import attempt, change_mark, reason_of, remote, translated
 from pipeline.storage.folders import staging_folder, swap_in
 from pipeline.storage.paths import local_path
 
@@ -64,11 +64,39 @@ def _fetch_onnx(uri: str, patience: Patience) -> Path:
     """A cached copy of one ONNX file and of the cards beside it. Raises ModelError where it is not, or is too large."""
     fs, path = remote(uri)
     what = f"cannot read {redacted(uri)}"
-    if not attempt(what, fs.isfile, path, patience=patience):
+    wanted = (path, *(_in_place_of_ending(path, ending) for ending in BESIDE))
+    found = {one: info for one in wanted if (info := attempt(what, _file_info, fs, one, patience=patience))}
+    if path not in found:
         raise ModelError(f"there is no file at {redacted(uri)}")
-    beside = [path[: -len(ONNX_SUFFIX)] + ending for ending in BESIDE]
-    names = [path, *(one for one in beside if attempt(what, fs.isfile, one, patience=patience))]
-    return _cached(uri, {one: attempt(what, fs.info, one, patience=patience) for one in names}, patience) / _name(path)
+    return _cached(uri, found, patience) / _name(path)
+
+
+def _in_place_of_ending(path: str, ending: str) -> str:
+    """``best.onnx`` → ``best`` and ``ending``; a query that follows it in a web address stays."""
+    name, query, rest = path.partition("?") if path.startswith("http") else (path, "", "")
+    return f"{name[: -len(ONNX_SUFFIX)]}{ending}{query}{rest}"
+
+
+_NOT_THERE = (401, 403, 404, 410)
+"""What web servers answer for a file that is not there, or not for us."""
+
+
+def _file_info(fs: Any, path: str) -> Mapping[str, Any] | None:
+    """What a store says of a file; None where it says that there is none, or none that we may see.
+
+    Its own ``isfile`` says no as well when it cannot be reached: a card would be passed over without a word.
+    """
+    try:
+        info: Mapping[str, Any] = fs.info(path)
+    except FileNotFoundError as error:  # fsspec's web client turns all that goes wrong into it
+        cause = error.__cause__
+        broken = cause is not None and not isinstance(cause, FileNotFoundError) and path.startswith("http")
+        if broken and getattr(cause, "status", None) not in _NOT_THERE:
+            raise cause from error
+        return None
+    except PermissionError:  # what S3 answers for a missing key to who may not list
+        return None
+    return info if info["type"] == "file" else None
 
 
 def _name(path: str) -> str:
@@ -83,9 +111,7 @@ def _cached(uri: str, files: Mapping[str, Mapping[str, Any]], patience: Patience
     if large:
         raise ModelError(f"{redacted(uri)} is larger than {MOST_ONNX_BYTES} bytes, and no ONNX file of one piece is")
     fs, _ = remote(uri)
-    version = [
-        (path, entry["size"], str(entry.get("ETag", entry.get("mtime")))) for path, entry in sorted(files.items())
-    ]
+    version = [(path, entry["size"], str(change_mark(entry))) for path, entry in sorted(files.items())]
     key = hashlib.sha256(json.dumps([uri, version]).encode()).hexdigest()[:32]
     cache = Path(os.environ.get("KESTREL_CACHE", "~/.cache/kestrel")).expanduser()
     if not (cache / key).is_dir():
@@ -117,7 +143,7 @@ def fetched_file(uri: str, patience: Patience = PATIENCE) -> Iterator[Path]:
     stem = source.rsplit(".", 1)[0]
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         what = f"cannot read {redacted(uri)}"
-        if not attempt(what, fs.isfile, source, patience=patience):
+        if not attempt(what, _file_info, fs, source, patience=patience):
             raise ConfigError(f"there is no file at {redacted(uri)}")
         siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*", patience=patience)
         for sibling in {source, *siblings}:
