@@ -23,6 +23,8 @@ ONNX_SUFFIX = ".onnx"
 ONNX_FILE = f"model{ONNX_SUFFIX}"
 BESIDE = (".card.json", ".export_meta.json")
 """What may lie beside ``best.onnx``, in place of its ending."""
+LICENCE = "/README.md"
+"""Where a checkpoint states its licence."""
 MOST_ONNX_BYTES = 2**31 - 1
 """No ONNX file of one piece is larger: said before it is copied."""
 
@@ -36,7 +38,7 @@ def fetch_weights(uri: str, patience: Patience = PATIENCE) -> Path:
 
 def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
     """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json, or
-    of its ``model.onnx`` and json where it has no safetensors.
+    of its ``model.onnx`` and json where it has no safetensors; and of the README.md that states their licence.
 
     Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
     is keyed by the address and by the sizes and versions of its files, so a changed folder is fetched anew.
@@ -49,7 +51,7 @@ def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
         return folder
     fs, root = remote(uri)
     listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True, patience=patience)
-    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
+    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json", LICENCE))}
     if not any(path.endswith(".safetensors") for path in files):
         single = {entry["name"]: entry for entry in listing if entry["name"].rsplit("/", 1)[-1] == ONNX_FILE}
         if not single:

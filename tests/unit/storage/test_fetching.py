@@ -21,8 +21,9 @@ def test_weights_are_fetched_once_and_again_when_they_change(
 ) -> None:
     monkeypatch.setenv("KESTREL_CACHE", str(tmp_path))
     memory.pipe({"/w/model.safetensors": b"one", "/w/config.json": b"{}", "/w/model.pkl": b"evil"})
+    memory.pipe("/w/README.md", b"---\nlicense: mit\n---\n")
     first = fetch_folder("memory://w")
-    assert names(first) == ["config.json", "model.safetensors"], "a pickle is never copied"
+    assert names(first) == ["README.md", "config.json", "model.safetensors"], "a pickle is never copied"
     gets: list[str] = []
     monkeypatch.setattr(type(memory), "get_file", lambda *a, **_: gets.append(a[1]))
     assert fetch_folder("memory://w") == first
