@@ -92,8 +92,9 @@ def _file_info(fs: Any, path: str) -> Mapping[str, Any] | None:
         info: Mapping[str, Any] = fs.info(path)
     except FileNotFoundError as error:  # fsspec's web client turns all that goes wrong into it
         cause = error.__cause__
-        broken = cause is not None and not isinstance(cause, FileNotFoundError) and path.startswith("http")
-        if broken and getattr(cause, "status", None) not in _NOT_THERE:
+        if cause is None or isinstance(cause, FileNotFoundError) or not path.startswith("http"):
+            return None
+        if getattr(cause, "status", None) not in _NOT_THERE:
             raise cause from error
         return None
     except PermissionError:  # what S3 answers for a missing key to who may not list
