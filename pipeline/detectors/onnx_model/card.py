@@ -112,14 +112,17 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
     if "bands" in content and isinstance(content["bands"], list) and len(content["bands"]) != bands:
         raise ModelError(f"{path} names {len(content['bands'])} bands, and the file takes {bands}")
     plain = {"mean": [0.0] * bands, "std": [1.0] * bands}
-    known = {"mean", "std"} <= content.keys()
+    given = {"mean", "std"} & content.keys()
+    if len(given) == 1:
+        raise ModelError(f"{path} or {graph.path.name} gives {given.pop()} alone: give mean and std, or neither")
+    known = bool(given)
     usual = layout.plain and "names" in graph.metadata
     if not known and not (usual or picture.raw):
         raise ModelError(
             f"{graph.path} does not say how its pixels are normalised: {_ask(path, {'classes', 'mean', 'std'})}"
             " (0 and 1 where it takes pixels / 255 as they are, as most YOLOs do)"
         )
-    if picture.raw and KESTREL not in graph.metadata and {"mean", "std"} & content.keys():
+    if picture.raw and KESTREL not in graph.metadata and known:
         raise ModelError(
             f"{path} gives mean or std, and the file takes pixels from 0 to 255 as they are: leave them out"
         )

@@ -146,7 +146,7 @@ def _complaint(graph: Graph, hints: Hints) -> str:
             f"known here: say layout, mean and std in {graph.path.with_suffix('.card.json').name} where you know them"
         )
     counts = _counts(graph)
-    if counts:
+    if counts and str(hints.classes) not in counts.split():
         return f"{said}, but of {counts}: name them all in classes of {graph.path.with_suffix('.card.json').name}"
     if any(len(port.shape or ()) == 4 for port in graph.outputs):
         return f"{said}; masks and feature maps are not read: export a detector (of a YOLO: task detect or obb)"

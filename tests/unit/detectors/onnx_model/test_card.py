@@ -99,6 +99,7 @@ NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
     ("yolo", {}, {"classes": CLASSES}, "how its pixels are normalised"),
     ("yolo", {}, {"classes": ["a"]}, "but of 3 classes or, turned or with objectness, 2"),
     ("yolo", NAMES, {"classes": []}, "names 0 classes, and the file itself 3"),
+    ("yolo", NAMES, {"mean": [0.4] * 3}, "gives mean alone"),
     ("yolo", NAMES, {"bands": ["red"]}, "names 1 bands, and the file takes 3"),
     ("yolo", NAMES, {"input_px": 640}, "says input_px: 640, but the file takes 64 px"),
     ("yolo", NAMES, {"oriented": True}, "says oriented: True, but the file is a YOLO"),
