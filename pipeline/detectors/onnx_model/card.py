@@ -73,7 +73,8 @@ def describe(graph: Graph) -> Description:
     said = _sentence(graph, answers, card, hints)
     return Description(
         graph=graph,
-        card=replace(card, runtime=version(), described=said),
+        # A corrected layout means other boxes of the same weights: what was found by the wrong one is not gone on with.
+        card=replace(card, runtime=f"{version()}, as {answers.layout.name}", described=said),
         answers=answers,
         picture=picture,
         stride=stride,

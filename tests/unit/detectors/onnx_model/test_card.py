@@ -14,6 +14,7 @@ import pytest
 from pipeline.detectors.card import add_calibration
 from pipeline.detectors.loading import read_model_card
 from pipeline.errors import ModelError
+from pipeline.runs.identity import model_version
 from pipeline.types import Calibration, ModelCard
 from tests.support.onnx_files import CARD, CLASSES, NAMES, write_guest, write_onnx
 
@@ -63,6 +64,16 @@ def test_where_file_and_shapes_disagree_shapes_are_believed_and_it_is_said(tmp_p
     assert "its metadata says task detect, and its shapes do not" in str(card.described)
     card = read_model_card(write_onnx(tmp_path / "b.onnx", "yolo26", metadata={**NAMES, "args": "{'nms': True}"}))
     assert "export it with nms=False" in str(card.described)
+
+
+def test_what_was_found_by_another_layout_goes_by_another_name(tmp_path: Path) -> None:
+    """Of the same weights and classes: who corrects the layout does not want the boxes of before."""
+    path = write_onnx(tmp_path / "best.onnx", "yolo", metadata=NAMES)
+    versions = set()
+    for layout in ("yolo", "yolo-bounds"):
+        beside(path, {"layout": layout})
+        versions.add(model_version(read_model_card(path)))
+    assert len(versions) == 2
 
 
 def test_the_file_of_oriented_det_beside_its_export_is_read(tmp_path: Path) -> None:
