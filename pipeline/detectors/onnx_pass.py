@@ -30,6 +30,7 @@ from pipeline.detectors.onnx_graphs import (
     pass_graph,
 )
 from pipeline.detectors.passes import Answer, Runnable
+from pipeline.detectors.runtime import PROVIDER
 from pipeline.errors import ModelError, one_sentence
 
 _SILENT = 4
@@ -84,11 +85,20 @@ class OnnxPass:
 
 
 def session(traced: TracedPass, threads: int) -> Any:
-    """The graph, ready to run on so many threads, which do not wait by spinning: workers share their processors."""
+    """The graph, ready to run on so many threads, which do not wait by spinning: workers share their processors.
+
+    Raises ModelError where the runtime refuses it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(traced.graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(traced.graph, options, providers=[PROVIDER])
+    except Exception as error:  # of the runtime's dozen classes, as above
+        raise ModelError(
+            f"onnxruntime {onnxruntime.__version__} cannot run the network ({one_sentence(error)}): say "
+            "detector.runtime=torch, or install a newer one"
+        ) from error

@@ -100,17 +100,19 @@ def _detr(parts: Sequence[Part], question: Question) -> Decoded:
 
 
 def _detr_boxes(parts: Sequence[Part], question: Question) -> Decoded:
-    labels, boxes, scores = parts[0], _shaped(parts[1], len(parts[0]), 4), parts[2]
+    labels, boxes, scores = parts[0], _shaped(parts[1], None, 4), parts[2]
     return _selected(_from_bounds(boxes), None, scores, labels, question)
 
 
 def _oriented_det(parts: Sequence[Part], question: Question) -> Decoded:
     """Rows from the count on are padding. Classes are counted from 1."""
-    boxes, scores, labels, count = parts
+    boxes, (scores, labels, count) = _shaped(parts[0], None, 5), parts[1:]
     used = int(np.asarray(count).reshape(-1)[0]) if np.size(count) == 1 else -1
     if not 0 <= used <= len(boxes):
         raise ValueError(f"{used} of {len(boxes)} rows are said to be used")
-    boxes = _shaped(boxes, None, 5)[:used]
+    if scores.ndim != 1 or labels.ndim != 1:
+        raise ValueError(f"{len(boxes)} boxes with scores of shape {scores.shape} and classes of {labels.shape}")
+    boxes = boxes[:used]
     return _selected(boxes[:, :4], boxes[:, 4], scores[:used], labels[:used].astype(np.int64) - 1, question)
 
 

@@ -139,15 +139,17 @@ def _shown(graph: Graph) -> str:
 
 
 def _complaint(graph: Graph, hints: Hints) -> str:
+    card = graph.path.with_suffix(".card.json").name
     said = f"{graph.path}: the outputs {_shown(graph)} are of no detector of {hints.classes} classes that is known here"
     if len(graph.outputs) == 1 and hints.family not in (None, BOUNDS_FAMILY):
         return (
             f"{graph.path}: its metadata says model_family {quoted(hints.family)}, and how that writes boxes is not "
-            f"known here: say layout, mean and std in {graph.path.with_suffix('.card.json').name} where you know them"
+            f"known here: say layout, mean and std in {card} where you know them"
         )
     counts = _counts(graph)
     if counts and str(hints.classes) not in counts.split():
-        return f"{said}, but of {counts}: name them all in classes of {graph.path.with_suffix('.card.json').name}"
+        softmax = "" if len(graph.outputs) == 1 else ' (where the last means "no object", it is a DETR not read here)'
+        return f"{said}, but of {counts}: name them all in classes of {card}{softmax}"
     if any(len(port.shape or ()) == 4 for port in graph.outputs):
         return f"{said}; masks and feature maps are not read: export a detector (of a YOLO: task detect or obb)"
     return f"{said}: export one of {', '.join(LAYOUTS)}"

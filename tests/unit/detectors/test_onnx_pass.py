@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.detectors import runtime
 from pipeline.detectors.loading import load_detector, runtime_of
+from pipeline.detectors.onnx_graphs import TracedPass
+from pipeline.detectors.onnx_pass import session
 from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.protocol import Detector
@@ -134,6 +137,12 @@ def test_a_worker_that_would_run_the_network_by_something_else_is_refused(monkey
     monkeypatch.setattr(runtime, "find_spec", lambda _: None)
     with pytest.raises(ModelError, match=r"runs the model by torch, .*planned for onnxruntime .*same packages"):
         load_as_planned(planned, "builtin:ships-s2", how)
+
+
+def test_a_graph_that_the_runtime_refuses_is_one_sentence() -> None:
+    traced = TracedPass(graph=b"none", layers=0, levels=torch.zeros(0, dtype=torch.long), nearest=False)
+    with pytest.raises(ModelError, match=r"cannot run the network .*detector\.runtime=torch"):
+        session(traced, 1)
 
 
 def test_a_loaded_detector_answers_by_what_was_asked_for() -> None:

@@ -128,3 +128,10 @@ def test_scores_are_not_taken_for_numbers_of_classes() -> None:
     two = Question(classes=2, width=WIDTH, height=HEIGHT, threshold=0.1)
     with pytest.raises(ValueError, match="no whole numbers"):
         decode(LAYOUTS["yolo26"], [answer], two)
+
+
+@pytest.mark.parametrize("layout", ["detr-boxes", "oriented-det"])
+def test_outputs_without_axes_are_one_sentence(layout: str) -> None:
+    parts = answers(layout, np.array([*CENTRE, *SIDES, 0.3]))
+    with pytest.raises(ValueError, match="scores of shape"):
+        decode(LAYOUTS[layout], [np.zeros(()) if part.ndim == 1 else part for part in parts], QUESTION)
