@@ -22,7 +22,7 @@ exporters of Ultralytics (v5 to 26), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DET
 
 Our own export (see ``onnx_file.py``):
 the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
-raw, 0 to 255, padded with 0 below and to the right, and normalised inside the graph; the answers are those of the last
+raw, 0 to 255, of any size, padded and normalised inside the graph; the answers are those of the last
 two rows.
 """
 
