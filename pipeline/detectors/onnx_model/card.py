@@ -58,7 +58,7 @@ def describe(graph: Graph) -> Description:
         layout=None if layout is None else str(layout),
         task=graph.metadata.get("task"),
         family=graph.metadata.get("model_family"),
-        selects=_truth(graph.metadata.get("end2end")),
+        selects=_has_nms(graph) or _truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
     )
     # Ours pads itself, and then knows what is picture: what is padded here would be black picture to it.
@@ -202,6 +202,11 @@ def _truth(text: str | None) -> bool | None:
     return {"true": True, "false": False}.get((text or "").strip().lower())
 
 
+def _has_nms(graph: Graph) -> bool:
+    """Whether the metadata says that it was exported with NMS inside: then it selects its boxes, whatever it is."""
+    return "'nms': True" in graph.metadata.get("args", "")
+
+
 def _stride(text: str | None) -> int:
     stride = _literal(text)
     return stride if isinstance(stride, int) and 1 <= stride <= LARGEST_STRIDE else STRIDE
@@ -246,6 +251,6 @@ def _sentence(graph: Graph, answers: Answers, card: ModelCard, hints: Hints) -> 
     )
     if hints.task in ("detect", "obb") and (hints.task == "obb") != card.oriented:
         said += f"; its metadata says task {hints.task}, and its shapes do not: the shapes are believed"
-    if "'nms': True" in graph.metadata.get("args", ""):
+    if _has_nms(graph):
         said += "; it was exported with NMS inside, which may lose neighbours: export it with nms=False"
     return said

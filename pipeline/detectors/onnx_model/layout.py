@@ -245,8 +245,12 @@ def _likely(found: list[Layout], first: int | None, second: int | None, hints: H
     selecting = [one for one in found if one in (YOLO26, YOLO26_OBB)]
     if YOLOV5 in found and selecting:
         dense = hints.area_px is not None and first in [round(hints.area_px * cells) for cells in V5_CELLS]
-        if hints.selects is not None and not dense:
+        if dense:
+            return [YOLOV5]
+        if first is not None and first <= MOST_SELECTED:  # also of a network that does not select, but for NMS inside
+            return selecting
+        if hints.selects is not None:
             return selecting if hints.selects else [YOLOV5]
         if first is not None:
-            return selecting if first <= MOST_SELECTED and not dense else [YOLOV5]
+            return [YOLOV5]
     return found

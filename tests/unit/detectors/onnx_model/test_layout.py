@@ -34,6 +34,8 @@ ONE: list[tuple[Shape, dict[str, Any], str]] = [
     ((1, 25200, 6), {"classes": 1, "area_px": 640 * 640}, "yolov5"),
     ((1, 25500, 7), {"classes": 2, "area_px": 640 * 640}, "yolov5"),
     ((1, 300, 6), {"classes": 1, "area_px": 640 * 640}, "yolo26"),
+    ((1, 300, 6), {"classes": 1, "area_px": 640 * 640, "selects": False}, "yolo26"),
+    ((1, 2000, 6), {"classes": 1, "area_px": 640 * 640, "selects": True}, "yolo26"),
     ((1, 252, 6), {"classes": 1, "area_px": 64 * 64}, "yolov5"),
     ((1, 25000, 6), {"classes": 1}, "yolov5"),
     ((None, None, 6), {"classes": 1, "selects": True}, "yolo26"),
