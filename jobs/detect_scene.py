@@ -86,7 +86,7 @@ def dry_run(config: RunConfig) -> int:
 def detect(config: RunConfig, journal: Journal) -> int:
     """Run on the executor that was asked for."""
     from pipeline.cluster.submission import refuse_relative_paths
-    from pipeline.detectors.weights import load, model_card
+    from pipeline.detectors.weights import load_as_planned, model_card
     from pipeline.engine.local import LocalExecutor
     from pipeline.planning.threshold import score_threshold
     from pipeline.runs.run import check_run, detect
@@ -102,7 +102,7 @@ def detect(config: RunConfig, journal: Journal) -> int:
     if card.described is not None:
         journal.emit("model", card.described, name=card.name, licence=card.licence, runtime=card.runtime)
     score_threshold(card, config.detector)  # said before a cluster is started for it
-    loader = partial(load, config.weights, threads=config.cluster.threads, **how)
+    loader = partial(load_as_planned, card.runtime, config.weights, how, config.cluster.threads)
     if config.executor == "local" or config.start_from == "merge":  # merging again needs no workers
         return detect(config, card, LocalExecutor(loader, max_attempts=config.cluster.max_attempts), journal).exit_code
     from pipeline.cluster.executor import RayExecutor  # late: Ray is needed for nothing else

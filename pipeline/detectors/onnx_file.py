@@ -14,13 +14,14 @@ import os
 from pathlib import Path
 
 from pipeline.detectors.card import card_content
+from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.detectors.onnx_graphs import file_graph
+from pipeline.detectors.onnx_model.layout import KESTREL
 from pipeline.detectors.passes import Runnable
 from pipeline.errors import ConfigError
 from pipeline.types import ModelCard
 
-ONNX_FILE = "model.onnx"
-CARD_KEY, TYPE_KEY, LICENCE_KEY = "kestrel", "model_type", "license"
+TYPE_KEY, LICENCE_KEY = "model_type", "license"
 NEEDED = "ONNX files need the package onnx: pip install 'kestrel-aerial[onnx]'"
 
 
@@ -31,7 +32,7 @@ def onnx_file(runnable: Runnable, card: ModelCard, model_type: str) -> bytes:
     except ImportError as error:
         raise ConfigError(NEEDED) from error
     model = onnx.load_from_string(file_graph(runnable, card.mean, card.std))
-    facts = {CARD_KEY: json.dumps(card_content(card), ensure_ascii=False), TYPE_KEY: model_type}
+    facts = {KESTREL: json.dumps(card_content(card), ensure_ascii=False), TYPE_KEY: model_type}
     facts |= {LICENCE_KEY: card.licence} if card.licence else {}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)

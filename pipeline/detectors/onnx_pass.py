@@ -29,13 +29,10 @@ from pipeline.detectors.onnx_graphs import (
     TracedPass,
     pass_graph,
 )
+from pipeline.detectors.onnx_model.session import NO_ROOM, session_options
 from pipeline.detectors.passes import Answer, Runnable
+from pipeline.detectors.runtime import PROVIDER
 from pipeline.errors import ModelError, one_sentence
-
-_SILENT = 4
-"""What goes wrong is raised; nothing is logged beside it."""
-_NO_ROOM = ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory")
-"""How the runtime says that there was no memory; it has no class of errors for that."""
 
 
 class OnnxPass:
@@ -77,18 +74,18 @@ class OnnxPass:
             answers = self._session.run(names, arrays)
         except Exception as error:  # the runtime has a dozen classes of errors without a common one
             shape = " x ".join(map(str, arrays[PIXELS].shape))
-            if any(words in str(error) for words in _NO_ROOM):
+            if any(words in str(error) for words in NO_ROOM):
                 raise MemoryError(f"onnxruntime has no room for chips of {shape} ({one_sentence(error)})") from error
             raise ModelError(f"onnxruntime cannot look at chips of {shape}: {one_sentence(error)}") from error
         return {name: torch.from_numpy(answer) for name, answer in zip(names, answers, strict=True)}
 
 
 def session(traced: TracedPass, threads: int) -> Any:
-    """The graph, ready to run on so many threads, which do not wait by spinning: workers share their processors."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.use_deterministic_compute = True
-    options.log_severity_level = _SILENT
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(traced.graph, options, providers=["CPUExecutionProvider"])
+    """The graph, ready to run on so many threads. Raises ModelError where the runtime refuses it."""
+    try:
+        return onnxruntime.InferenceSession(traced.graph, session_options(onnxruntime, threads), providers=[PROVIDER])
+    except Exception as error:  # of the runtime's dozen classes, as above
+        raise ModelError(
+            f"onnxruntime {onnxruntime.__version__} cannot run the network ({one_sentence(error)}): say "
+            "detector.runtime=torch, or install a newer one"
+        ) from error

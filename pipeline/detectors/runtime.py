@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
@@ -47,4 +47,14 @@ def settled(runtime: str, *, traceable: bool, device: str, precision: str) -> st
 def runtime_name(device: str) -> str:
     """What ONNX Runtime runs the network with, as far as it can change last digits: it goes into the names of parts."""
     elsewhere = ", torch on a GPU" if device == AUTO else ""
-    return f"onnxruntime {version('onnxruntime')} {PROVIDER}{elsewhere}"
+    return f"onnxruntime {_onnxruntime_version()} {PROVIDER}{elsewhere}"
+
+
+def _onnxruntime_version() -> str:
+    """By its distribution, which costs no import; ``onnxruntime-gpu`` and others bring the module by another name."""
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError:
+        import onnxruntime
+
+        return str(onnxruntime.__version__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline.detectors.foreign_files import is_onnx_name, is_weight_name, onnx_file, told, told_by_name
 from pipeline.detectors.loading import load_detector, read_model_card, runtime_of
 from pipeline.detectors.protocol import Detector
+from pipeline.detectors.runtime import TORCH
 from pipeline.errors import ConfigError, ModelError, one_sentence
 from pipeline.names import complaint, path_part, shown
 from pipeline.storage.fetching import fetch_weights
@@ -137,3 +138,20 @@ def load(
     """
     folder = resolve_weights(uri, fetch_weights)
     return load_detector(folder, device=device, precision=precision, threads=threads, runtime=runtime)
+
+
+def load_as_planned(planned: str | None, uri: str, how: Mapping[str, str], threads: int = 1) -> Detector:
+    """:func:`load`, for a run whose card says what runs it (``planned``, :attr:`~pipeline.types.ModelCard.runtime`).
+
+    ``how`` are ``device``, ``precision`` and ``runtime``. What a run is called by says what ran it, so a node that has
+    other packages would put numbers of its own under that name. Raises ModelError for such a node, else as ``load``.
+    """
+    folder = resolve_weights(uri, fetch_weights)
+    detector = load_detector(folder, threads=threads, **how)
+    here = runtime_of(folder, **how) or detector.card.runtime
+    if here != planned:
+        raise ModelError(
+            f"a worker runs the model by {here or TORCH}, the run was planned for {planned or TORCH}: install the same "
+            "packages on every node, or say detector.runtime=torch (not for ONNX files)"
+        )
+    return detector

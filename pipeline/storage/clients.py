@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -77,6 +77,11 @@ def attempt(
         raise StorageError(f"{what}: {reason_of(error)}") from error
     except Exception as error:  # each backend of fsspec raises exceptions of its own library
         raise StorageError(f"{what}, after {patience.attempts} attempts: {reason_of(error)}") from error
+
+
+def change_mark(entry: Mapping[str, Any]) -> Any:
+    """What changes when the content of a file does, of what its store says of it; None where it says nothing such."""
+    return next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
 
 
 def reason_of(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import ConfigError, ModelError, redacted
 from pipeline.names import shown
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, reason_of, remote, translated
+from pipeline.storage.clients import attempt, change_mark, reason_of, remote, translated
 from pipeline.storage.folders import staging_folder, swap_in
 from pipeline.storage.paths import local_path
 
@@ -23,6 +23,8 @@ ONNX_SUFFIX = ".onnx"
 ONNX_FILE = f"model{ONNX_SUFFIX}"
 BESIDE = (".card.json", ".export_meta.json")
 """What may lie beside ``best.onnx``, in place of its ending."""
+LICENCE = "/README.md"
+"""Where a checkpoint states its licence."""
 MOST_ONNX_BYTES = 2**31 - 1
 """No ONNX file of one piece is larger: said before it is copied."""
 
@@ -36,7 +38,7 @@ def fetch_weights(uri: str, patience: Patience = PATIENCE) -> Path:
 
 def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
     """A local folder with the weights at ``uri``: itself when local, else a cached copy of its safetensors and json, or
-    of its ``model.onnx`` and json where it has no safetensors.
+    of its ``model.onnx`` and json where it has no safetensors; and of the README.md that states their licence.
 
     Nothing else is ever copied (pickles can run code). The cache (``KESTREL_CACHE``, default ``~/.cache/kestrel``)
     is keyed by the address and by the sizes and versions of its files, so a changed folder is fetched anew.
@@ -49,7 +51,7 @@ def fetch_folder(uri: str, patience: Patience = PATIENCE) -> Path:
         return folder
     fs, root = remote(uri)
     listing = attempt(f"cannot list the weights at {redacted(uri)}", fs.ls, root, detail=True, patience=patience)
-    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json"))}
+    files = {entry["name"]: entry for entry in listing if entry["name"].endswith((".safetensors", ".json", LICENCE))}
     if not any(path.endswith(".safetensors") for path in files):
         single = {entry["name"]: entry for entry in listing if entry["name"].rsplit("/", 1)[-1] == ONNX_FILE}
         if not single:
@@ -64,11 +66,40 @@ def _fetch_onnx(uri: str, patience: Patience) -> Path:
     """A cached copy of one ONNX file and of the cards beside it. Raises ModelError where it is not, or is too large."""
     fs, path = remote(uri)
     what = f"cannot read {redacted(uri)}"
-    if not attempt(what, fs.isfile, path, patience=patience):
+    wanted = (path, *(_in_place_of_ending(path, ending) for ending in BESIDE))
+    found = {one: info for one in wanted if (info := attempt(what, _file_info, fs, one, patience=patience))}
+    if path not in found:
         raise ModelError(f"there is no file at {redacted(uri)}")
-    beside = [path[: -len(ONNX_SUFFIX)] + ending for ending in BESIDE]
-    names = [path, *(one for one in beside if attempt(what, fs.isfile, one, patience=patience))]
-    return _cached(uri, {one: attempt(what, fs.info, one, patience=patience) for one in names}, patience) / _name(path)
+    return _cached(uri, found, patience) / _name(path)
+
+
+def _in_place_of_ending(path: str, ending: str) -> str:
+    """``best.onnx`` → ``best`` and ``ending``; a query that follows it in a web address stays."""
+    name, query, rest = path.partition("?") if path.startswith("http") else (path, "", "")
+    return f"{name[: -len(ONNX_SUFFIX)]}{ending}{query}{rest}"
+
+
+_NOT_THERE = (401, 403, 404, 410)
+"""What web servers answer for a file that is not there, or not for us."""
+
+
+def _file_info(fs: Any, path: str) -> Mapping[str, Any] | None:
+    """What a store says of a file; None where it says that there is none, or none that we may see.
+
+    Its own ``isfile`` says no as well when it cannot be reached: a card would be passed over without a word.
+    """
+    try:
+        info: Mapping[str, Any] = fs.info(path)
+    except FileNotFoundError as error:  # fsspec's web client turns all that goes wrong into it
+        cause = error.__cause__
+        if cause is None or isinstance(cause, FileNotFoundError) or not path.startswith("http"):
+            return None
+        if getattr(cause, "status", None) not in _NOT_THERE:
+            raise cause from error
+        return None
+    except PermissionError:  # what S3 answers for a missing key to who may not list
+        return None
+    return info if info["type"] == "file" else None
 
 
 def _name(path: str) -> str:
@@ -83,9 +114,7 @@ def _cached(uri: str, files: Mapping[str, Mapping[str, Any]], patience: Patience
     if large:
         raise ModelError(f"{redacted(uri)} is larger than {MOST_ONNX_BYTES} bytes, and no ONNX file of one piece is")
     fs, _ = remote(uri)
-    version = [
-        (path, entry["size"], str(entry.get("ETag", entry.get("mtime")))) for path, entry in sorted(files.items())
-    ]
+    version = [(path, entry["size"], str(change_mark(entry))) for path, entry in sorted(files.items())]
     key = hashlib.sha256(json.dumps([uri, version]).encode()).hexdigest()[:32]
     cache = Path(os.environ.get("KESTREL_CACHE", "~/.cache/kestrel")).expanduser()
     if not (cache / key).is_dir():
@@ -117,7 +146,7 @@ def fetched_file(uri: str, patience: Patience = PATIENCE) -> Iterator[Path]:
     stem = source.rsplit(".", 1)[0]
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         what = f"cannot read {redacted(uri)}"
-        if not attempt(what, fs.isfile, source, patience=patience):
+        if not attempt(what, _file_info, fs, source, patience=patience):
             raise ConfigError(f"there is no file at {redacted(uri)}")
         siblings = [source] if source.startswith("http") else attempt(what, fs.glob, f"{stem}.*", patience=patience)
         for sibling in {source, *siblings}:

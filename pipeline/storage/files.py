@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.clients import attempt, change_mark, remote, translated
 from pipeline.storage.paths import local_path
 
 UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
@@ -196,7 +196,7 @@ def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:
         return f"{status.st_size} {status.st_mtime_ns}"
     fs, target = remote(uri, reading=True)
     entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target, patience=patience)
-    mark = next((entry[key] for key in ("ETag", "Last-Modified", "LastModified", "mtime") if entry.get(key)), None)
+    mark = change_mark(entry)
     return None if mark is None else f"{entry.get('size')} {mark}"
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from pipeline.config import RasterConfig
+from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.errors import ConfigError
 from pipeline.names import listed
 from pipeline.training.card import INPUT_PX, run_card, stated_card
@@ -174,6 +175,8 @@ def export(arguments: Namespace, report: Report) -> None:
     report(f"{arguments.out}: {card.name}, sha256 {card.sha256}")
     if arguments.onnx:
         report(f"{export_onnx(arguments.out, card)}: the same as ONNX")
+    elif (arguments.out / ONNX_FILE).exists():
+        notes.append(f"{arguments.out / ONNX_FILE} holds weights of before: export with --onnx, or delete it")
     if len(own) < len(validations):
         notes.append("what 'validate' found was of other weights, and is not in the card")
     if not own:

@@ -46,6 +46,7 @@ class ModelCard:
     network: tuple[str, ...] | None = None
     """Its parts in words: backbone, neck, feature modules, head; None where the checkpoint is another's, or older."""
     runtime: str | None = None
-    """What runs it, where that is not torch: name, version and device. Never in a file: whoever loads it finds out."""
+    """What runs it, where that is not torch: name, version and device, and of an ONNX file the layout that it is read
+    as. Never in a file: whoever loads it finds out."""
     described: str | None = None
     """What was found out about a file that others made, one sentence for people. Never in a file either."""

@@ -58,10 +58,11 @@ def describe(graph: Graph) -> Description:
         layout=None if layout is None else str(layout),
         task=graph.metadata.get("task"),
         family=graph.metadata.get("model_family"),
-        selects=_truth(graph.metadata.get("end2end")),
+        selects=_has_nms(graph) or _truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
     )
-    stride = _stride(graph.metadata.get("stride"))
+    # Ours pads itself, and then knows what is picture: what is padded here would be black picture to it.
+    stride = 1 if KESTREL in graph.metadata else _stride(graph.metadata.get("stride"))
     try:
         answers = find_answers(graph, hints)
     except ModelError:
@@ -73,7 +74,8 @@ def describe(graph: Graph) -> Description:
     said = _sentence(graph, answers, card, hints)
     return Description(
         graph=graph,
-        card=replace(card, runtime=version(), described=said),
+        # A corrected layout means other boxes of the same weights: what was found by the wrong one is not gone on with.
+        card=replace(card, runtime=f"{version()}, as {answers.layout.name}", described=said),
         answers=answers,
         picture=picture,
         stride=stride,
@@ -112,14 +114,17 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
     if "bands" in content and isinstance(content["bands"], list) and len(content["bands"]) != bands:
         raise ModelError(f"{path} names {len(content['bands'])} bands, and the file takes {bands}")
     plain = {"mean": [0.0] * bands, "std": [1.0] * bands}
-    known = {"mean", "std"} <= content.keys()
+    given = {"mean", "std"} & content.keys()
+    if len(given) == 1:
+        raise ModelError(f"{path} or {graph.path.name} gives {given.pop()} alone: give mean and std, or neither")
+    known = bool(given)
     usual = layout.plain and "names" in graph.metadata
     if not known and not (usual or picture.raw):
         raise ModelError(
             f"{graph.path} does not say how its pixels are normalised: {_ask(path, {'classes', 'mean', 'std'})}"
             " (0 and 1 where it takes pixels / 255 as they are, as most YOLOs do)"
         )
-    if picture.raw and KESTREL not in graph.metadata and {"mean", "std"} & content.keys():
+    if picture.raw and KESTREL not in graph.metadata and known:
         raise ModelError(
             f"{path} gives mean or std, and the file takes pixels from 0 to 255 as they are: leave them out"
         )
@@ -197,6 +202,11 @@ def _truth(text: str | None) -> bool | None:
     return {"true": True, "false": False}.get((text or "").strip().lower())
 
 
+def _has_nms(graph: Graph) -> bool:
+    """Whether the metadata says that it was exported with NMS inside: then it selects its boxes, whatever it is."""
+    return "'nms': True" in graph.metadata.get("args", "")
+
+
 def _stride(text: str | None) -> int:
     stride = _literal(text)
     return stride if isinstance(stride, int) and 1 <= stride <= LARGEST_STRIDE else STRIDE
@@ -241,6 +251,6 @@ def _sentence(graph: Graph, answers: Answers, card: ModelCard, hints: Hints) -> 
     )
     if hints.task in ("detect", "obb") and (hints.task == "obb") != card.oriented:
         said += f"; its metadata says task {hints.task}, and its shapes do not: the shapes are believed"
-    if "'nms': True" in graph.metadata.get("args", ""):
+    if _has_nms(graph):
         said += "; it was exported with NMS inside, which may lose neighbours: export it with nms=False"
     return said

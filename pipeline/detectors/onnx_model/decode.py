@@ -100,17 +100,19 @@ def _detr(parts: Sequence[Part], question: Question) -> Decoded:
 
 
 def _detr_boxes(parts: Sequence[Part], question: Question) -> Decoded:
-    labels, boxes, scores = parts[0], _shaped(parts[1], len(parts[0]), 4), parts[2]
+    labels, boxes, scores = parts[0], _shaped(parts[1], None, 4), parts[2]
     return _selected(_from_bounds(boxes), None, scores, labels, question)
 
 
 def _oriented_det(parts: Sequence[Part], question: Question) -> Decoded:
     """Rows from the count on are padding. Classes are counted from 1."""
-    boxes, scores, labels, count = parts
+    boxes, (scores, labels, count) = _shaped(parts[0], None, 5), parts[1:]
     used = int(np.asarray(count).reshape(-1)[0]) if np.size(count) == 1 else -1
     if not 0 <= used <= len(boxes):
         raise ValueError(f"{used} of {len(boxes)} rows are said to be used")
-    boxes = _shaped(boxes, None, 5)[:used]
+    if scores.ndim != 1 or labels.ndim != 1:
+        raise ValueError(f"{len(boxes)} boxes with scores of shape {scores.shape} and classes of {labels.shape}")
+    boxes = boxes[:used]
     return _selected(boxes[:, :4], boxes[:, 4], scores[:used], labels[:used].astype(np.int64) - 1, question)
 
 
@@ -174,12 +176,18 @@ def _decoded(sides: Part, angles: Part | None, per_class: Part, question: Questi
 
 
 def _selected(sides: Part, angles: Part | None, scores: Part, labels: Part, question: Question) -> Decoded:
-    """Boxes that have one class each. Rows without area are padding, whatever their class."""
+    """Boxes that have one class each. Rows without area are padding, whatever their class, but that is a number.
+
+    A network of two classes that writes cx, cy, w, h and two scores (RT-DETR of Ultralytics) has the shape of one that
+    selects: taken for bounds, its small boxes have no area, and its scores are no numbers of classes.
+    """
     if scores.shape != (len(sides),) or labels.shape != (len(sides),):
         raise ValueError(f"{len(sides)} boxes with scores of shape {scores.shape} and classes of {labels.shape}")
+    if (labels != np.rint(labels)).any():
+        raise ValueError("classes that are no whole numbers")
     keep = np.flatnonzero((scores >= question.threshold) & (sides[:, 2] > 0) & (sides[:, 3] > 0))
     class_ids = labels[keep].astype(np.int64)
-    if (class_ids != labels[keep]).any() or (class_ids < 0).any() or (class_ids >= question.classes).any():
+    if (class_ids < 0).any() or (class_ids >= question.classes).any():
         raise ValueError(f"classes that are none of the {question.classes}")
     boxes = _boxes(sides[keep], None if angles is None else angles[keep])
     return Decoded(boxes, _between_0_and_1(scores, keep), class_ids)

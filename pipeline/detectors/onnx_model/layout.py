@@ -22,7 +22,7 @@ exporters of Ultralytics (v5 to 26), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DET
 
 Our own export (see ``onnx_file.py``):
 the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
-raw, 0 to 255, padded with 0 below and to the right, and normalised inside the graph; the answers are those of the last
+raw, 0 to 255, of any size, padded and normalised inside the graph; the answers are those of the last
 two rows.
 """
 
@@ -139,15 +139,17 @@ def _shown(graph: Graph) -> str:
 
 
 def _complaint(graph: Graph, hints: Hints) -> str:
+    card = graph.path.with_suffix(".card.json").name
     said = f"{graph.path}: the outputs {_shown(graph)} are of no detector of {hints.classes} classes that is known here"
     if len(graph.outputs) == 1 and hints.family not in (None, BOUNDS_FAMILY):
         return (
             f"{graph.path}: its metadata says model_family {quoted(hints.family)}, and how that writes boxes is not "
-            f"known here: say layout, mean and std in {graph.path.with_suffix('.card.json').name} where you know them"
+            f"known here: say layout, mean and std in {card} where you know them"
         )
     counts = _counts(graph)
-    if counts:
-        return f"{said}, but of {counts}: name them all in classes of {graph.path.with_suffix('.card.json').name}"
+    if counts and str(hints.classes) not in counts.split():
+        softmax = "" if len(graph.outputs) == 1 else ' (where the last means "no object", it is a DETR not read here)'
+        return f"{said}, but of {counts}: name them all in classes of {card}{softmax}"
     if any(len(port.shape or ()) == 4 for port in graph.outputs):
         return f"{said}; masks and feature maps are not read: export a detector (of a YOLO: task detect or obb)"
     return f"{said}: export one of {', '.join(LAYOUTS)}"
@@ -243,8 +245,12 @@ def _likely(found: list[Layout], first: int | None, second: int | None, hints: H
     selecting = [one for one in found if one in (YOLO26, YOLO26_OBB)]
     if YOLOV5 in found and selecting:
         dense = hints.area_px is not None and first in [round(hints.area_px * cells) for cells in V5_CELLS]
-        if hints.selects is not None and not dense:
+        if dense:
+            return [YOLOV5]
+        if first is not None and first <= MOST_SELECTED:  # also of a network that does not select, but for NMS inside
+            return selecting
+        if hints.selects is not None:
             return selecting if hints.selects else [YOLOV5]
         if first is not None:
-            return selecting if first <= MOST_SELECTED and not dense else [YOLOV5]
+            return [YOLOV5]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.errors import ConfigError, ModelError, one_sentence
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _SILENT = 4
 """Only what ends the process is logged: what goes wrong is raised."""
-_NO_ROOM = ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory", "CUDA failure 2:")
+NO_ROOM = ("bad_alloc", "bad allocation", "Failed to allocate memory", "out of memory", "CUDA failure 2:")
 """How the runtime says that there was no memory; it has no class of errors for that."""
 _AGAIN = "export it again, with another opset or as float32"
 
@@ -34,6 +35,17 @@ def best_device() -> str:
     return "cuda" if best_provider() == CUDA else "cpu"
 
 
+def session_options(runtime: ModuleType, threads: int) -> Any:
+    """Of ``onnxruntime``: so many threads, which do not wait by spinning, and the same numbers again where it can."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # workers share their processors
+    return options
+
+
 class Session:
     """A network that is ready to run. Same input, threads and machine: same numbers, as far as the runtime can."""
 
@@ -42,12 +54,7 @@ class Session:
         runtime = import_library("onnxruntime")
         self._path = graph.path
         runtime.set_default_logger_severity(_SILENT)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-        options.use_deterministic_compute = True
-        options.log_severity_level = _SILENT
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # workers share their processors
+        options = session_options(runtime, threads)
         self._options = runtime.RunOptions()
         self._options.log_severity_level = _SILENT
         providers = _providers(device, best_provider(), runtime.__version__)
@@ -84,6 +91,6 @@ def _providers(device: str, best: str, version: str) -> list[Any]:
 def _translated(what: str, error: Exception) -> Exception:
     """ModelError with what the runtime says; MemoryError for no room."""
     said = one_sentence(error)
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_ROOM):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_ROOM):
         return MemoryError(f"{what}: no room ({said})")
     return ModelError(f"{what} ({said}): {_AGAIN}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.detectors import runtime
 from pipeline.detectors.loading import load_detector, runtime_of
+from pipeline.detectors.onnx_graphs import TracedPass
+from pipeline.detectors.onnx_pass import session
 from pipeline.detectors.oriented_fcos.detector import OrientedFCOSDetector
 from pipeline.detectors.oriented_rtdetr.detector import OrientedDetector
 from pipeline.detectors.protocol import Detector
 from pipeline.detectors.runtime import settled
-from pipeline.detectors.weights import builtin_folder, model_card
+from pipeline.detectors.weights import builtin_folder, load_as_planned, model_card
 from pipeline.errors import ConfigError, ModelError
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.types import Look
@@ -110,6 +114,35 @@ def test_the_card_of_a_run_names_what_runs_it_and_no_file_does(tmp_path: Path) -
     assert model_card("builtin:ships-s2", "cpu", runtime="torch").runtime is None
     assert runtime_of(save_checkpoint("rt_detr", tmp_path), device="cpu", precision="float32", runtime="auto") is None
     assert "runtime" not in (builtin_folder("ships-s2") / "card.json").read_text()
+
+
+def test_the_runtime_has_its_version_where_another_distribution_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As onnxruntime-gpu does."""
+    import onnxruntime
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(runtime, "version", missing)
+    assert runtime.runtime_name("cpu") == f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider"
+
+
+def test_a_worker_that_would_run_the_network_by_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a node where the packages are missing, or are others: its numbers would go by the name of the planned ones."""
+    how = {"device": "cpu", "precision": "float32", "runtime": "auto"}
+    planned = model_card("builtin:ships-s2", **how).runtime
+    assert load_as_planned(planned, "builtin:ships-s2", how).card.name == "ships-s2"
+    with pytest.raises(ModelError, match=r"a worker runs the model by onnxruntime .*planned for torch"):
+        load_as_planned(None, "builtin:ships-s2", how)
+    monkeypatch.setattr(runtime, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=r"runs the model by torch, .*planned for onnxruntime .*same packages"):
+        load_as_planned(planned, "builtin:ships-s2", how)
+
+
+def test_a_graph_that_the_runtime_refuses_is_one_sentence() -> None:
+    traced = TracedPass(graph=b"none", layers=0, levels=torch.zeros(0, dtype=torch.long), nearest=False)
+    with pytest.raises(ModelError, match=r"cannot run the network .*detector\.runtime=torch"):
+        session(traced, 1)
 
 
 def test_a_loaded_detector_answers_by_what_was_asked_for() -> None:

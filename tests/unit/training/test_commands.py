@@ -72,7 +72,7 @@ def export(run: Path, out: Path, *more: object) -> int:
 
 class TestClasses:
     def test_three_classes_are_learnt_without_being_counted_and_the_card_names_them(
-        self, tmp_path: Path, small: Path
+        self, tmp_path: Path, small: Path, capsys: Said
     ) -> None:
         prep = folder_of(tmp_path / "prep", ("car", "van", "bus"))
         assert fit(small, tmp_path / "run", prep) == 0
@@ -87,6 +87,9 @@ class TestClasses:
         assert json.loads(facts["kestrel"]) == json.loads((tmp_path / "weights" / "card.json").read_text())
         assert facts["model_type"] == "kestrel_oriented_rtdetr"
         assert "license" not in facts, "the card of this run has none"
+        capsys.readouterr()
+        assert export(tmp_path / "run", tmp_path / "weights") == 0
+        assert "model.onnx holds weights of before" in capsys.readouterr().out
 
     def test_scenes_without_names_and_too_few_classes_are_one_sentence(
         self, tmp_path: Path, small: Path, capsys: Said

@@ -14,6 +14,7 @@ import pytest
 from pipeline.detectors.card import add_calibration
 from pipeline.detectors.loading import read_model_card
 from pipeline.errors import ModelError
+from pipeline.runs.identity import model_version
 from pipeline.types import Calibration, ModelCard
 from tests.support.onnx_files import CARD, CLASSES, NAMES, write_guest, write_onnx
 
@@ -65,6 +66,16 @@ def test_where_file_and_shapes_disagree_shapes_are_believed_and_it_is_said(tmp_p
     assert "export it with nms=False" in str(card.described)
 
 
+def test_what_was_found_by_another_layout_goes_by_another_name(tmp_path: Path) -> None:
+    """Of the same weights and classes: who corrects the layout does not want the boxes of before."""
+    path = write_onnx(tmp_path / "best.onnx", "yolo", metadata=NAMES)
+    versions = set()
+    for layout in ("yolo", "yolo-bounds"):
+        beside(path, {"layout": layout})
+        versions.add(model_version(read_model_card(path)))
+    assert len(versions) == 2
+
+
 def test_the_file_of_oriented_det_beside_its_export_is_read(tmp_path: Path) -> None:
     card = read_model_card(write_guest(tmp_path, "oriented-det"))
     assert (card.classes, card.score_threshold, card.mean) == (tuple(CLASSES), 0.2, (0.0,) * 3)
@@ -99,6 +110,7 @@ NOTHING_SAID: list[tuple[str, dict[str, str], dict[str, Any] | None, str]] = [
     ("yolo", {}, {"classes": CLASSES}, "how its pixels are normalised"),
     ("yolo", {}, {"classes": ["a"]}, "but of 3 classes or, turned or with objectness, 2"),
     ("yolo", NAMES, {"classes": []}, "names 0 classes, and the file itself 3"),
+    ("yolo", NAMES, {"mean": [0.4] * 3}, "gives mean alone"),
     ("yolo", NAMES, {"bands": ["red"]}, "names 1 bands, and the file takes 3"),
     ("yolo", NAMES, {"input_px": 640}, "says input_px: 640, but the file takes 64 px"),
     ("yolo", NAMES, {"oriented": True}, "says oriented: True, but the file is a YOLO"),

@@ -120,3 +120,18 @@ def test_rows_from_the_count_on_are_padding() -> None:
     assert len(decode(LAYOUTS["oriented-det"], parts, QUESTION).boxes) == 1
     with pytest.raises(ValueError, match="are said to be used"):
         decode(LAYOUTS["oriented-det"], [*parts[:3], np.array(3)], QUESTION)
+
+
+def test_scores_are_not_taken_for_numbers_of_classes() -> None:
+    """RT-DETR of Ultralytics with two classes has the shape of a YOLO26: cx, cy, w, h in shares and two scores."""
+    answer = np.array([[0.5, 0.5, 0.1, 0.1, 0.9, 0.02], [0.2, 0.2, 0.1, 0.1, 0.01, 0.8]], np.float32)
+    two = Question(classes=2, width=WIDTH, height=HEIGHT, threshold=0.1)
+    with pytest.raises(ValueError, match="no whole numbers"):
+        decode(LAYOUTS["yolo26"], [answer], two)
+
+
+@pytest.mark.parametrize("layout", ["detr-boxes", "oriented-det"])
+def test_outputs_without_axes_are_one_sentence(layout: str) -> None:
+    parts = answers(layout, np.array([*CENTRE, *SIDES, 0.3]))
+    with pytest.raises(ValueError, match="scores of shape"):
+        decode(LAYOUTS[layout], [np.zeros(()) if part.ndim == 1 else part for part in parts], QUESTION)

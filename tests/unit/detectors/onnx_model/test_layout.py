@@ -34,6 +34,8 @@ ONE: list[tuple[Shape, dict[str, Any], str]] = [
     ((1, 25200, 6), {"classes": 1, "area_px": 640 * 640}, "yolov5"),
     ((1, 25500, 7), {"classes": 2, "area_px": 640 * 640}, "yolov5"),
     ((1, 300, 6), {"classes": 1, "area_px": 640 * 640}, "yolo26"),
+    ((1, 300, 6), {"classes": 1, "area_px": 640 * 640, "selects": False}, "yolo26"),
+    ((1, 2000, 6), {"classes": 1, "area_px": 640 * 640, "selects": True}, "yolo26"),
     ((1, 252, 6), {"classes": 1, "area_px": 64 * 64}, "yolov5"),
     ((1, 25000, 6), {"classes": 1}, "yolov5"),
     ((None, None, 6), {"classes": 1, "selects": True}, "yolo26"),
@@ -81,7 +83,8 @@ def test_with_four_classes_the_names_say_which_are_the_boxes() -> None:
 
 REFUSED: list[tuple[dict[str, Shape | None], dict[str, Any], str]] = [
     ({"output0": (1, 20, 8400)}, {"classes": 3}, "but of 16 classes or, turned or with objectness, 15: name them all"),
-    ({"logits": (1, 300, 91), "boxes": (1, 300, 4)}, {"classes": 90}, "but of 91 classes: name them all"),
+    ({"logits": (1, 300, 91), "boxes": (1, 300, 4)}, {"classes": 90}, "but of 91 classes: name them all.*no object"),
+    ({"output0": (1, 300, 84)}, {"classes": 80}, "80 classes that is known here: export one of yolo"),
     ({"a": (None, None, 6)}, {"classes": 1}, r'may be of yolov5 or yolo26: say which in best\.card\.json, for example'),
     ({"output0": (1, 20, 8400)}, {"classes": 15, "layout": "yolov5"}, "says layout 'yolov5', but the outputs are"),
     ({"output0": (1, 20, 8400)}, {"classes": 15, "layout": "ssd"}, "says layout 'ssd'.*known are yolo"),

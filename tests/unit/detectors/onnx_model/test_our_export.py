@@ -18,16 +18,17 @@ from pipeline.detectors.oriented_rtdetr.running import runnable as runnable_rtde
 from pipeline.detectors.passes import Runnable
 from pipeline.detectors.protocol import Detector
 from tests.contracts.detector import make_chip
-from tests.support.fcos import small_fcos
+from tests.support.fcos import SMALL_FCOS, small_fcos
 from tests.support.oriented import CARD, small_network
 
+DRAWING = replace(SMALL_FCOS, reconstruction="learnable")
 MADE: dict[str, tuple[Callable[[], Runnable], Callable[[], Detector], str]] = {
     "kestrel-rtdetr": (
         lambda: runnable_rtdetr(small_network()), lambda: OrientedDetector(small_network(), CARD),
         "an oriented RT-DETR of ours",
     ),
-    "kestrel-fcos": (
-        lambda: runnable_fcos(small_fcos()), lambda: OrientedFCOSDetector(small_fcos(), CARD),
+    "kestrel-fcos": (  # reconstructing, so it has to know padding from picture
+        lambda: runnable_fcos(small_fcos(DRAWING)), lambda: OrientedFCOSDetector(small_fcos(DRAWING), CARD),
         "an oriented FCOS of ours",
     ),
 }  # fmt: skip
