@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ray.util.queue import Empty, Queue
 
 from pipeline.cluster.nodes import connected
 from pipeline.config import ClusterConfig
-from pipeline.errors import ClusterError, PipelineError, one_sentence
+from pipeline.errors import ClusterError, ConfigError, PipelineError, one_sentence
 
 Report = Callable[[str], None]
 Ranked = Callable[[Any, str, Report], None]
@@ -52,11 +52,17 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
     """``function`` on every worker of ``group``, until all are done. ``out`` is a folder that all workers see.
 
     What the first worker reports is told here. Raises the PipelineError that ended the first worker, ClusterError when
-    there is no cluster, or the group broke more than FAILURES times.
+    there is no cluster, or the group broke more than FAILURES times, ConfigError where this machine is the cluster and
+    has no room for them.
     """
     with contextlib.ExitStack() as begun:
+        grows = ray.is_initialized() or bool(os.environ.get("RAY_ADDRESS"))
         if not ray.is_initialized():
             begun.enter_context(connected(ClusterConfig()))
+        if lacking := lacking_resources(group, ray.cluster_resources()):
+            if not grows:
+                raise ConfigError(f"{lacking}: ask for fewer --workers or --threads, or name a cluster in RAY_ADDRESS")
+            report(f"  {lacking}: waiting for nodes that join")
         lines = Queue(actor_options={"num_cpus": 0})
         begun.callback(lines.shutdown)
         begun.enter_context(_told(lines, report))
@@ -86,6 +92,15 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
             ) from error
         if isinstance(ended, PipelineError):
             raise ended
+
+
+def lacking_resources(group: Group, there: Mapping[str, float]) -> str | None:
+    """What the cluster has too little of for the smallest group, in words."""
+    wanted = {"CPU": group.least * group.threads, "GPU": group.least if group.gpu else 0}
+    short = [
+        f"{there.get(name, 0):g} of {count} {name}s" for name, count in wanted.items() if there.get(name, 0) < count
+    ]
+    return f"the cluster has {' and '.join(short)} that {group.least} workers take" if short else None
 
 
 def _rank(given: dict[str, Any]) -> PipelineError | None:
