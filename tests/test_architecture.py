@@ -49,7 +49,7 @@ HOMES = {
     "safetensors": ("detectors", "training"),
     "huggingface_hub": ("detectors",),
     "onnx": ("detectors", "training"),
-    "onnxruntime": ("detectors", "training"),
+    "onnxruntime": ("detectors.onnx_runtime",),
     "geopandas": ("notebook",),
     "numba": ("geometry", "pixels"),
 }

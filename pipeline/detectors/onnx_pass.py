@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from pipeline.detectors.onnx_graphs import (
     pass_graph,
 )
 from pipeline.detectors.onnx_model.session import NO_ROOM, session_options
+from pipeline.detectors.onnx_runtime import import_onnxruntime
 from pipeline.detectors.passes import Answer, Runnable
 from pipeline.detectors.runtime import PROVIDER
 from pipeline.errors import ModelError, one_sentence
@@ -82,10 +82,11 @@ class OnnxPass:
 
 def session(traced: TracedPass, threads: int) -> Any:
     """The graph, ready to run on so many threads. Raises ModelError where the runtime refuses it."""
+    library = import_onnxruntime()
     try:
-        return onnxruntime.InferenceSession(traced.graph, session_options(onnxruntime, threads), providers=[PROVIDER])
+        return library.InferenceSession(traced.graph, session_options(library, threads), providers=[PROVIDER])
     except Exception as error:  # of the runtime's dozen classes, as above
         raise ModelError(
-            f"onnxruntime {onnxruntime.__version__} cannot run the network ({one_sentence(error)}): say "
+            f"onnxruntime {library.__version__} cannot run the network ({one_sentence(error)}): say "
             "detector.runtime=torch, or install a newer one"
         ) from error

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
+from pipeline.detectors.onnx_runtime import import_onnxruntime
 from pipeline.errors import ConfigError, ModelError
 
 AUTO, TORCH, ONNX = "auto", "torch", "onnx"
@@ -55,6 +56,4 @@ def _onnxruntime_version() -> str:
     try:
         return version("onnxruntime")
     except PackageNotFoundError:
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
+        return str(import_onnxruntime().__version__)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.detectors.onnx_runtime import import_onnxruntime
 from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, listed, quoted
 
@@ -65,10 +66,9 @@ def import_library(name: str) -> ModuleType:
             import onnx
 
             return onnx  # type: ignore[no-any-return]
-        import onnxruntime
+        return import_onnxruntime()
     except ImportError as error:
         raise ModelError(f"{_MISSING} ({one_sentence(error)})") from error
-    return onnxruntime  # type: ignore[no-any-return]
 
 
 def read_graph(path: Path) -> Graph:

@@ -81,7 +81,7 @@ def test_every_flag_of_fit_is_of_the_recipe_or_of_the_run() -> None:
 
     parser = argparse.ArgumentParser()
     add_fit(parser)
-    flags = {action.dest for action in parser._actions} - {"help", "recipe", "out", "threads"}
+    flags = {action.dest for action in parser._actions} - {"help", "recipe", "out", "threads", "workers"}
     assert flags == set(FLAGS)
     assert set(FLAGS) <= set(flat(Recipe(losses=FAMILIES[0].losses())))
 

@@ -262,6 +262,7 @@ def test_from_a_checkpoint_to_a_checkpoint(
     ours = obb_to_corners(found[0].detections.boxes)
     rows = np.column_stack([ours.min(1), ours.max(1), found[0].detections.scores])
     expected = torch.column_stack([theirs["boxes"], theirs["scores"]]).numpy()
-    order, theirs_order = (np.lexsort(table[:, :1].round(2).T) for table in (rows, expected))
-    np.testing.assert_allclose(rows[order], expected[theirs_order], atol=1e-3)
+    apart = np.abs(rows[:, None] - expected[None]).max(-1)  # both sort by scores, of which some are nearly equal
+    assert len(set(apart.argmin(1).tolist())) == len(expected) == len(rows)
+    assert apart.min(1).max() < 1e-3
     assert isinstance(FOLDER.load(out), LibraryNetwork), "and it may be trained on"

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import RTDetrV2Config
+from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2MultiscaleDeformableAttention
 
 from pipeline.detectors.modules.features import token_grid
 from pipeline.detectors.oriented_rtdetr.deformable_attention import RotatedDeformableAttention
@@ -56,7 +58,12 @@ def test_level_boxes_sample_where_the_library_does(attention: RotatedDeformableA
         [[[20.0, 30, 12, 6, 0], [40, 8, 20, 20, 0], [5, 60, 4, 30, 0], [32, 32, 64, 64, 0], [1, 1, 2, 2, 0]]]
     )
     ours, _ = attention(queries, memory, position, reference_frames(boxes, 64, 64), shapes)
-    theirs, _ = super(RotatedDeformableAttention, attention).forward(
+    config = RTDetrV2Config(
+        d_model=SMALL.width, decoder_attention_heads=SMALL.heads, decoder_n_levels=4, decoder_n_points=SMALL.points
+    )
+    library = RTDetrV2MultiscaleDeformableAttention(config)
+    library.load_state_dict(attention.state_dict())
+    theirs, _ = library(
         queries,
         encoder_hidden_states=memory,
         position_embeddings=position,
