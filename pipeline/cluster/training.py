@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +85,8 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
             torch_config=ray.train.torch.TorchConfig(backend="nccl" if group.gpu else "gloo"),
         )
         try:
-            ended = trainer.fit().return_value
+            with _interrupted_as_always():
+                ended = trainer.fit().return_value
         except TrainingFailedError as error:
             raise ClusterError(
                 f"the workers of this training broke {FAILURES + 1} times, the last time so: {one_sentence(error)}; "
@@ -92,6 +94,20 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
             ) from error
         if isinstance(ended, PipelineError):
             raise ended
+
+
+@contextlib.contextmanager
+def _interrupted_as_always() -> Iterator[None]:
+    """Inside, Ctrl-C is KeyboardInterrupt, and afterwards what it was: Ray Train puts a handler of its own in its
+    place, which ends the process with 0, and leaves it there."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def lacking_resources(group: Group, there: Mapping[str, float]) -> str | None:

@@ -114,8 +114,8 @@ def silent_reading(scene: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Pop
         argv = many_blocks(scene, tmp_path / "out", "--executor", "local", *fixed)
         argv[1] = f"{traffic.url}/harbour.tif"
         with started("detect_scene.py", *argv, log=log) as process:
-            wait_for((tmp_path / "out" / ".harbour.lease").exists, process, log)
-            time.sleep(2.0)
+            wait_for(traffic.silenced.is_set, process, log)
+            time.sleep(0.5)
             yield process, log
 
 

@@ -70,8 +70,10 @@ def test_two_workers_learn_what_one_process_learns_though_one_of_them_is_killed(
     together: list[str] = []
     (tmp_path / "two").mkdir()
     group = Group(least=2, most=2, threads=1, gpu=False)
+    interrupting = signal.getsignal(signal.SIGINT)
     with pytest.raises(ConfigError, match="this is not to be tried again"):
         on_workers(learn, (what, tmp_path / "two", True), group, tmp_path / "two", together.append)
+    assert signal.getsignal(signal.SIGINT) == interrupting, "Ray Train's own ends the process with 0"
     expected = [json.loads(line) for line in alone]
     rows = [json.loads(line) for line in together]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))

@@ -33,6 +33,9 @@ class Traffic:
     silence: threading.Event = field(default_factory=threading.Event)
     """Set when the server ends, so that its silent threads end too."""
 
+    silenced: threading.Event = field(default_factory=threading.Event)
+    """Set when somebody waits for a range that is never answered."""
+
     def clear(self) -> None:
         self.requests.clear()
         self.bytes_sent = 0
@@ -60,6 +63,7 @@ class RangeHandler(BaseHTTPRequestHandler):
         if status == 200 and match and self.server.ranges:
             start, end = int(match[1]), min(int(match[2] or len(body) - 1), len(body) - 1)
             if self.server.traffic.silent_from is not None and end >= self.server.traffic.silent_from:
+                self.server.traffic.silenced.set()
                 self.server.traffic.silence.wait()
                 return
             headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
