@@ -1,6 +1,6 @@
 """What the second look costs: bare passes of the network, the pipeline without it, and with it, on the same tiles.
 
-    python -m tests.benchmarks.bench_second_look [--side 2048] [--threads 1] [--rounds 3]
+    python -m tests.benchmarks.bench_second_look [--side 2048] [--threads 1] [--runtime auto] [--rounds 3]
 
 A procedural harbour is read once and cut into tiles; each row works them off with the embedded detector:
 
@@ -109,9 +109,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--runtime", default="auto", help="auto, torch or onnx")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    detector = load(WEIGHTS, arguments.device, arguments.precision, arguments.threads)
+    detector = load(WEIGHTS, arguments.device, arguments.precision, arguments.threads, arguments.runtime)
     with tempfile.TemporaryDirectory() as folder:
         compare(harbour_on_disk(Path(folder), arguments.side), detector, arguments.rounds)
 
