@@ -44,29 +44,22 @@ class Checksums:
 
     def check(self, file: Any, bands: Iterable[int], window: Window) -> None:
         """Raises DamagedBlock for a block of the open ``file`` under ``window``, OSError where it cannot be read."""
+        height, line = file.block_shapes[0][0], _line_bytes(file)
         handle = os.open(self._path, os.O_RDONLY)
         try:
             length = os.fstat(handle).st_size
             for column, row, offset, size in _stored(file, bands, window):
                 if not 0 <= offset <= offset + size <= length:
                     continue  # a number that is none: libtiff says so itself, and nobody reserves that much memory
-                unpacked, padded = self._room(file, row)
+                lines = height if self._tiled else min(height, file.height - row * height)
+                last_strip = not self._tiled and (row + 1) * height >= file.height
                 packed = os.pread(handle, size, offset)
-                measure = padded or not self._measured
+                measure = last_strip or not self._measured
                 self._measured = True
-                if (measure or _has_zeros(packed)) and (wrong := _wrong(packed, unpacked)):
+                if (measure or _has_zeros(packed)) and (wrong := _wrong(packed, lines * line)):
                     raise DamagedBlock(f"block ({column}, {row}) {wrong}")
         finally:
             os.close(handle)
-
-    def _room(self, file: Any, row: int) -> tuple[int, bool]:
-        """Bytes that the blocks of that row have room for, and whether it is the last strip."""
-        height, width = file.block_shapes[0]
-        bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * np.dtype(file.dtypes[0]).itemsize))
-        line = -(-width * bits * (file.count if file.interleaving == Interleaving.pixel else 1) // 8)
-        lines = height if self._tiled else min(height, file.height - row * height)
-        last = not self._tiled and (row + 1) * height >= file.height
-        return lines * line, last
 
 
 def checksums_of(file: Any, path: Path) -> Checksums | None:
@@ -93,6 +86,13 @@ def _stored(file: Any, bands: Iterable[int], window: Window) -> Iterator[tuple[i
         )
         if offset and size:
             yield column, row, int(offset), int(size)
+
+
+def _line_bytes(file: Any) -> int:
+    """Bytes of one line of a block."""
+    bits = int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * np.dtype(file.dtypes[0]).itemsize))
+    samples = file.count if file.interleaving == Interleaving.pixel else 1
+    return int(-(-file.block_shapes[0][1] * bits * samples // 8))
 
 
 def _has_zeros(packed: bytes) -> bool:
