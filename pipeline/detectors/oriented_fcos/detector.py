@@ -10,10 +10,10 @@ import torch
 from pipeline.detectors.card import read_card
 from pipeline.detectors.difference import difference_maps
 from pipeline.detectors.distinct import distinct
+from pipeline.detectors.network_detector import NetworkDetector
 from pipeline.detectors.oriented_fcos.folder import load_network
 from pipeline.detectors.oriented_fcos.network import OrientedFCOS
 from pipeline.detectors.oriented_fcos.running import runnable
-from pipeline.detectors.passes import Pass, TorchPass
 from pipeline.detectors.torch_chips import (
     batch_of,
     check_card,
@@ -25,25 +25,13 @@ from pipeline.detectors.torch_chips import (
 from pipeline.types import Chip, Look, ModelCard
 
 
-class OrientedFCOSDetector:
+class OrientedFCOSDetector(NetworkDetector):
     """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
 
     def __init__(self, network: OrientedFCOS, card: ModelCard, device: str = "cpu", precision: str = "float32") -> None:
         """``network`` is taken over and changed: convolutions swallow the normalisation that only they have."""
-        self._card, self._network = card, network
-        self._device = torch.device(device)
-        self._runnable = runnable(network)
-        self._pass: Pass = TorchPass(self._runnable, self._device, precision)
-
-    @property
-    def card(self) -> ModelCard:
-        return self._card
-
-    def by_onnxruntime(self, threads: int | None) -> None:
-        """From now on ONNX Runtime works the passes out. Raises ModelError where the network cannot be traced."""
-        from pipeline.detectors.onnx_pass import OnnxPass  # late: an extra
-
-        self._pass = OnnxPass(self._runnable, threads)
+        super().__init__(runnable(network), card, device, precision)
+        self._network = network
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from pipeline.detectors.attention import Placement, QueryWeights
 from pipeline.detectors.card import read_card
 from pipeline.detectors.difference import difference_maps
+from pipeline.detectors.network_detector import NetworkDetector
 from pipeline.detectors.oriented_rtdetr.folder import load_network
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
 from pipeline.detectors.oriented_rtdetr.running import runnable
-from pipeline.detectors.passes import Pass, TorchPass
 from pipeline.detectors.protocol import queries_for
 from pipeline.detectors.torch_chips import (
     batch_of,
@@ -28,7 +28,7 @@ from pipeline.detectors.torch_chips import (
 from pipeline.types import Chip, Look, ModelCard
 
 
-class OrientedDetector:
+class OrientedDetector(NetworkDetector):
     """Oriented boxes from chips of any size. Same chips, same weights, same threads: same numbers."""
 
     query_weights: QueryWeights = "mean"
@@ -37,20 +37,8 @@ class OrientedDetector:
         self, network: OrientedRTDetr, card: ModelCard, device: str = "cpu", precision: str = "float32"
     ) -> None:
         """``network`` is taken over and changed: convolutions swallow their batch normalisation."""
-        self._card, self._network = card, network
-        self._device = torch.device(device)
-        self._runnable = runnable(network)
-        self._pass: Pass = TorchPass(self._runnable, self._device, precision)
-
-    @property
-    def card(self) -> ModelCard:
-        return self._card
-
-    def by_onnxruntime(self, threads: int | None) -> None:
-        """From now on ONNX Runtime works the passes out. Raises ModelError where the network cannot be traced."""
-        from pipeline.detectors.onnx_pass import OnnxPass  # late: an extra
-
-        self._pass = OnnxPass(self._runnable, threads)
+        super().__init__(runnable(network), card, device, precision)
+        self._network = network
 
     @torch.inference_mode()
     def detect(self, chips: Sequence[Chip], *, score_threshold: float, attention: bool = False) -> list[Look]:
