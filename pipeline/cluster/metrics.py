@@ -17,7 +17,7 @@ class RayExporter:
     def __init__(self) -> None:
         self._counters = {name: Counter(f"kestrel_{name}", text) for name, text in COUNTERS.items()}
         self._scenes = Counter("kestrel_scenes", "Scenes that ended, by status.", ("status",))
-        self._blocks = Gauge("kestrel_blocks", "Blocks of the scene at work that have not ended, by phase.", ("phase",))
+        self._blocks = Gauge("kestrel_blocks", "Blocks of scenes at work that have not ended, by phase.", ("phase",))
         self._sums = Counter("kestrel_seconds", "Seconds of a stage altogether, to the microsecond.", ("stage",))
         self._seconds = Histogram(  # Ray tells its agents buckets, not sums: its sum is a guess by their middles
             "kestrel_stage_seconds",
