@@ -115,10 +115,10 @@ class Queue:
         """
         try:
             while True:
+                look_up()
                 try:
                     said = self._said.get(timeout=LOOK_UP_S)
                 except Empty:
-                    look_up()
                     continue
                 if said is None:
                     return
