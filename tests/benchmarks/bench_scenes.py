@@ -3,11 +3,11 @@
     python -m tests.benchmarks.bench_scenes --scenes 500 --size 1024
     python -m tests.benchmarks.bench_scenes --scenes 40 --size 8192
 
-What is measured is whole runs, as ``kestrel detect`` does them: planning, reading, looking, merging, publishing, by a Ray
-cluster of this machine that is told it has as many CPUs as there are workers. A detector sleeps ``--tile-s`` a tile and
-imports no torch (it checks). The scenes are black, and links to one file. Start-up is not counted: the clock runs when
-every actor has loaded. Efficiency is the time that workers looked, over the time that they were there. One after another
-is measured with ``--alone`` scenes, for it takes its time; both in one go, and the ratio is of scenes a minute.
+What is measured is whole runs, as ``kestrel detect`` does them: planning, reading, looking, merging, publishing, by a
+Ray cluster of this machine that is told it has as many CPUs as there are workers. A detector sleeps ``--tile-s`` a tile
+and imports no torch (it checks). The scenes are black, and links to one file. Start-up is not counted: the clock runs
+when every actor has loaded. Efficiency is the time that workers looked, over the time that they were there. One after
+another is measured with ``--alone`` scenes, for it takes its time; both in one go, and the ratio is of scenes a minute.
 """
 
 from __future__ import annotations
