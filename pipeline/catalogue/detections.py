@@ -33,7 +33,6 @@ from pipeline.errors import ConfigError, StorageError, redacted
 from pipeline.outputs.dataset import DatasetWriter, Verdict, Written, read_rows, rewritten
 from pipeline.outputs.dataset_views import VIEW_COLUMNS, ViewRows, view_rows
 from pipeline.outputs.scene_index import SceneEntry
-from pipeline.outputs.tables import Table
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join
 
@@ -70,9 +69,9 @@ def update(
 ) -> Updated:
     """Bring the dataset of ``out_uri`` to what ``results`` are now, and take out the scenes ``gone``.
 
-    Results that are in it already cost a look at the lists of scenes. A scene's old rows go and its new ones come in one
-    step; the objects of all scenes of its pass are settled in the same step. Raises ConfigError when the dataset was
-    made with another ``same_pass_s``, StorageError when the store fails or others write without end.
+    Results that are in it already cost a look at the lists of scenes. A scene's old rows go and its new ones come in
+    one step; the objects of all scenes of its pass are settled in the same step. Raises ConfigError when the dataset
+    was made with another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
     done, leaving = Updated(), set(gone)
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
@@ -108,8 +107,8 @@ def _committed(
         if snapshot.same_pass_s != same_pass_s:
             raise ConfigError(
                 f"the detections of {redacted(out_uri)} were put together with --merge.same_pass_s "
-                f"{snapshot.same_pass_s:g}, not {same_pass_s:g}: say the same, or remove {redacted(folder_of(out_uri))} "
-                "to put them together anew"
+                f"{snapshot.same_pass_s:g}, not {same_pass_s:g}: say the same, or remove "
+                f"{redacted(folder_of(out_uri))} to put them together anew"
             )
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             edit = _Edit(out_uri, snapshot, Path(scratch))
@@ -142,9 +141,7 @@ class _Edit:
         ``made`` keeps in ``folder`` what was made of results, for another turn.
         """
         old = self._lists.find({*batch, *gone})
-        fresh = [
-            result for name, result in batch.items() if name not in old or old[name].version != version_of(result)
-        ]
+        fresh = [result for name, result in batch.items() if name not in old or old[name].version != version_of(result)]
         for result in fresh:
             if result.scene_id not in made:
                 made[result.scene_id] = scene_rows(result, folder)
@@ -184,9 +181,8 @@ class _Edit:
         for entry in entries:
             own = new[entry.scene_id].path if entry.scene_id in new else None
             paths = [own] if own is not None else [self._path(one) for one in files_of(entry, self.snapshot)]
-            tables = [read_rows(path, {entry.scene_id}, VIEW_COLUMNS) for path in paths]
-            if tables:
-                rows[entry.scene_id] = view_rows(_together(tables))
+            if paths:
+                rows[entry.scene_id] = view_rows(read_rows(paths, {entry.scene_id}, VIEW_COLUMNS))
         return new_verdicts(entries, rows, same_pass_s)
 
     def _kept_files(
@@ -248,13 +244,6 @@ class _Edit:
 def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:
     """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is."""
     assert written.bbox is not None, "a file without rows has no place"
-    name = f"{partition(file.model, file.month)}/{file.tier}-{written.digest[:16]}.parquet"
+    name = f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet"
     put_file(path, join(base, name))
     return replace(file, path=name, rows=written.rows, bytes=written.bytes, bbox=written.bbox, kinds=written.kinds)
-
-
-def _together(tables: list[Table]) -> Table:
-    """Rows of several files."""
-    import pyarrow as pa
-
-    return pa.concat_tables(tables)

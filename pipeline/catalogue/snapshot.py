@@ -116,7 +116,8 @@ def read_snapshot(out_uri: str) -> tuple[Snapshot, str | None] | None:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"{redacted(address)} is damaged: remove the folder {DETECTIONS} beside it, and kestrel collect makes it anew"
+            f"{redacted(address)} is damaged: remove the folder {DETECTIONS} that holds it, and kestrel collect makes "
+            "it anew"
         ) from error
     return snapshot, there.version
 
@@ -170,7 +171,5 @@ def files_of(entry: SceneEntry, snapshot: Snapshot) -> list[DatasetFile]:
     return [
         one
         for one in snapshot.files
-        if one.tier == COMPACTED
-        and (one.model, one.month) == (entry.model_id, entry.month)
-        and meets(one.bbox, bounds)
+        if one.tier == COMPACTED and (one.model, one.month) == (entry.model_id, entry.month) and meets(one.bbox, bounds)
     ]

@@ -1,4 +1,4 @@
-"""Which rows of which scenes get another ``object_id`` or ``primary``, once scenes of one pass are looked at together."""
+"""Which rows get another ``object_id`` or ``primary``, once all scenes of one pass are looked at together."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def new_verdicts(
 def _cut(rows: ViewRows, entry: SceneEntry) -> BoolArray:
     """(N,) whether the edge of a tile, or that of the scene, may cut a box."""
     centre, half = rows.px_boxes[:, :2], half_extents(rows.px_boxes)
-    beyond = (centre - half < entry.border_px) | (centre + half > np.array([entry.width, entry.height]) - entry.border_px)
+    beyond = (centre - half < entry.border_px) | (
+        centre + half > np.array([entry.width, entry.height]) - entry.border_px
+    )
     return np.asarray(rows.edge | beyond.any(axis=1))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -129,17 +129,18 @@ def _polygons(rings: FloatArray) -> tuple[pa.Array, FloatArray]:
     return geometry, bounds
 
 
-def read_rows(path: Path, scene_ids: set[str], columns: list[str] | None = None) -> Table:
-    """The rows of some scenes in a file of the dataset, in its order; ``columns`` None for all."""
+def read_rows(paths: Sequence[Path], scene_ids: Collection[str], columns: Sequence[str] | None = None) -> Table:
+    """The rows of some scenes in files of the dataset, in their order; ``columns`` None for all."""
     wanted, found = pa.array(sorted(scene_ids), pa.string()), []
-    with pq.ParquetFile(path) as file:
-        names = None if columns is None else list(dict.fromkeys(["scene_id", *columns]))
-        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names):
-            rows = batch.filter(pc.is_in(batch.column("scene_id"), wanted))
-            if len(rows):
-                found.append(rows)
-        schema = file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(name) for name in names])
-    return pa.Table.from_batches(found, schema=schema)
+    names = DATASET_SCHEMA.names if columns is None else list(dict.fromkeys(["scene_id", *columns]))
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names):
+                rows = batch.select(names).filter(pc.is_in(batch.column("scene_id"), wanted))
+                if len(rows):
+                    found.append(pa.Table.from_batches([rows]))
+    empty = pa.schema([DATASET_SCHEMA.field(name) for name in names]).empty_table()
+    return pa.concat_tables([empty, *(rows.cast(empty.schema) for rows in found)])
 
 
 Verdict = tuple[str, bool]

@@ -13,7 +13,7 @@ from pipeline.storage.paths import local_path
 
 
 def local_copy(uri: str, folder: Path, patience: Patience = PATIENCE) -> Path:
-    """The file at ``uri`` on this machine: itself where it lies here, else a copy in ``folder`` under a name of its own.
+    """The file at ``uri`` on this machine: itself where it lies here, else a copy in ``folder``.
 
     Raises StorageError when it cannot be read.
     """
