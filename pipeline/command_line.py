@@ -96,7 +96,7 @@ def parse_run(argv: Sequence[str], prog: str, warn: Callable[[str], None] | None
 
 
 def run_from(values: Mapping[str, Any], prog: str = "kestrel") -> RunConfig:
-    """The run of dotted keys with their values, as a config file would hold them. Raises ConfigError in one sentence."""
+    """The run of dotted keys with their values, as of a config file. Raises ConfigError in one sentence."""
     keys, nested = list(known_keys()), dict[str, Any]()
     for key, value in values.items():
         if key not in keys:

@@ -38,8 +38,8 @@ class Source:
     """Of a folder without a layout: regular expression over names below the address, with a group ``scene``, and
     perhaps ``band`` and ``date``."""
     bands: tuple[str, ...] = ()
-    """What the model is shown: values of the group ``band``, or keys of assets, in its order. Default: the layout's red,
-    green and blue."""
+    """What the model is shown: values of the group ``band``, or keys of assets, in its order. Default: red, green and
+    blue, as the layout calls them."""
     collections: tuple[str, ...] = ()
     """Of a catalogue: only these."""
     lookback_h: float = 48.0
@@ -115,7 +115,7 @@ class FeedConfig:
 
 
 def read_feed(uri: str) -> FeedConfig:
-    """The feed file at ``uri``. Raises ConfigError for whatever is wrong with it, StorageError for a store that fails."""
+    """The feed file at ``uri``. Raises ConfigError for what is wrong with it, StorageError for a store that fails."""
     reason = complaint(uri)
     if reason is not None:
         raise ConfigError(f"the feed file {shown(uri)} is refused: {reason}")
@@ -215,7 +215,9 @@ def _section(content: Any, name: str, known: list[str] | None) -> dict[str, Any]
     for key in content:
         if known is not None and key not in known:
             full = f"{name}.{key}" if name else str(key)
-            raise ConfigError(f"unknown key {quoted(full)}; {_hint(str(key), known) or 'known are ' + ', '.join(known)}")
+            raise ConfigError(
+                f"unknown key {quoted(full)}; {_hint(str(key), known) or 'known are ' + ', '.join(known)}"
+            )
     return content
 
 

@@ -1,7 +1,7 @@
 """How sources lay out their scenes: a table of data. One row a source; nothing here is code.
 
 A row says how its files or items are recognised, which of them are one scene, which are its bands, and what is to be
-known of them that their headers do not say. What the columns mean stands in :class:`Layout`; where each row's facts come
+known of them that their headers do not say. What the columns mean stands in :class:`Layout`; where a row's facts come
 from, in its ``documented``. Patterns are looked for in names below the feed's address, with ``/`` between folders, and
 in the paths of assets; group ``scene`` is what tells scenes apart, and the names of other groups have one meaning:
 
@@ -63,9 +63,7 @@ class Layout:
 
 
 COPERNICUS = "contains modified Copernicus Sentinel data"
-SAFE_NAME = (
-    r"(?P<scene>(?P<sensor>S2[A-D])_MSIL(?:1C|2A)_(?P<date>\d{8}T\d{6})_N\d{4}_R\d{3}_T[0-9A-Z]{5}_\d{8}T\d{6})"
-)
+SAFE_NAME = r"(?P<scene>(?P<sensor>S2[A-D])_MSIL(?:1C|2A)_(?P<date>\d{8}T\d{6})_N\d{4}_R\d{3}_T[0-9A-Z]{5}_\d{8}T\d{6})"
 
 ROWS: tuple[Layout, ...] = (
     Layout(
@@ -185,9 +183,8 @@ ROWS: tuple[Layout, ...] = (
 
 LAYOUTS: Mapping[str, Layout] = {row.name: row for row in ROWS}
 
-NO_SCENE = re.compile(r"(?:^|[/_.-])(?:udm2?|mask|masks|cloud-mask|data-mask|thumbnail|preview|overview|browse)(?:[_./-]|$)"
-                      r"|(?:^|/)\.", re.IGNORECASE)  # fmt: skip
-"""Names in a plain folder that are no scenes though they are rasters: masks, small pictures, hidden files."""
+NO_SCENE = re.compile(r"(?:^|[/_.-])(?:udm2?|masks?|thumbnail|preview|browse)(?:[_./-]|$)", re.IGNORECASE)
+"""Names in a plain folder that are no scenes though they are rasters: masks and small pictures."""
 
 BAND_ORDERS: tuple[tuple[str, ...], ...] = (
     ("B04", "B03", "B02"),

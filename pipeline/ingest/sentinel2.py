@@ -1,4 +1,4 @@
-"""What names and items of Sentinel-2 products say: which view it is, how it was processed, and the offset in its values.
+"""What names and items of Sentinel-2 products say: which view it is, how it was processed, the offset in its values.
 
 Facts: Sentinel-2 Products Specification Document (names, and RADIO_ADD_OFFSET of processing baseline 04.00, from
 25 January 2022 on, which shifts all values by 1,000 so that dark ones are not cut off at 0).
