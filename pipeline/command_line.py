@@ -12,7 +12,7 @@ import json
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -93,6 +93,28 @@ def parse_run(argv: Sequence[str], prog: str, warn: Callable[[str], None] | None
         raise ConfigError(_told(error)) from error
     values.pop("config", None)
     return RunConfig(**values)
+
+
+def run_from(values: Mapping[str, Any], prog: str = "kestrel") -> RunConfig:
+    """The run of dotted keys with their values, as of a config file. Raises ConfigError in one sentence."""
+    keys, nested = list(known_keys()), dict[str, Any]()
+    for key, value in values.items():
+        if key not in keys:
+            raise ConfigError(_unknown(f"key {quoted(key)}", key, keys))
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    parser = _parser(prog)
+    try:
+        read = vars(parser.instantiate(parser.parse_object(nested)))
+    except (ArgumentError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(_told(error)) from error
+    read.pop("config", None)
+    return RunConfig(**read)
 
 
 @contextmanager
