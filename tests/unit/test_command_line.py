@@ -77,6 +77,7 @@ FROZEN_KEYS = [
     "cluster.threads",
     "cluster.address",
     "cluster.in_flight",
+    "cluster.scenes",
     "cluster.start_s",
     "cluster.wait_s",
     "cluster.max_attempts",
