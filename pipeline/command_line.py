@@ -243,7 +243,7 @@ def _help_text(parser: ArgumentParser, prog: str, *, everything: bool) -> str:
     lines = [f"usage: {prog} SCENE [SCENE ...] --out URI [options]", ""]
     lines += ["Find small oriented objects in large georeferenced scenes.", "", "options:"]
     for key in COMMON:
-        text = str(actions[key].help).replace("%%", "%").replace("``", "")
+        text = " ".join(str(actions[key].help).split()).replace("%%", "%").replace("``", "")
         default = actions[key].default
         if default not in (None, "", (), False) and key != "config":
             text += f" (default: {default})"
