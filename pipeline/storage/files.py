@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -125,6 +126,19 @@ def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
     fs, target = remote(uri)
     if attempt(f"cannot look for {redacted(uri)}", fs.exists, target, patience=patience):
         attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target, patience=patience)
+
+
+def remove_folder(uri: str, patience: Patience = PATIENCE) -> None:
+    """Remove a folder with all that is in it; nothing happens when it is not there. Raises StorageError."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot remove {uri}"):
+            if path.exists():
+                shutil.rmtree(path)
+        return
+    fs, target = remote(uri)
+    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target, patience=patience):
+        attempt(f"cannot remove {redacted(uri)}", fs.rm, target, recursive=True, patience=patience)
 
 
 def file_names(uri: str, patience: Patience = PATIENCE, *, folders: bool = False) -> set[str]:
