@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.config import RunConfig
@@ -50,9 +50,50 @@ def detect(
         executor.check_visible(local_scenes(config))
         scenes: list[SceneReport] = []
         with summed_up(scenes, run):
-            for uri in config.scene:
-                scenes.append(_attempt(uri, run))  # noqa: PERF401 - those before one that ends the run are kept
+            _work_off(((uri, run) for uri in config.scene), scenes.append)
         return RunReport(scenes=tuple(scenes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneTask:
+    """One scene that a run shall detect, with the configuration of this scene alone."""
+
+    uri: str
+    config: RunConfig
+
+
+def detect_scenes(
+    tasks: Iterable[SceneTask], card: ModelCard, executor: Executor, journal: Journal, *,
+    in_flight: int, ended: Callable[[SceneReport], None],
+) -> None:  # fmt: skip
+    """Detect scenes that need not be known beforehand, at most ``in_flight`` at once, and publish each.
+
+    A task is drawn only when its scene may begin; ``ended`` is called in this thread, once a scene, in the order in
+    which they end. Raises what concerns all of them, as :func:`detect` does, and what ``tasks`` and ``ended`` raise;
+    scenes published before stay published.
+    """
+    with own_data() as ignored:
+        _work_off(_runs(tasks, card, executor, journal, ignored), ended)
+
+
+def _runs(
+    tasks: Iterable[SceneTask], card: ModelCard, executor: Executor, journal: Journal, ignored: tuple[str, ...]
+) -> Iterator[tuple[str, Run]]:
+    """Every task as a run of its own; an area of interest that several share is read once."""
+    last: Run | None = None
+    for task in tasks:
+        same = last is not None and last.config.aoi == task.config.aoi
+        aoi = last.aoi if last is not None and same else area_of_interest(task.config)
+        run = Run(config=task.config, card=card, executor=executor, aoi=aoi, journal=journal)
+        for sentence in forewarnings(ignored if last is None else (), None if same else aoi):
+            run.warn(sentence)
+        last = run
+        yield task.uri, run
+
+
+def _work_off(scenes: Iterable[tuple[str, Run]], ended: Callable[[SceneReport], None]) -> None:
+    for uri, run in scenes:
+        ended(_attempt(uri, run))
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
@@ -77,13 +118,14 @@ def check_run(config: RunConfig) -> None:
     seen: dict[str, str] = {}
     for uri in config.scene:
         scene_id = scene_id_of(split_uris(uri), config.scene_id)
-        other = seen.setdefault(scene_id.lower(), uri)  # a disk may take capitals and small letters for the same
-        if other != uri or config.scene.count(uri) > 1:
+        other = seen.get(scene_id.lower())  # a disk may take capitals and small letters for the same
+        if other is not None:
             raise ConfigError(
                 f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; give each a name "
                 "of its own, as with --scene-id '{parent}_{stem}' or '{stem}-{hash}', or detect them in two runs with "
                 "different --out"
             )
+        seen[scene_id.lower()] = uri
 
 
 def _attempt(uri: str, run: Run) -> SceneReport:

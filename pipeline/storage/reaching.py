@@ -77,6 +77,16 @@ def _http_options(uri: str) -> dict[str, Any]:
     return options
 
 
+def s3_endpoint() -> str | None:
+    """Address of the S3-compatible store that the environment names, in the words of botocore or of GDAL."""
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = named or os.environ.get("AWS_S3_ENDPOINT")
+    if not endpoint or "://" in endpoint:
+        return endpoint
+    plain = os.environ.get("AWS_HTTPS", "YES").upper() not in YES
+    return f"{'http' if plain else 'https'}://{endpoint}"
+
+
 def _s3_options(*, reading: bool) -> dict[str, Any]:
     # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
     config: dict[str, Any] = {
@@ -84,10 +94,8 @@ def _s3_options(*, reading: bool) -> dict[str, Any]:
         "connect_timeout": 10,
     }
     options: dict[str, Any] = {"config_kwargs": config}
-    endpoint = os.environ.get("AWS_S3_ENDPOINT")
-    if endpoint and not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):
-        plain = os.environ.get("AWS_HTTPS", "YES").upper() not in YES
-        options["endpoint_url"] = endpoint if "://" in endpoint else f"{'http' if plain else 'https'}://{endpoint}"
+    if s3_endpoint() and not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):
+        options["endpoint_url"] = s3_endpoint()
     if os.environ.get("AWS_REGION"):
         options["client_kwargs"] = {"region_name": os.environ["AWS_REGION"]}
     if os.environ.get("AWS_VIRTUAL_HOSTING", "").upper() in YES:
