@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -76,6 +77,10 @@ class Exporter(Protocol):
         """One more scene ended with this status."""
         ...
 
+    def ingest(self, counts: Mapping[str, int], lag_s: float, oldest_failure_s: float) -> None:
+        """See :meth:`Metrics.ingest`."""
+        ...
+
 
 class Metrics:
     """Counts for a run, or for one scene of it and for the run too, and tells the exporter. For any thread."""
@@ -137,3 +142,8 @@ class Metrics:
                 self.numbers.most_blocks[phase] = max(self.numbers.most_blocks[phase], count)
             if len(self._all) == 1 and self._exporter is not None:
                 self._exporter.blocks(phase, count)
+
+    def ingest(self, counts: Mapping[str, int], lag_s: float, oldest_failure_s: float) -> None:
+        """The ledger of ingestion after a tick: scenes by state; how long the longest have waited, and have failed."""
+        if self._exporter is not None:
+            self._exporter.ingest(counts, lag_s, oldest_failure_s)

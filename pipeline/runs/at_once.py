@@ -24,7 +24,7 @@ def at_once(scenes: Iterable[Scene], in_flight: int, ended: Callable[[SceneRepor
     A scene is drawn only when it may begin. Whatever is raised, here or by a scene, tells the others to stop, and is
     raised when they have: who was being published by then is, and is told of.
     """
-    if in_flight == 1:
+    if in_flight <= 1:
         for one in scenes:
             _told(one(), ended, progress)
         return
