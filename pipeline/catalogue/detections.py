@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.catalogue.results import Published
+from pipeline.catalogue.results import Published, published_results
 from pipeline.catalogue.scene_lists import SceneLists, one_pass
-from pipeline.catalogue.scene_rows import SceneRows, scene_rows, version_of
+from pipeline.catalogue.scene_rows import SceneRows, rows_version, scene_rows
 from pipeline.catalogue.snapshot import (
     PART,
     DatasetFile,
@@ -84,6 +84,26 @@ def update(
     return done
 
 
+def refresh(
+    out_uri: str, there: Mapping[str, str], asked: Collection[str] | None = None, *, same_pass_s: float = SAME_PASS_S
+) -> Updated:
+    """Bring the dataset to the results that are ``there``: scene_id → version of its manifest.
+
+    Only what is not in it as it is now is read. ``asked``: what was looked for; a scene of these (None: any) that is
+    not there goes.
+
+    Raises as :func:`update` does.
+    """
+    known = read_snapshot(out_uri)
+    versions: dict[str, str] = {}
+    if known is not None:
+        with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+            versions = SceneLists(out_uri, known[0], Path(folder)).versions()
+    fresh = [name for name, version in there.items() if versions.get(name) != rows_version(version)]
+    gone = (versions.keys() if asked is None else versions.keys() & set(asked)) - there.keys()
+    return update(out_uri, published_results(out_uri, fresh) if fresh else (), gone, same_pass_s=same_pass_s)
+
+
 def _batches(results: Iterable[Published]) -> Iterator[dict[str, Published]]:
     batch: dict[str, Published] = {}
     rows = 0
@@ -141,7 +161,8 @@ class _Edit:
         ``made`` keeps in ``folder`` what was made of results, for another turn.
         """
         old = self._lists.find({*batch, *gone})
-        fresh = [result for name, result in batch.items() if name not in old or old[name].version != version_of(result)]
+        versions = {name: entry.version for name, entry in old.items()}
+        fresh = [result for name, result in batch.items() if versions.get(name) != rows_version(result.version)]
         for result in fresh:
             if result.scene_id not in made:
                 made[result.scene_id] = scene_rows(result, folder)

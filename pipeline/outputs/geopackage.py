@@ -64,7 +64,7 @@ def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -
     with hidden():  # it reads the environment while it is imported; late: it brings pandas along
         import pyogrio
     options = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
-    with _gdal_options(pyogrio, options), warnings.catch_warnings():
+    with gdal_options(pyogrio, options), warnings.catch_warnings():
         if crs_wkt is None:
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         try:
@@ -110,7 +110,7 @@ def _free_space(path: Path) -> str:
 
 
 @contextmanager
-def _gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
+def gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
     """GDAL options for the length of a block; they are the process's, so they are taken back."""
     before = {name: pyogrio.get_gdal_config_option(name) for name in options}
     pyogrio.set_gdal_config_options(options)
