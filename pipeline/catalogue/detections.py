@@ -15,33 +15,35 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.catalogue.compaction import compact
 from pipeline.catalogue.results import Published, published_results
 from pipeline.catalogue.scene_lists import SceneLists, one_pass
 from pipeline.catalogue.scene_rows import SceneRows, rows_version, scene_rows
 from pipeline.catalogue.snapshot import (
     PART,
+    PAUSE_S,
+    TURNS,
     DatasetFile,
     Snapshot,
     files_of,
     folder_of,
-    partition,
+    put_in_place,
     read_snapshot,
     swapped,
+    sweep,
 )
 from pipeline.catalogue.verdicts import new_verdicts
 from pipeline.errors import ConfigError, StorageError, redacted
 from pipeline.outputs.dataset import DatasetWriter, Verdict, Written, read_rows, rewritten
 from pipeline.outputs.dataset_views import VIEW_COLUMNS, ViewRows, view_rows
 from pipeline.outputs.scene_index import SceneEntry
-from pipeline.storage.moving import local_copy, put_file
+from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
 
 SAME_PASS_S = 60.0
 """Default of ``merge.same_pass_s``."""
 SCENES_AT_ONCE, ROWS_AT_ONCE = 256, 2_000_000
 """Of one exchange of the snapshot: they bound its memory, and what somebody faster lets one do in vain."""
-TURNS, PAUSE_S = 30, 0.2
-"""Attempts against writers that are faster, and the mean pause after the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ def refresh(
     """Bring the dataset to the results that are ``there``: scene_id → version of its manifest.
 
     Only what is not in it as it is now is read. ``asked``: what was looked for; a scene of these (None: any) that is
-    not there goes.
+    not there goes. Then parts that are many enough are compacted, and files that are out of use for a day removed.
 
     Raises as :func:`update` does.
     """
@@ -101,7 +103,11 @@ def refresh(
             versions = SceneLists(out_uri, known[0], Path(folder)).versions()
     fresh = [name for name, version in there.items() if versions.get(name) != rows_version(version)]
     gone = (versions.keys() if asked is None else versions.keys() & set(asked)) - there.keys()
-    return update(out_uri, published_results(out_uri, fresh) if fresh else (), gone, same_pass_s=same_pass_s)
+    done = update(out_uri, published_results(out_uri, fresh) if fresh else (), gone, same_pass_s=same_pass_s)
+    if done != Updated():
+        compact(out_uri)
+        sweep(out_uri)
+    return done
 
 
 def _batches(results: Iterable[Published]) -> Iterator[dict[str, Published]]:
@@ -260,11 +266,3 @@ class _Edit:
         if file.path not in self._copies:
             self._copies[file.path] = local_copy(join(self._base, file.path), self._scratch)
         return self._copies[file.path]
-
-
-def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:
-    """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is."""
-    assert written.bbox is not None, "a file without rows has no place"
-    name = f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet"
-    put_file(path, join(base, name))
-    return replace(file, path=name, rows=written.rows, bytes=written.bytes, bbox=written.bbox, kinds=written.kinds)

@@ -71,15 +71,11 @@ class SceneLists:
                 lists.pop(month, None)
         return lists
 
-    def without_files(self, paths: Collection[str]) -> dict[str, SceneList]:
-        """The lists after the parts ``paths`` were compacted."""
-        moved = {
-            entry.scene_id: replace(entry, file="")
-            for month in self._lists
-            for entry in read_scenes(self._path(month))
-            if entry.file in paths
-        }
-        return self.changed(moved)
+    def compacted(self, month: str, paths: Collection[str]) -> dict[str, SceneList]:
+        """The lists after the parts ``paths`` of a month were compacted."""
+        before = read_scenes(self._path(month))
+        after = [replace(entry, file="") if entry.file in paths else entry for entry in before]
+        return dict(self._lists) if after == before else {**self._lists, month: self._written(month, after)}
 
     def _path(self, month: str) -> Path:
         path = self._lists[month].path
