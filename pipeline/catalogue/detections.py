@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.catalogue.compaction import compact
-from pipeline.catalogue.results import Published, published_results
+from pipeline.catalogue.results import Published
 from pipeline.catalogue.scene_lists import SceneLists, one_pass
 from pipeline.catalogue.scene_rows import SceneRows, rows_version, scene_rows
 from pipeline.catalogue.snapshot import (
@@ -72,8 +72,9 @@ def update(
     """Bring the dataset of ``out_uri`` to what ``results`` are now, and take out the scenes ``gone``.
 
     Results that are in it already cost a look at the lists of scenes. A scene's old rows go and its new ones come in
-    one step; the objects of all scenes of its pass are settled in the same step. Raises ConfigError when the dataset
-    was made with another ``same_pass_s``, StorageError when the store fails or others write without end.
+    one step; the objects of all scenes of its pass are settled in the same step. Then parts that are many enough are
+    compacted, and files that are out of use for a day removed. Raises ConfigError when the dataset was made with
+    another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
     done, leaving = Updated(), set(gone)
     with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
@@ -83,27 +84,6 @@ def update(
             leaving = set()
         if leaving:
             done += _committed(out_uri, {}, leaving, same_pass_s, Path(folder))
-    return done
-
-
-def refresh(
-    out_uri: str, there: Mapping[str, str], asked: Collection[str] | None = None, *, same_pass_s: float = SAME_PASS_S
-) -> Updated:
-    """Bring the dataset to the results that are ``there``: scene_id → version of its manifest.
-
-    Only what is not in it as it is now is read. ``asked``: what was looked for; a scene of these (None: any) that is
-    not there goes. Then parts that are many enough are compacted, and files that are out of use for a day removed.
-
-    Raises as :func:`update` does.
-    """
-    known = read_snapshot(out_uri)
-    versions: dict[str, str] = {}
-    if known is not None:
-        with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
-            versions = SceneLists(out_uri, known[0], Path(folder)).versions()
-    fresh = [name for name, version in there.items() if versions.get(name) != rows_version(version)]
-    gone = (versions.keys() if asked is None else versions.keys() & set(asked)) - there.keys()
-    done = update(out_uri, published_results(out_uri, fresh) if fresh else (), gone, same_pass_s=same_pass_s)
     if done != Updated():
         compact(out_uri)
         sweep(out_uri)

@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.catalogue import compaction
 from pipeline.catalogue.compaction import compact
-from pipeline.catalogue.detections import refresh, update
-from pipeline.catalogue.results import manifest_version, manifests, published_results
+from pipeline.catalogue.detections import update
+from pipeline.catalogue.results import published_results
 from pipeline.catalogue.snapshot import sweep
 from pipeline.outputs.dataset_sort import sorted_files
 from pipeline.outputs.rows import earth_index
@@ -142,15 +142,3 @@ def test_files_go_a_day_after_they_were_last_listed(out: str) -> None:
     known = snapshot(out)
     listed = {str(one["path"]) for one in [*known["files"], *known["scenes"].values()]}  # type: ignore[attr-defined]
     assert {str(path.relative_to(base)) for path in base.rglob("*.parquet")} == listed
-
-
-def test_refresh_finds_by_itself_what_is_new_and_what_has_gone(out: str) -> None:
-    def there(*names: str) -> dict[str, str]:
-        return {name: manifest_version(one) for name, one in manifests(out, names or None)}
-
-    assert refresh(out, there()).added == ()
-    replace(SCENES[3], scene_id="new").publish(out)
-    assert refresh(out, there("s0"), ("s0",)).removed == ()
-    assert refresh(out, there()).added == ("new",)
-    without = {name: version for name, version in there().items() if name != "s3"}
-    assert refresh(out, without).removed == ("s3",)

@@ -1,4 +1,4 @@
-"""``kestrel export``: what is asked for, in every format, from scenes of two zones; and what cannot be, in a sentence."""
+"""``kestrel export``: what is asked for, in every format, from scenes of several CRS; what cannot be, in a sentence."""
 
 from __future__ import annotations
 
