@@ -11,8 +11,11 @@ from pipeline.names import near_names, quoted
 
 JOBS = {
     "detect": ("jobs.detect_scene", "find oriented objects in scenes"),
+    "ingest": ("jobs.ingest_scenes", "detect the scenes of a feed that are new, once; cron repeats it"),
     "train": ("jobs.train_detector", "train an oriented detector on COCO or DOTA annotations"),
     "evaluate": ("jobs.evaluate_detector", "measure a detector or a result against annotations"),
+    "collect": ("jobs.collect_results", "tell all results of an output folder as one STAC collection"),
+    "export": ("jobs.export_detections", "write the detections of all scenes of an output folder to one file"),
     "make-scene": ("jobs.make_scene", "write a synthetic scene of any size with known objects"),
     "demo": ("jobs.demo", "make the embedded scene, detect its ships, count what was found"),
 }

@@ -17,19 +17,19 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 ROWS: tuple[tuple[frozenset[str], ...], ...] = (
-    (frozenset({"types", "errors", "names", "retrying"}),),
+    (frozenset({"types", "errors", "names", "retrying", "threads"}),),
     tuple(frozenset({one}) for one in ("geometry", "storage", "reporting", "pictures", "config")),
     tuple(frozenset({one}) for one in ("pixels", "georeference", "second_look", "outputs")),
     tuple(frozenset({one}) for one in ("raster", "detectors", "command_line")),
     tuple(frozenset({one}) for one in ("planning", "synth", "annotations")),
     (frozenset({"engine"}),),
     tuple(frozenset({one}) for one in ("runs", "cluster")),
-    (frozenset({"notebook"}), frozenset({"evaluation", "training"})),
+    (frozenset({"notebook"}), frozenset({"evaluation", "training"}), frozenset({"catalogue", "ingest"})),
 )
 """The table of ``pipeline/README.md``, from the bottom up. A folder (or a file of ``pipeline`` itself) imports from its
 own group and from rows below, never from another group of its own row."""
 
-ONE_WAY = {("evaluation", "training")}
+ONE_WAY = {("evaluation", "training"), ("catalogue", "ingest")}
 """(who, whom): the first may be imported by the second and never the other way round."""
 
 HOMES = {
@@ -37,6 +37,7 @@ HOMES = {
     "rasterio": ("raster",),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
+    "obstore": ("storage.conditional", "storage.object_stores"),
     "pyarrow": ("outputs", "engine.parts", "georeference.parquet_files"),
     "pyogrio": ("outputs", "georeference.vector_files"),
     "pycocotools": ("evaluation.coco_metrics",),

@@ -23,7 +23,7 @@ def refuse_relative_paths(config: RunConfig) -> None:
     if not in_submitted_job():
         return
     named = [("--out", config.out), ("--aoi", "" if config.aoi_is_box else config.aoi or "")]
-    named += [("--scene", part) for uri in config.scene for part in uri.split(",")]
+    named += [("--scene", part) for uri in config.scene for part in uri.removeprefix("@").split(",")]
     local = config.weights.startswith(".") or is_weight_name(config.weights)
     if local and not config.weights.startswith(HUB):  # others may be names of the hub
         named.append(("--weights", config.weights))

@@ -22,6 +22,9 @@ class ClusterConfig:
     """Ray cluster to join. Default: the one of the submitted job, else a local one started for the run."""
     in_flight: int = 2
     """Blocks read ahead per worker; bounds memory."""
+    scenes: int | Literal["auto"] = "auto"
+    """Scenes worked on at once, so that workers are busy while one is planned or published; ``auto`` goes by the
+    number of workers. Bounds memory of the process that hands out the work."""
     start_s: float = 60.0
     """Fail when no worker has loaded the model this many seconds after the first began to."""
     wait_s: float = 600.0
@@ -41,6 +44,7 @@ class ClusterConfig:
         require(self.workers == "auto" or self.workers >= 1, "cluster.workers must be auto or at least 1")
         require(self.threads >= 1, "cluster.threads must be at least 1")
         require(self.in_flight >= 1, "cluster.in_flight must be at least 1")
+        require(self.scenes == "auto" or self.scenes >= 1, "cluster.scenes must be auto or at least 1")
         require(self.start_s > 0 and self.wait_s > 0, "cluster.start_s and cluster.wait_s must be positive")
         require(self.max_attempts >= 1, "cluster.max_attempts must be at least 1")
         require(self.deadline_s > 0 and self.stuck_s > 0, "cluster.deadline_s and cluster.stuck_s must be positive")

@@ -72,6 +72,17 @@ def crs_name(crs_wkt: str) -> str:
     return f"{name}{code_of}{' with its own shift to WGS 84' if crs.is_bound else ''}"
 
 
+def crs_code(crs_wkt: str) -> str | None:
+    """``EPSG:32632`` and its kin, where the CRS says its code; a CRS with a shift of its own has none."""
+    code = CRS.from_wkt(crs_wkt).to_json_dict().get("id")
+    return f"{code['authority']}:{code['code']}" if code else None
+
+
+def crs_wkt2(crs_wkt: str) -> str:
+    """The CRS as WKT 2 (ISO 19162:2019)."""
+    return str(CRS.from_wkt(crs_wkt).to_wkt())
+
+
 def crs_wkt_of(text: str) -> str:
     """WKT of what ``--raster.crs`` says: a code, WKT, PROJJSON, a PROJ string. Raises ConfigError."""
     try:

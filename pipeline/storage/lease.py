@@ -24,6 +24,7 @@ from pipeline.errors import SceneBusy, StorageError, tidying
 from pipeline.names import brief
 from pipeline.storage.files import create_file, read_file, remove_file, write_file
 from pipeline.storage.paths import join
+from pipeline.threads import pause
 
 
 def this_machine() -> str:
@@ -114,7 +115,7 @@ class Lease:
             self._say(f"{self._name}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
             until = time.monotonic() + wait_s
             while time.monotonic() < until:
-                time.sleep(min(1.0, wait_s / 10))
+                pause(min(1.0, wait_s / 10))
                 now = read_file(self._uri)
                 if now is None and create_file(self._uri, self._content()):
                     return
@@ -125,7 +126,7 @@ class Lease:
                     )
         write_file(self._uri, self._content())
         # Two that watched the same dead lease write one after the other; the last word stands, and both read it.
-        time.sleep(min(1.0, self._lasts_s / 10))
+        pause(min(1.0, self._lasts_s / 10))
         if not self._mine():
             raise SceneBusy(f"another job has just taken over {self._name}; wait for it to end")
 
@@ -147,6 +148,39 @@ class Lease:
                 if time.monotonic() - renewed > self._lasts_s:
                     self._lost = f"it could not be renewed ({error})"
                     return
+
+
+class Watch:
+    """Whether somebody else's lease is held, for who has other things to do meanwhile and asks again later."""
+
+    def __init__(self, out_uri: str, name: str, lasts_s: float) -> None:
+        """``lasts_s``: seconds to watch a lease that does not say itself how long it lasts."""
+        self._uri, self._lasts_s = lease_uri(out_uri, name), lasts_s
+        self._found: bytes | None = None
+        self._since = 0.0
+        self._held: bool | None = None
+
+    def held(self) -> bool | None:
+        """True once it was renewed, False once it cannot be any more; None until that is known. Raises StorageError.
+
+        Known at once is what was given back, and whose holder was a process of this machine that is no more.
+        """
+        if self._held is not None:
+            return self._held
+        now = read_file(self._uri)
+        if now is None or _is_gone(_parsed(now)):
+            self._held = False
+        elif self._found is None:
+            self._found, self._since = now, time.monotonic()
+        elif now != self._found:
+            self._held = True
+        elif time.monotonic() - self._since >= float(_parsed(now).get("lasts_s", self._lasts_s)):
+            self._held = False
+        return self._held
+
+    def clear(self) -> None:
+        """Remove the lease of a holder that is no more. Raises StorageError."""
+        remove_file(self._uri)
 
 
 _HELD: set[Lease] = set()

@@ -52,13 +52,14 @@ def _written_headers() -> Iterator[tuple[str, str]]:
             yield name.strip().title(), value.strip()
 
 
-def client_options(scheme: str, uri: str, *, reading: bool) -> dict[str, Any]:
-    """Options of fsspec's file system for ``uri``. ``reading``: as GDAL would read a scene there.
+def client_options(scheme: str, uri: str, *, reading: bool, pays: bool = False) -> dict[str, Any]:
+    """Options of fsspec's file system for ``uri``. ``reading``: as GDAL would read a scene there, of one for which
+    who asks ``pays``.
 
     AWS_NO_SIGN_REQUEST and AWS_REQUEST_PAYER are about scenes that others own: results are written with our own keys.
     """
     if scheme == "s3":
-        return _s3_options(reading=reading)
+        return _s3_options(reading=reading, pays=pays)
     if scheme in ("http", "https"):
         return _http_options(uri)
     return {}
@@ -77,23 +78,31 @@ def _http_options(uri: str) -> dict[str, Any]:
     return options
 
 
-def _s3_options(*, reading: bool) -> dict[str, Any]:
+def s3_endpoint() -> str | None:
+    """Address of the S3-compatible store that the environment names, in the words of botocore or of GDAL."""
+    named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = named or os.environ.get("AWS_S3_ENDPOINT")
+    if not endpoint or "://" in endpoint:
+        return endpoint
+    plain = os.environ.get("AWS_HTTPS", "YES").upper() not in YES
+    return f"{'http' if plain else 'https'}://{endpoint}"
+
+
+def _s3_options(*, reading: bool, pays: bool) -> dict[str, Any]:
     # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
     config: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": PATIENCE.client_attempts},
         "connect_timeout": 10,
     }
     options: dict[str, Any] = {"config_kwargs": config}
-    endpoint = os.environ.get("AWS_S3_ENDPOINT")
-    if endpoint and not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):
-        plain = os.environ.get("AWS_HTTPS", "YES").upper() not in YES
-        options["endpoint_url"] = endpoint if "://" in endpoint else f"{'http' if plain else 'https'}://{endpoint}"
+    if s3_endpoint() and not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")):
+        options["endpoint_url"] = s3_endpoint()
     if os.environ.get("AWS_REGION"):
         options["client_kwargs"] = {"region_name": os.environ["AWS_REGION"]}
     if os.environ.get("AWS_VIRTUAL_HOSTING", "").upper() in YES:
         config["s3"] = {"addressing_style": "virtual"}
     if reading and os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in YES:
         options["anon"] = True
-    if reading and os.environ.get("AWS_REQUEST_PAYER"):
+    if reading and (pays or os.environ.get("AWS_REQUEST_PAYER")):
         options["requester_pays"] = True
     return options

@@ -136,8 +136,14 @@ class Drill:
     def block_of(self, tile: Tile) -> Block:
         return next(block for block in self.blocks if tile in block.tiles)
 
-    def note(self, fault: str, times: int, job: Job, *, hurt: Sequence[Tile] = (), folder: Path | None = None) -> Row:
-        """Compare what a job published with the undisturbed result, and keep the line for the table."""
+    def note(
+        self, fault: str, times: int, job: Job, *, hurt: Sequence[Tile] = (), folder: Path | None = None,
+        quiet: Path | None = None,
+    ) -> Row:  # fmt: skip
+        """Compare what a job published with the undisturbed result, and keep the line for the table.
+
+        ``quiet`` is the undisturbed result of a job with other settings than the drill's own.
+        """
         published = folder or job.out / "harbour"
         record = json.loads((published / "run.json").read_text())
         ids = pq.read_table(published / "detections.parquet")["detection_id"].to_pylist()
@@ -145,7 +151,7 @@ class Drill:
         failures = pq.read_table(published / "failures.parquet")["tile_id"].to_pylist()
         looks = Counter(job.looks())
         lost = counts["planned"] - counts["done"] - counts["skipped_empty"] - counts["skipped_outside_aoi"]
-        same = self._same(published) if not hurt else self._same_outside(published, hurt)
+        same = self._same(published, quiet or self.quiet) if not hurt else self._same_outside(published, hurt)
         row = Row(
             fault=fault, times=times, tiles=len(self.tiles),
             recomputed=sum(looks[tile.window] - 1 for tile in self.tiles if looks[tile.window] > 1),
@@ -158,8 +164,9 @@ class Drill:
         assert not same.startswith("no"), row
         return row
 
-    def _same(self, published: Path) -> str:
-        differ = [name for name in SAME_BYTES if (published / name).read_bytes() != (self.quiet / name).read_bytes()]
+    @staticmethod
+    def _same(published: Path, quiet: Path) -> str:
+        differ = [name for name in SAME_BYTES if (published / name).read_bytes() != (quiet / name).read_bytes()]
         return f"no: {', '.join(differ)}" if differ else "yes"
 
     def _same_outside(self, published: Path, hurt: Sequence[Tile]) -> str:

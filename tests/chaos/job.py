@@ -61,14 +61,15 @@ def main() -> int:
 def run(config: RunConfig, diary: Path, wanted: Sequence[str]) -> int:
     """As jobs/detect_scene.py does, with the detector wrapped."""
     from pipeline.cluster.executor import RayExecutor
-    from pipeline.detectors.weights import load, model_card
+    from pipeline.detectors.weights import load_as_planned, model_card
     from pipeline.engine.local import LocalExecutor
     from pipeline.runs.run import detect
 
     journal = Journal(form=config.log)
-    card = model_card(config.weights)
+    how = {"device": config.cluster.device, "precision": config.detector.dtype, "runtime": config.detector.runtime}
+    card = model_card(config.weights, **how)
     loader = Faulty(
-        partial(load, config.weights, config.cluster.device, config.detector.dtype, config.cluster.threads),
+        partial(load_as_planned, card.runtime, config.weights, how, config.cluster.threads),
         Diary,
         (("path", diary),),
     )

@@ -1,0 +1,178 @@
+"""All results of an output folder as one STAC collection: ``OUT/_catalogue/``.
+
+Items and models come first, then ``items.parquet``, which holds all items and says which results they are of, then
+``collection.json``, which is worked out from it: whoever reads one of the last two finds whatever it names. Both are
+exchanged only as they were read, so of two who collect at once one begins again; and one that is killed leaves files
+that the next writes once more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from pipeline.catalogue.mirror import (
+    CATALOGUE,
+    COLLECTION,
+    collection_id,
+    read_mirror,
+    to_json,
+    turns,
+    write_collection,
+    write_mirror,
+)
+from pipeline.catalogue.places import placement
+from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, published_results
+from pipeline.errors import ConfigError, redacted
+from pipeline.outputs.stac import result_item
+from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
+from pipeline.outputs.stac_models import model_file, model_item
+from pipeline.outputs.tables import Table
+from pipeline.reporting.journal import Journal
+from pipeline.storage.files import file_names, read_file, remove_file, write_file
+from pipeline.storage.paths import join
+
+ITEMS, MODELS = "items", "models"
+"""Folders of the catalogue."""
+AT_ONCE = 500
+"""Items that are made, and told of, together: memory is that of these, and of all as a table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a collecting came to."""
+
+    address: str
+    """Of ``collection.json``."""
+    scenes: int
+    """In the collection now."""
+    placeless: int
+    """Scenes of these without a place on Earth."""
+    added: int
+    replaced: int
+    removed: int
+
+
+def collect(out_uri: str, journal: Journal, scene_ids: Collection[str] | None = None) -> Collected:
+    """Bring the collection of ``out_uri`` to what lies there now; what is in it already costs one comparison.
+
+    ``scene_ids``: look at these scenes alone. Raises ConfigError when there never was a result, StorageError when the
+    store fails, or others collect without end.
+    """
+    added: set[str] = set()
+    replaced: set[str] = set()
+    removed: set[str] = set()
+    ours: set[str] = set()
+    for _ in turns(out_uri):
+        before = read_mirror(out_uri, journal)
+        known = versions_of(before.items)
+        # Looked at after the mirror was read: what others have put into it since lets its exchange fail.
+        there = {name: manifest_version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
+        if before.file is None and not there and scene_ids is None:
+            raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
+        fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
+        tables = list(_made(out_uri, fresh, journal))
+        made = {name for table in tables for name in versions_of(table)}
+        asked = known.keys() if scene_ids is None else known.keys() & set(scene_ids)
+        gone = (asked - there.keys()) | (known.keys() & (fresh - made))
+        ours |= made  # written once more where the turn is lost: somebody may have written another state since
+        added, replaced, removed = added | (made - known.keys()), replaced | (made & known.keys()), removed | gone
+        nothing = not made and not gone and before.file is not None
+        if nothing or write_mirror(out_uri, exchanged(before.items, tables, gone), before):
+            break
+    items = write_collection(out_uri, journal)
+    _tidy(out_uri, removed - added, versions_of(items).keys() if scene_ids is None else None, journal)
+    return Collected(
+        address=join(out_uri, CATALOGUE, COLLECTION), scenes=len(items), placeless=placeless(items), added=len(added),
+        replaced=len(replaced - added), removed=len(removed),
+    )  # fmt: skip
+
+
+def _made(out_uri: str, scene_ids: Collection[str], journal: Journal) -> Iterator[Table]:
+    """Write the items of these scenes, and their models; yields the items as tables, those of whole results alone."""
+    called, done = collection_id(out_uri), 0
+    results = published_results(out_uri, scene_ids)
+    models: dict[str, dict[str, Any]] = {}
+    write = partial(_write_item, out_uri)
+    with ThreadPoolExecutor(THREADS) as pool:
+        while batch := list(islice(results, AT_ONCE)):
+            items = [item for result in batch if (item := _item(result, called, models, journal)) is not None]
+            list(pool.map(write, items))
+            done += len(batch)
+            journal.emit("collecting", f"{done} of {len(scene_ids)} items", done=done, total=len(scene_ids))
+            if items:
+                yield items_table(items)
+        for model in models.values():
+            _write_model(out_uri, model)
+
+
+def _item(
+    result: Published, called: str, models: dict[str, dict[str, Any]], journal: Journal
+) -> dict[str, Any] | None:  # fmt: skip
+    """The item of a result, its model added to ``models``; None, and a sentence, where its record is another's."""
+    try:
+        item = result_item(
+            result.record, result.manifest, placement(result.record), collection_id=called, version=result.version
+        )
+        model = model_item(result.record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        journal.emit(
+            "left_out",
+            f"{result.scene_id}: its run.json is none that a run writes ({type(error).__name__}: {error}); left out",
+            scene_id=result.scene_id,
+        )
+        return None
+    if item["id"] != result.scene_id:
+        journal.emit(
+            "left_out",
+            f"{result.scene_id}: its folder holds the result of {item['id']}; left out: give it that name again",
+            scene_id=result.scene_id,
+        )
+        return None
+    if _says_more(model, models.get(model["id"])):
+        models[model["id"]] = model
+    return item
+
+
+def _says_more(model: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    """Whether the item of a model was made of a record that knows more of it: older ones do not know its bands."""
+    return other is None or bool(
+        model["properties"]["mlm:input"][0]["bands"] and not other["properties"]["mlm:input"][0]["bands"]
+    )
+
+
+def _write_item(out_uri: str, item: Mapping[str, Any]) -> None:
+    write_file(join(out_uri, CATALOGUE, ITEMS, f"{item['id']}.json"), to_json(item))
+
+
+def _write_model(out_uri: str, model: dict[str, Any]) -> None:
+    """Unless the one that is there says as much."""
+    address = join(out_uri, CATALOGUE, MODELS, model_file(model["id"]))
+    try:
+        there = json.loads(read_file(address) or b"null")
+        write = _says_more(model, there)
+    except (ValueError, KeyError, TypeError, IndexError):
+        write = True
+    if write:
+        write_file(address, to_json(model))
+
+
+def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, journal: Journal) -> None:
+    """Remove the items of results that are gone, and where all are ``known``, those that no mirror names.
+
+    Whatever has come back meanwhile gets its item again: another one who collects may just have written it.
+    """
+    folder = join(out_uri, CATALOGUE, ITEMS)
+    out = set(gone)
+    if known is not None:
+        out |= {name.removesuffix(".json") for name in file_names(folder) if name.endswith(".json")} - set(known)
+    for name in sorted(out):
+        remove_file(join(folder, f"{name}.json"))
+    back = [name for name, _ in manifests(out_uri, out)] if out else []
+    if back:
+        list(_made(out_uri, back, journal))
