@@ -1,4 +1,4 @@
-"""Find oriented objects in scenes: ``python jobs/detect_scene.py --scene URI [URI ...] --out URI``."""
+"""Find oriented objects in scenes: ``python jobs/detect_scene.py SCENE [SCENE ...] --out URI``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "detect_scene.py") -> in
                     return 0
                 journal = Journal(form=config.log)
                 with libraries_in(journal):
-                    exit_code = dry_run(config) if config.dry_run else detect(config, journal)
+                    exit_code = dry_run(config, journal) if config.dry_run else detect(config, journal)
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised again unless known
             exit_code = ending(error, journal, stops)
         if exit_code != EXIT_UNREAD:
@@ -72,11 +72,12 @@ def interrupted(journal: Journal, exit_code: int) -> None:
     )
 
 
-def dry_run(config: RunConfig) -> int:
+def dry_run(config: RunConfig, journal: Journal) -> int:
     """Print what a run would do."""
     from pipeline.runs.dry_run import describe_run  # imports torch; --help must not wait for it
+    from pipeline.runs.scene_list import with_scenes_listed
 
-    exit_code = 0
+    config, exit_code = with_scenes_listed(config, journal), 0
     for text, code in describe_run(config):
         print(text, end="\n\n", flush=True)
         exit_code = exit_code or code
@@ -90,9 +91,11 @@ def detect(config: RunConfig, journal: Journal) -> int:
     from pipeline.engine.local import LocalExecutor
     from pipeline.planning.threshold import score_threshold
     from pipeline.runs.run import check_run, detect
+    from pipeline.runs.scene_list import with_scenes_listed
 
-    check_run(config)
     refuse_relative_paths(config)
+    config = with_scenes_listed(config, journal)
+    check_run(config)
     journal.emit(
         "run_started", version=__version__, scenes=len(config.scene), out=config.out, weights=config.weights,
         executor=config.executor,

@@ -1,18 +1,17 @@
 """Command line and config file ↔ :class:`~pipeline.config.RunConfig`. jsonargparse's only home.
 
-The dataclasses say everything; here are only the few lines around the library that people expect: lists without
-brackets (``--scene a.tif b.tif``), ``--dry-run``, a first screen of help that fits a screen, and errors in one
-sentence that name the nearest key.
+The dataclasses say everything; here are only the few lines around the library that people expect: scenes without a
+flag, lists without brackets (``--scene a.tif b.tif``), ``--dry-run``, a first screen of help that fits a screen, and
+errors in one sentence that name the nearest key.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -34,6 +33,8 @@ LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
 ALIASES = {"dry-run": "dry_run", "scene-id": "scene_id", "meta": "output.meta", "from": "start_from"}
 SWITCHES = ("dry_run", "force", "clean")
 """Keys that may stand alone."""
+YES_OR_NO = ("true", "false", "yes", "no", "on", "off")
+"""What may follow them."""
 COMMON = (
     "scene",
     "out",
@@ -56,9 +57,9 @@ COMMON = (
 """Keys on the first screen of help."""
 EXAMPLES = """\
 examples:
-  {prog} --scene harbour.tif --out results
-  {prog} --scene s3://bucket/a.tif s3://bucket/b.tif --out s3://bucket/detections
-  {prog} --scene B04.jp2,B03.jp2,B02.jp2 --out results --meta sensor=Sentinel-2
+  {prog} harbour.tif --out results
+  {prog} a.tif folder/ 's3://bucket/2026-*/**/*.tif' @list.txt --out s3://bucket/detections
+  {prog} B04.jp2,B03.jp2,B02.jp2 --out results --meta sensor=Sentinel-2
   {prog} --scene harbour.tif --out results --dry-run
   ray job submit --address http://HOST:8265 --working-dir . -- python jobs/detect_scene.py --scene URI --out URI
 
@@ -73,13 +74,12 @@ def parse_run(argv: Sequence[str], prog: str, warn: Callable[[str], None] | None
     earlier version had them, once each; by default on stderr. Raises ConfigError in one sentence.
     """
     parser = _parser(prog)
-    arguments = list(_expanded(argv))
-    if "--version" in arguments:
+    if "--version" in argv:
         return VERSION
-    if "--help" in arguments or "-h" in arguments:
-        return _help_text(parser, prog, everything="all" in arguments)
-    print_config = "--print_config" in arguments
-    arguments = [argument for argument in arguments if argument != "--print_config"]
+    if "--help" in argv or "-h" in argv:
+        return _help_text(parser, prog, everything="all" in argv)
+    print_config = "--print_config" in argv
+    arguments = list(_expanded([argument for argument in argv if argument != "--print_config"]))
     _check_flags(arguments)
     try:
         namespace = parser.parse_args(arguments)
@@ -93,6 +93,28 @@ def parse_run(argv: Sequence[str], prog: str, warn: Callable[[str], None] | None
         raise ConfigError(_told(error)) from error
     values.pop("config", None)
     return RunConfig(**values)
+
+
+def run_from(values: Mapping[str, Any], prog: str = "kestrel") -> RunConfig:
+    """The run of dotted keys with their values, as of a config file. Raises ConfigError in one sentence."""
+    keys, nested = list(known_keys()), dict[str, Any]()
+    for key, value in values.items():
+        if key not in keys:
+            raise ConfigError(_unknown(f"key {quoted(key)}", key, keys))
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    parser = _parser(prog)
+    try:
+        read = vars(parser.instantiate(parser.parse_object(nested)))
+    except (ArgumentError, TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(_told(error)) from error
+    read.pop("config", None)
+    return RunConfig(**read)
 
 
 @contextmanager
@@ -132,25 +154,50 @@ def _parser(prog: str) -> ArgumentParser:
 
 
 def _expanded(argv: Sequence[str]) -> Iterator[str]:
-    """Aliases spelled out, flags without a value given one, and lists gathered into the JSON that the library reads."""
-    rest = list(argv)
+    """Aliases spelled out, flags without a value given one, and lists gathered into the JSON that the library reads.
+
+    Scenes may stand without a flag, wherever no value of another one is due.
+    """
+    rest, scenes = list(argv), list[str]()
     while rest:
         token = rest.pop(0)
         name, equals, value = token.removeprefix("--").partition("=")
         key = ALIASES.get(name, name)
-        if not token.startswith("--"):
-            yield token
-        elif key in LISTS:
+        if not token.startswith("-"):
+            scenes.append(token)
+        elif key in LISTS and token.startswith("--"):
             values = [value] if equals else []
             while rest and not rest[0].startswith("--"):
                 values.append(rest.pop(0))
-            yield f"--{key}={_as_list(key, values)}"
-        elif key in SWITCHES and not equals and (not rest or rest[0].startswith("--")):
-            yield f"--{key}=true"
-        elif key == "aoi" and not equals and rest and re.match(r"-[\d.]", rest[0]):
-            yield f"--{key}={rest.pop(0)}"  # a western longitude is no flag
+            if key == "scene" and values:
+                scenes += _from_list(values)
+            else:
+                yield f"--{key}={_as_list(key, values)}"
+        elif equals or not token.startswith("--"):
+            yield token.replace(name, key, 1)
         else:
-            yield f"--{key}{equals}{value}"
+            yield f"--{key}{_value_of(key, rest)}"
+    if scenes:
+        yield f"--scene={json.dumps(scenes)}"  # last: it wins over that of a config file
+
+
+def _value_of(key: str, rest: list[str]) -> str:
+    """What follows the flag ``key``, taken off ``rest``, after an equals sign: a western longitude is no flag then."""
+    if key in SWITCHES and (not rest or rest[0].lower() not in YES_OR_NO):
+        return "=true"
+    return f"={rest.pop(0)}" if rest and not rest[0].startswith("--") else ""
+
+
+def _from_list(values: list[str]) -> list[str]:
+    """The values; or, where there is but one and it is a list of YAML or JSON, those in it."""
+    if len(values) == 1 and values[0].startswith("[") and values[0].endswith("]"):
+        try:
+            content = yaml.safe_load(values[0])
+        except yaml.YAMLError:
+            return values
+        if isinstance(content, list):
+            return [str(one) for one in content]
+    return values
 
 
 def _as_list(key: str, values: list[str]) -> str:
@@ -215,10 +262,10 @@ def _help_text(parser: ArgumentParser, prog: str, *, everything: bool) -> str:
     if everything:
         return f"{parser.format_help()}\n{examples}"
     actions = {action.dest: action for action in parser._actions}
-    lines = [f"usage: {prog} --scene URI [URI ...] --out URI [options]", ""]
+    lines = [f"usage: {prog} SCENE [SCENE ...] --out URI [options]", ""]
     lines += ["Find small oriented objects in large georeferenced scenes.", "", "options:"]
     for key in COMMON:
-        text = str(actions[key].help).replace("%%", "%").replace("``", "")
+        text = " ".join(str(actions[key].help).split()).replace("%%", "%").replace("``", "")
         default = actions[key].default
         if default not in (None, "", (), False) and key != "config":
             text += f" (default: {default})"

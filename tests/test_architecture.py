@@ -24,7 +24,7 @@ ROWS: tuple[tuple[frozenset[str], ...], ...] = (
     tuple(frozenset({one}) for one in ("planning", "synth", "annotations")),
     (frozenset({"engine"}),),
     tuple(frozenset({one}) for one in ("runs", "cluster")),
-    (frozenset({"notebook"}), frozenset({"evaluation", "training"}), frozenset({"ingest", "catalogue"})),
+    (frozenset({"notebook"}), frozenset({"evaluation", "training"}), frozenset({"catalogue", "ingest"})),
 )
 """The table of ``pipeline/README.md``, from the bottom up. A folder (or a file of ``pipeline`` itself) imports from its
 own group and from rows below, never from another group of its own row."""

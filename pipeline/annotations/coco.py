@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,35 @@ import numpy as np
 
 from pipeline.annotations.annotations import EVERY_CLASS, FLAT, OUTSIDE, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
+from pipeline.georeference.vector_files import GEOJSON_TYPES
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
 from pipeline.names import quoted, told
 from pipeline.types import FloatArray
 
+FARTHEST_PX = 1e9
+"""From the corner of an image to anything in it."""
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of JSON that is something else, or holds something else than it should."""
 IGNORED_CATEGORY = "dont_care"
 """HIT-UAV's category for regions where no class may be judged."""
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file is to be read as COCO: JSON that is no GeoJSON, whatever is wrong with it and whatever it is
+    called; of what cannot be parsed what is called so. A file that is not here is for others to say or to fetch."""
+    called_so = path.suffix.lower() == ".json"
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not head.startswith((b"{", b"[")):
+                return called_so
+            file.seek(0)
+            content = json.loads(file.read().decode("utf-8-sig"))
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return called_so
+    return not (isinstance(content, dict) and content.get("type") in GEOJSON_TYPES)
 
 
 def read_annotations(path: Path) -> AnnotatedScenes:
@@ -32,7 +54,7 @@ def read_annotations(path: Path) -> AnnotatedScenes:
     finite.
     """
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
         categories = sorted(document["categories"], key=lambda category: int(category["id"]))
         images = {image["id"]: _Image.of(image) for image in document["images"]}
         rows: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
@@ -47,7 +69,7 @@ def read_annotations(path: Path) -> AnnotatedScenes:
         scenes = {image.name: _scene(rows[key], class_of, image) for key, image in images.items()}
     except ConfigError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise ConfigError(
             f"{path} cannot be read as COCO annotations ({told(error)}); give a COCO json file"
         ) from error
@@ -94,8 +116,10 @@ def _check_listed(path: Path, annotation: dict[str, Any], images: Container[Any]
                 "which is not listed"
             )
     numbers = [annotation.get("bbox", []), annotation.get("rbox", []), *_rings(annotation)]
-    if not all(math.isfinite(float(number)) for values in numbers for number in values):
-        raise ConfigError(f"{path}: annotation {quoted(annotation.get('id'))} has a coordinate that is not finite")
+    if not all(abs(float(number)) <= FARTHEST_PX for values in numbers for number in values):
+        raise ConfigError(
+            f"{path}: annotation {quoted(annotation.get('id'))} has a coordinate that is not finite, or in no image"
+        )
 
 
 def _rings(annotation: dict[str, Any]) -> list[list[float]]:

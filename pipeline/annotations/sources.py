@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.annotations.annotations import Annotations, for_classes
-from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.coco import is_coco, read_annotations
 from pipeline.annotations.source import Asked, Source, absent_images, check_stems, images_of
 from pipeline.annotations.text_sources import text_source, yolo_source
 from pipeline.annotations.vector_sources import vector_source, with_regions
 from pipeline.errors import ConfigError
-from pipeline.georeference.vector_files import GEOJSON_TYPES
 from pipeline.names import listed
 
 
@@ -51,22 +49,9 @@ def _source(annotations: Path, asked: Asked) -> Source:
         return text_source(annotations, asked)
     if annotations.suffix.lower() in (".yaml", ".yml"):
         return yolo_source(annotations, asked)
-    if _is_coco(annotations):
+    if is_coco(annotations):
         return _coco(annotations, asked)
     return vector_source(annotations, asked)
-
-
-def _is_coco(path: Path) -> bool:
-    """Whether a file is to be read as COCO: JSON that is no GeoJSON, whatever is wrong with it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-        if not head.startswith((b"{", b"[")):
-            return path.suffix.lower() == ".json"
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError):
-        return path.suffix.lower() == ".json"
-    return not (isinstance(content, dict) and content.get("type") in GEOJSON_TYPES)
 
 
 def _coco(path: Path, asked: Asked) -> Source:

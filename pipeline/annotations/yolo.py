@@ -24,6 +24,9 @@ from pipeline.names import listed, quoted, told
 BEYOND = 1.0
 """Corners of oriented boxes may lie outside their image, but by no more than its side: such numbers are pixels."""
 
+LONGEST_NUMBER = 9
+"""Digits of a class's number: Python refuses those of thousands by an error of its own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
@@ -42,20 +45,27 @@ def read_data_file(path: Path, split: str) -> DataFile:
     ConfigError for a file that says something else, and for a split that it has not or whose images are not there.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text()
+        content = yaml.safe_load(text)
+        as_written = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - the safest: every scalar is the text it is
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YOLO's data.yaml ({told(error)})") from error
     if not isinstance(content, dict) or "names" not in content:
         raise ConfigError(f"{path} is no data.yaml of YOLO: it has no 'names'")
-    classes = _names(path, content["names"])
-    if content.get("nc") not in (None, len(classes)):
-        raise ConfigError(f"{path}: nc is {quoted(content['nc'])}, but names has {len(classes)}: make them agree")
+    # `yes`, `null` and `1.0` are names, not values; what is merged in from elsewhere in the file is there as values only
+    classes = _names(path, as_written.get("names", content["names"]))
+    count = content.get("nc")
+    if count is not None and not (isinstance(count, int | float) and count == len(classes)):
+        told_as = quoted(count) if isinstance(count, int | float | str) else "no number"
+        raise ConfigError(f"{path}: nc is {told_as}, but names has {len(classes)}: make them agree")
     said = content.get(split)
     places = [said] if isinstance(said, str) else said
     if not isinstance(places, list) or not places or not all(isinstance(one, str) for one in places):
         known = [key for key in ("train", "val", "test") if content.get(key)]
         raise ConfigError(f"{path} has no images for the split {quoted(split)}; it has {listed(known) or 'none'}")
-    root = path.parent / str(content.get("path") or "")
+    if not isinstance(content.get("path"), str | None):
+        raise ConfigError(f"{path}: 'path' is no text")
+    root = path.parent / (content.get("path") or "")
     return DataFile(classes=classes, images=tuple(_place(path, root, one) for one in places))
 
 
@@ -71,7 +81,9 @@ def _names(path: Path, said: Any) -> tuple[str, ...]:
         said = [numbered[number] for number in range(len(numbered))]
     if not isinstance(said, list) or not said:
         raise ConfigError(f"{path}: 'names' is neither a list of classes nor number → name")
-    classes = tuple(str(name) for name in said)
+    if not all(isinstance(name, str) and name for name in said):
+        raise ConfigError(f"{path}: a class of 'names' is no text")
+    classes = tuple(said)
     if len(set(classes)) < len(classes):
         raise ConfigError(f"{path}: 'names' has a class twice: {listed(classes)}")
     return classes
@@ -119,7 +131,7 @@ def read_yolo(path: Path, classes: Sequence[str], size: tuple[int, int]) -> Anno
             raise ConfigError(f"{where}: a coordinate is not a number: {quoted(line)}")
         if values.min() < -BEYOND or values.max() > 1 + BEYOND:
             raise ConfigError(f"{where}: {quoted(line)} are no shares of the image's sides: 0 to 1")
-        if not words[0].isdecimal() or int(words[0]) >= len(classes):
+        if not words[0].isdecimal() or len(words[0]) > LONGEST_NUMBER or int(words[0]) >= len(classes):
             raise ConfigError(f"{where}: class {quoted(words[0])} has no name; there is {listed(classes)}, from 0")
         boxes.append(_box(values, size))
         class_ids.append(int(words[0]))

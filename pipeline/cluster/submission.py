@@ -6,6 +6,7 @@ import os
 
 from pipeline.config import RunConfig
 from pipeline.detectors.foreign_files import is_weight_name
+from pipeline.detectors.weights import HUB
 from pipeline.errors import ConfigError
 
 
@@ -22,8 +23,9 @@ def refuse_relative_paths(config: RunConfig) -> None:
     if not in_submitted_job():
         return
     named = [("--out", config.out), ("--aoi", "" if config.aoi_is_box else config.aoi or "")]
-    named += [("--scene", part) for uri in config.scene for part in uri.split(",")]
-    if config.weights.startswith(".") or is_weight_name(config.weights):  # others may be names of the hub
+    named += [("--scene", part) for uri in config.scene for part in uri.removeprefix("@").split(",")]
+    local = config.weights.startswith(".") or is_weight_name(config.weights)
+    if local and not config.weights.startswith(HUB):  # others may be names of the hub
         named.append(("--weights", config.weights))
     for flag, path in named:
         if path and "://" not in path and not path.startswith("/"):

@@ -17,7 +17,9 @@ class RunConfig:
     """One complete detection run."""
 
     scene: tuple[str, ...] = ()
-    """Scenes: local paths, https:// or s3:// addresses. Join one-band files of one scene with commas."""
+    """Scenes: files, https:// or s3:// addresses (join one-band files of one scene with commas); folders, prefixes and
+    globs: every scene in them, side-cars, masks and the like left out; @FILE: a list, one a line, relative ones from
+    its folder on."""
     out: str = ""
     """Folder for the results, local or any fsspec address; each scene gets a folder of its own in it."""
     scene_id: str = "{stem}"

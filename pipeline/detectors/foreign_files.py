@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.names import brief
+from pipeline.storage.onnx_files import ONNX_FILE
 
 ONNX = "onnx"
 """What loads an ONNX file, beside the ``model_type`` of folders."""
-ONNX_FILE = "model.onnx"
-"""Of a folder that holds one, and no checkpoint."""
 _CHECKPOINT = ("config.json", "model.safetensors", "model.safetensors.index.json")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (

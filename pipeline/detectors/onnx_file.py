@@ -14,11 +14,11 @@ import os
 from pathlib import Path
 
 from pipeline.detectors.card import card_content
-from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.detectors.onnx_graphs import file_graph
 from pipeline.detectors.onnx_model.layout import KESTREL
 from pipeline.detectors.passes import Runnable
 from pipeline.errors import ConfigError
+from pipeline.storage.onnx_files import ONNX_FILE
 from pipeline.types import ModelCard
 
 TYPE_KEY, LICENCE_KEY = "model_type", "license"

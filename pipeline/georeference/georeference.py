@@ -84,14 +84,7 @@ class Georeference:
         piece: its longitudes follow the first corner's and may pass ±180 by the width of the ring. Single points
         answer in [-180, 180]. NaN where the CRS has no answer.
         """
-        flat = np.reshape(points, (-1, 2))
-        lon, lat = transformer(self.crs_wkt, WGS84_LONLAT).transform(flat[:, 0], flat[:, 1])
-        lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
-        lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
-        lonlat = np.stack([lon, lat], axis=-1).reshape(np.shape(points))
-        if lonlat.ndim >= 3:
-            lonlat[..., 0] = nearest_turn(lonlat[..., 0], lonlat[..., :1, 0])
-        return lonlat
+        return lonlat_of(self.crs_wkt, points)
 
     def scene_to_lonlat(self, points: FloatArray) -> FloatArray:
         """(..., 2) scene pixels → (..., 2) WGS84 longitude and latitude; rings as in :meth:`world_to_lonlat`."""
@@ -187,6 +180,19 @@ class Georeference:
             return self.world_to_scene(world)
 
         return shapely.make_valid(shapely.transform(clipped, to_scene))
+
+
+def lonlat_of(crs: str, points: FloatArray) -> FloatArray:
+    """Coordinates of a CRS (anything PROJ understands) as longitude and latitude; see
+    :meth:`Georeference.world_to_lonlat`."""
+    flat = np.reshape(points, (-1, 2))
+    lon, lat = transformer(crs, WGS84_LONLAT).transform(flat[:, 0], flat[:, 1])
+    lon, lat = (np.where(np.isfinite(degrees), degrees, np.nan) for degrees in (lon, lat))
+    lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
+    lonlat = np.stack([lon, lat], axis=-1).reshape(np.shape(points))
+    if lonlat.ndim >= 3:
+        lonlat[..., 0] = nearest_turn(lonlat[..., 0], lonlat[..., :1, 0])
+    return lonlat
 
 
 def is_geographic(crs: str) -> bool:

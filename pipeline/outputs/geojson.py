@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 
+from pipeline.outputs.lonlat import off_the_map, pieces, unwrapped
 from pipeline.outputs.result import Result
+from pipeline.outputs.rows import counter_clockwise
 from pipeline.outputs.tables import Table
 from pipeline.outputs.wkb import polygon_corners
-from pipeline.types import BoolArray, FloatArray
+from pipeline.types import FloatArray
 
 LonLat = Callable[[FloatArray], FloatArray]
 """(N, 2) world coordinates to (N, 2) WGS84 longitude and latitude, degrees."""
@@ -46,13 +47,13 @@ def write_geojson(table: Table, path: Path, to_lonlat: LonLat, chunk_rows: int =
         for start in range(0, len(table), chunk_rows):
             rows = table.slice(start, chunk_rows)
             columns = [_geometry_texts(polygon_corners(rows), to_lonlat)]
-            columns += [_property_texts(name, rows.column(name).to_pylist()) for name in properties]
+            columns += [property_texts(name, rows.column(name).to_pylist()) for name in properties]
             file.write(",\n" if start else "")
             file.write(",\n".join([feature % row for row in zip(*columns, strict=True)]))
         file.write("\n]}\n")
 
 
-def _property_texts(name: str, values: list[Any]) -> list[str]:
+def property_texts(name: str, values: list[Any]) -> list[str]:
     """JSON texts of one column; what repeats is encoded once."""
     if any(isinstance(value, float) for value in values):
         digits = _NUMBERS.get(name, "%.6g")
@@ -63,44 +64,19 @@ def _property_texts(name: str, values: list[Any]) -> list[str]:
 
 def _geometry_texts(corners_world: FloatArray, to_lonlat: LonLat) -> list[str]:
     """(N, 4, 2) world corners to N GeoJSON geometries."""
-    corners = _unwrapped(to_lonlat(corners_world.reshape(-1, 2)).reshape(-1, 4, 2))
-    closed = np.concatenate([corners, corners[:, :1]], axis=1)
-    clockwise = _clockwise(corners)
-    closed[clockwise] = closed[clockwise][:, ::-1]
+    corners = unwrapped(to_lonlat(corners_world.reshape(-1, 2)).reshape(-1, 4, 2))
+    turned = counter_clockwise(corners)
+    closed = np.concatenate([turned, turned[:, :1]], axis=1)
     polygon = '{"type":"Polygon","coordinates":[' + _RING + "]}"
     texts = [polygon % tuple(ring) for ring in closed.reshape(-1, 10).tolist()]
-    crossing = (np.abs(corners[..., 0]) > 180).any(axis=1)
-    for row in np.flatnonzero(crossing):
-        texts[row] = _split_at_antimeridian(closed[row])
+    for row in np.flatnonzero(off_the_map(corners)):
+        texts[row] = _in_pieces(pieces(corners[row]))
     for row in np.flatnonzero(~np.isfinite(corners).all(axis=(1, 2))):
         texts[row] = "null"
     return texts
 
 
-def _unwrapped(lonlat: FloatArray) -> FloatArray:
-    """Rings whose longitudes do not jump, with their middle in [-180, 180]; only rings that need it change.
-
-    Where the projection has no answer (infinity), everything becomes NaN.
-    """
-    lonlat = np.where(np.isfinite(lonlat), lonlat, np.nan)
-    longitudes = lonlat[..., 0]
-    turns = np.rint((longitudes - longitudes[:, :1]) / 360)
-    turns = turns + np.rint((longitudes - 360 * turns).mean(axis=1, keepdims=True) / 360)
-    return np.stack([np.where(turns == 0, longitudes, longitudes - 360 * turns), lonlat[..., 1]], axis=-1)
-
-
-def _clockwise(corners: FloatArray) -> BoolArray:
-    across, down = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
-    clockwise: BoolArray = across[:, 0] * down[:, 1] < across[:, 1] * down[:, 0]
-    return clockwise
-
-
-def _split_at_antimeridian(ring: FloatArray) -> str:
-    """One closed ring that leaves [-180, 180] as a MultiPolygon of the parts inside, each moved to its place."""
-    parts = []
-    for turn in (-360.0, 0.0, 360.0):
-        part = shapely.intersection(shapely.Polygon(ring), shapely.box(turn - 180, -90, turn + 180, 90))
-        if isinstance(part, shapely.Polygon) and not part.is_empty:
-            points = shapely.get_coordinates(shapely.geometry.polygon.orient(part)) - (turn, 0)
-            parts.append("[[" + ",".join(_POINT % (x, y) for x, y in points) + "]]")
+def _in_pieces(rings: list[FloatArray]) -> str:
+    """A box that is cut at ±180° as a MultiPolygon of its pieces; one around a pole is in one piece."""
+    parts = ["[[" + ",".join(_POINT % (x, y) for x, y in ring) + "]]" for ring in rings]
     return '{"type":"MultiPolygon","coordinates":[' + ",".join(parts) + "]}"

@@ -8,7 +8,7 @@ table gives the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +45,42 @@ def read_detections(path: Path) -> pa.Table:
 
 
 def _geo_metadata(table: pa.Table, crs_projjson: Mapping[str, Any] | None) -> dict[str, Any]:
+    corners = polygon_corners(table)
+    bounds = [*corners.min(axis=(0, 1)).tolist(), *corners.max(axis=(0, 1)).tolist()] if len(table) else None
+    return geo_metadata(crs_projjson, bounds)
+
+
+def geo_metadata(
+    crs_projjson: Mapping[str, Any] | None, bounds: Sequence[float] | None, kinds: Sequence[str] = ("Polygon",)
+) -> dict[str, Any]:
+    """The ``geo`` entry of a GeoParquet file (1.1) of polygons with a covering; ``bounds`` None for no rows."""
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"],
+        "geometry_types": list(kinds),
         "crs": crs_projjson,
         "orientation": "counterclockwise",
         "edges": "planar",
         "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
     }
-    if len(table):
-        corners = polygon_corners(table)
-        column["bbox"] = [*corners.min(axis=(0, 1)).tolist(), *corners.max(axis=(0, 1)).tolist()]
+    if bounds is not None:
+        column["bbox"] = list(bounds)
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 def write_parquet(table: pa.Table, path: Path, *, covering: bool) -> None:
     """Write a table as Parquet, the same bytes for the same table; ``covering``: it has a ``bbox`` column."""
+    # No row group for no rows: one empty row group is invalid GeoParquet (ruling 14).
+    with pq.ParquetWriter(path, table.schema, **parquet_options(table.schema, covering=covering)) as writer:
+        if len(table):
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+
+def parquet_options(schema: pa.Schema, *, covering: bool) -> dict[str, Any]:
+    """How columns are packed."""
     flat = ["bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax"] if covering else []
-    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)] + flat
-    words = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name != "detection_id"]
-    options = {
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)] + flat
+    words = [field.name for field in schema if pa.types.is_string(field.type) and field.name not in UNIQUE]
+    return {
         "compression": "zstd",
         # Zstandard's level 3 pays for geometry alone; elsewhere it costs time and saves nothing.
         "compression_level": {"geometry": 3},
@@ -73,7 +89,7 @@ def write_parquet(table: pa.Table, path: Path, *, covering: bool) -> None:
         "use_dictionary": words,
         "write_page_index": False,
     }
-    # No row group for no rows: one empty row group is invalid GeoParquet (ruling 14).
-    with pq.ParquetWriter(path, table.schema, **options) as writer:
-        if len(table):
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+
+UNIQUE = ("detection_id", "object_id")
+"""Columns whose words hardly ever repeat."""

@@ -178,9 +178,14 @@ def _measure_columns(measures: GroundMeasures | None, rows: IntArray) -> dict[st
 
 
 def _covering(corners: FloatArray) -> pa.StructArray:
-    """Bounding boxes in float32, each side rounded away from the box, so that no filter can miss one."""
     low = np.minimum(np.minimum(corners[:, 0], corners[:, 1]), np.minimum(corners[:, 2], corners[:, 3]))
     high = np.maximum(np.maximum(corners[:, 0], corners[:, 1]), np.maximum(corners[:, 2], corners[:, 3]))
+    return covering(low, high)
+
+
+def covering(low: FloatArray, high: FloatArray) -> pa.StructArray:
+    """Bounding boxes from their lower and upper corners (N, 2), in float32, each side rounded away from the box: no
+    filter can miss one."""
     low32, high32 = low.astype(np.float32), high.astype(np.float32)
     low32 = np.where(low32 > low, np.nextafter(low32, np.float32(-np.inf)), low32)
     high32 = np.where(high32 < high, np.nextafter(high32, np.float32(np.inf)), high32)

@@ -23,6 +23,8 @@ def polygon_corners(table: pa.Table) -> FloatArray:
 
 # A little-endian WKB polygon of one closed ring of five points: 93 bytes (OGC 06-103r4, 8.2).
 _WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("ring", "<f8", (5, 2))])
+WKB_BYTES = _WKB.itemsize
+"""Of a polygon of four corners."""
 
 
 def wkb_polygons(corners: FloatArray) -> pa.Array:

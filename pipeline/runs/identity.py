@@ -83,6 +83,7 @@ LATER: dict[str, Any] = {
     "calibration": None,
     "difference": False,
     "network": None,
+    "settings_sha256": None,
 }
 """Fields that came later, with the value that leaves every digest what it was before them: it is not hashed."""
 
@@ -194,7 +195,7 @@ def fingerprint(scene: Scene, stretch: Stretch, thumbnail: ByteArray) -> str:
 
 def run_identity(scene: Scene, stretch: Stretch, thumbnail: ByteArray, config: RunConfig, card: ModelCard) -> Identity:
     """Content hashes: the same scene, configuration and weights give the same ids, whenever and wherever they run."""
-    parts = (fingerprint(scene, stretch, thumbnail), config_hash(config), card.sha256)
+    parts = (fingerprint(scene, stretch, thumbnail), config_hash(config), card.sha256, card.settings_sha256 or "")
     return Identity(
         scene_id=scene.scene_id,
         model_id=f"{card.name}@{card.sha256[:12]}",

@@ -118,13 +118,14 @@ def check_run(config: RunConfig) -> None:
     seen: dict[str, str] = {}
     for uri in config.scene:
         scene_id = scene_id_of(split_uris(uri), config.scene_id)
-        other = seen.setdefault(scene_id.lower(), uri)  # a disk may take capitals and small letters for the same
-        if other != uri or config.scene.count(uri) > 1:
+        other = seen.get(scene_id.lower())  # a disk may take capitals and small letters for the same
+        if other is not None:
             raise ConfigError(
                 f"{shown(other)} and {shown(uri)} would both be written to {config.out}/{scene_id}; give each a name "
                 "of its own, as with --scene-id '{parent}_{stem}' or '{stem}-{hash}', or detect them in two runs with "
                 "different --out"
             )
+        seen[scene_id.lower()] = uri
 
 
 def _attempt(uri: str, run: Run) -> SceneReport:

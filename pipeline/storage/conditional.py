@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
-    NotFoundError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -83,7 +82,7 @@ def read_versioned(uri: str, patience: Patience = PATIENCE) -> Versioned | None:
         try:
             answer = obstore.get(store, key)
             return Versioned(content=bytes(answer.bytes()), version=_version(store, answer.meta))
-        except NotFoundError:
+        except FileNotFoundError:
             return None
 
     return _attempt(f"cannot read {redacted(uri)}", whole, patience)
@@ -170,7 +169,7 @@ def _put(uri: str, content: bytes, mode: str, patience: Patience) -> str | None:
             return _version(store, obstore.put(store, key, content, mode=condition, use_multipart=False))
         except (AlreadyExistsError, PreconditionError):
             pass
-        except NotFoundError:  # S3's answer where there is nothing to compare with; or there is no such bucket
+        except FileNotFoundError:  # S3's answer where there is nothing to compare with; or there is no such bucket
             if mode == "create":
                 raise
             return None
@@ -188,7 +187,7 @@ def _attempt(what: str, action: Callable[[], _T], patience: Patience) -> _T:
             return action()
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise PermissionError("access is denied; check the credentials and what they may do there") from error
-        except NotFoundError as error:
+        except FileNotFoundError as error:
             raise FileNotFoundError("there is no such bucket or container") from error
 
     return attempt(what, known, patience=patience)

@@ -17,16 +17,11 @@ from pipeline.names import shown
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, change_mark, reason_of, remote, translated
 from pipeline.storage.folders import staging_folder, swap_in
+from pipeline.storage.onnx_files import BESIDE, MOST_ONNX_BYTES, ONNX_FILE, ONNX_SUFFIX
 from pipeline.storage.paths import local_path
 
-ONNX_SUFFIX = ".onnx"
-ONNX_FILE = f"model{ONNX_SUFFIX}"
-BESIDE = (".card.json", ".export_meta.json")
-"""What may lie beside ``best.onnx``, in place of its ending."""
 LICENCE = "/README.md"
 """Where a checkpoint states its licence."""
-MOST_ONNX_BYTES = 2**31 - 1
-"""No ONNX file of one piece is larger: said before it is copied."""
 
 
 def fetch_weights(uri: str, patience: Patience = PATIENCE) -> Path:

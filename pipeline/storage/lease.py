@@ -149,6 +149,39 @@ class Lease:
                     return
 
 
+class Watch:
+    """Whether somebody else's lease is held, without waiting for it: whoever has other things to do asks again later."""
+
+    def __init__(self, out_uri: str, name: str, lasts_s: float) -> None:
+        """``lasts_s``: seconds to watch a lease that does not say itself how long it lasts."""
+        self._uri, self._lasts_s = lease_uri(out_uri, name), lasts_s
+        self._found: bytes | None = None
+        self._since = 0.0
+        self._held: bool | None = None
+
+    def held(self) -> bool | None:
+        """True once it was renewed, False once it cannot be any more; None until that is known. Raises StorageError.
+
+        Known at once is what was given back, and whose holder was a process of this machine that is no more.
+        """
+        if self._held is not None:
+            return self._held
+        now = read_file(self._uri)
+        if now is None or _is_gone(_parsed(now)):
+            self._held = False
+        elif self._found is None:
+            self._found, self._since = now, time.monotonic()
+        elif now != self._found:
+            self._held = True
+        elif time.monotonic() - self._since >= float(_parsed(now).get("lasts_s", self._lasts_s)):
+            self._held = False
+        return self._held
+
+    def clear(self) -> None:
+        """Remove the lease of a holder that is no more. Raises StorageError."""
+        remove_file(self._uri)
+
+
 _HELD: set[Lease] = set()
 """Those of this process."""
 

@@ -45,6 +45,9 @@ class ModelCard:
     """What its scores are worth, as measured on scenes that it was not trained on; None where nobody did."""
     network: tuple[str, ...] | None = None
     """Its parts in words: backbone, neck, feature modules, head; None where the checkpoint is another's, or older."""
+    settings_sha256: str | None = None
+    """Of the files beside others' weights that say how the network is built and how pixels are shown to it: edited,
+    they mean other detections. None where the card itself says it all. Never in a file: whoever loads it finds out."""
     runtime: str | None = None
     """What runs it, where that is not torch: name, version and device, and of an ONNX file the layout that it is read
     as. Never in a file: whoever loads it finds out."""

@@ -44,3 +44,23 @@ def test_every_family_is_published(
     assert record["second_look"]["crops"] > 0
     said = capsys.readouterr().err
     assert said.count(f"is a {family} of the transformers library, 3 classes, licence {licence}") == 1
+
+
+def test_a_checkpoint_whose_settings_were_edited_is_another_one(scene: Path, tmp_path: Path) -> None:
+    """Nothing of the first job is gone on with: what the card says is the same, what the network sees is not."""
+    weights, folder = save_checkpoint("rt_detr", tmp_path / "weights"), tmp_path / "out" / "scene"
+    command = ["--scene", str(scene), "--weights", str(weights), "--out", str(tmp_path / "out"), "--executor", "local",
+               "--raster.stretch", "none", "--detector.score_threshold", "0.01", "--output.preview_px", "0"]  # fmt: skip
+
+    def run_id() -> str:
+        assert detect_scene.main(command) == 0
+        return str(json.loads((folder / "run.json").read_text())["run_id"])
+
+    first, written = run_id(), (folder / "run.json").stat().st_mtime_ns
+    settings = json.loads((weights / "preprocessor_config.json").read_text())
+    (weights / "preprocessor_config.json").write_text(json.dumps(dict(reversed(settings.items())), indent=4))
+    assert run_id() == first
+    assert (folder / "run.json").stat().st_mtime_ns == written, "set out otherwise, it says the same"
+    (weights / "preprocessor_config.json").write_text(json.dumps({**settings, "resample": 0}))
+    assert run_id() != first
+    assert json.loads((folder / "run.json").read_text())["worker_seconds"]["detect"] > 0

@@ -103,8 +103,12 @@ def write_guest(folder: Path, layout: str, **options: Any) -> Path:
         path.with_suffix(".export_meta.json").write_text(json.dumps(meta))
         return write_onnx(path, layout, metadata={}, **{**options, "batch": 1})
     if layout.startswith("detr"):
-        path.with_suffix(".card.json").write_text(json.dumps(CARD))
+        softmax = {"activation": "softmax"} if layout == "detr-softmax" else {}
+        path.with_suffix(".card.json").write_text(json.dumps({**CARD, **softmax}))
         return write_onnx(path, layout, metadata={}, **options)
+    if layout == "ultralytics-rtdetr":  # of three classes it has the shape of a YOLO26-OBB
+        said = {"description": "Ultralytics rtdetr-l model", "task": "detect"}
+        return write_onnx(path, layout, metadata={**NAMES, **said}, **options)
     if layout == "yolo-bounds":  # LibreYOLO's exporter declares no shapes
         names = json.dumps({str(number): name for number, name in enumerate(CLASSES)})
         return write_onnx(path, layout, metadata={**NAMES, "model_family": "yolo9", "names": names}, **options)
@@ -163,6 +167,25 @@ def _yolo26_obb(net: Network, p: Mapping[str, str], size: int | None) -> list[tu
     return [("output0", FLOAT, ["B", "N", 7])]
 
 
+def _shares(net: Network, p: Mapping[str, str], size: int | None) -> list[str]:
+    return [net.times(p[side], 1 / size) for side in ("x", "y", "w", "h")]  # type: ignore[operator]
+
+
+def _ultralytics_rtdetr(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
+    net.do("Transpose", net.rows(*_shares(net, p, size), p["scores"]), perm=[0, 2, 1], name="output0")
+    return [("output0", FLOAT, ["B", "N", 4 + len(CLASSES)])]
+
+
+def _detr_softmax(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
+    """Of each cell a share for every class and one for none, whose logarithms are logits of a softmax."""
+    total = net.do("ReduceSum", p["scores"], net.value([1], np.int64), keepdims=1)
+    none = net.do("Sub", net.value(1.0), total)
+    shares = net.do("Clip", net.rows(p["scores"], none), net.value(1e-6), net.value(1.0))
+    net.do("Transpose", net.do("Log", shares), perm=[0, 2, 1], name="logits")
+    net.do("Transpose", net.rows(*_shares(net, p, size)), perm=[0, 2, 1], name="pred_boxes")
+    return [("logits", FLOAT, ["B", "N", len(CLASSES) + 1]), ("pred_boxes", FLOAT, ["B", "N", 4])]
+
+
 def _logits(net: Network, p: Mapping[str, str]) -> None:
     share = net.do("Clip", net.rows(p["scores"]), net.value(1e-6), net.value(1 - 1e-6))
     logits = net.do("Log", net.do("Div", share, net.do("Sub", net.value(1.0), share)))
@@ -171,8 +194,7 @@ def _logits(net: Network, p: Mapping[str, str]) -> None:
 
 def _detr(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
     _logits(net, p)
-    boxes = net.times(net.rows(p["x"], p["y"], p["w"], p["h"]), 1 / size)  # type: ignore[operator]
-    net.do("Transpose", boxes, perm=[0, 2, 1], name="pred_boxes")
+    net.do("Transpose", net.rows(*_shares(net, p, size)), perm=[0, 2, 1], name="pred_boxes")
     return [("logits", FLOAT, ["B", "N", len(CLASSES)]), ("pred_boxes", FLOAT, ["B", "N", 4])]
 
 
@@ -202,8 +224,7 @@ def _oriented_det(net: Network, p: Mapping[str, str], size: int | None) -> list[
 
 def _kestrel_rtdetr(net: Network, p: Mapping[str, str], size: int | None) -> list[tuple[str, int, Sequence[Any]]]:
     _logits(net, p)
-    shares = [net.times(p[side], 1 / size) for side in ("x", "y", "w", "h")]  # type: ignore[operator]
-    net.do("Transpose", net.rows(*shares, p["turn"]), perm=[0, 2, 1], name="boxes")
+    net.do("Transpose", net.rows(*_shares(net, p, size), p["turn"]), perm=[0, 2, 1], name="boxes")
     return [("logits", FLOAT, ["B", "N", len(CLASSES)]), ("boxes", FLOAT, ["B", "N", 5])]
 
 
@@ -215,7 +236,7 @@ def _kestrel_fcos(net: Network, p: Mapping[str, str], size: int | None) -> list[
 
 _TAILS = {
     "yolo": _yolo, "yolo-bounds": _yolo_bounds, "yolo-obb": _yolo_obb, "yolov5": _yolov5, "yolo26": _yolo26,
-    "yolo26-obb": _yolo26_obb,
+    "yolo26-obb": _yolo26_obb, "ultralytics-rtdetr": _ultralytics_rtdetr, "detr-softmax": _detr_softmax,
     "detr": _detr, "detr-boxes": _detr_boxes, "oriented-det": _oriented_det, "kestrel-rtdetr": _kestrel_rtdetr,
     "kestrel-fcos": _kestrel_fcos,
 }  # fmt: skip

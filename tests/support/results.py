@@ -1,87 +1,109 @@
-"""Real results of tiny scenes, published by the main path with a detector that knows the truth."""
+"""Published results of made-up scenes, as a run would leave them, without a detector: detections, record, manifest."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rasterio.control import GroundControlPoint
-from rasterio.transform import Affine
+from pyproj import CRS
 
-from pipeline.config import OutputConfig, RunConfig, TilingConfig
-from pipeline.engine.local import LocalExecutor
-from pipeline.runs.context import SILENT
-from pipeline.runs.run import detect
-from pipeline.synth.oracle import OracleDetector
-from pipeline.types import ModelCard, Window
-from tests.support.scenes import picture, write_geotiff
-
-WIDTH, HEIGHT = 96, 64
-UPRIGHT = Affine(10, 0, 400_000, 0, -10, 5_000_000)
-CARD = ModelCard(
-    name="tiny", classes=("ship", 'quay "crane"'), gsd_m=None, bands=("red", "green", "blue"), input_px=64,
-    sha256="fedcba9876543210" * 4, oriented=True, score_threshold=0.4, licence="CC0-1.0", mean=(0.5, 0.4, 0.3),
-    std=(0.25, 0.25, 0.25), network=("backbone of none", "head of truth"), training_data="nothing",
-)  # fmt: skip
+from pipeline.geometry.frames import lattice_to_scene
+from pipeline.geometry.obb import corners_to_obb, obb_to_corners
+from pipeline.georeference.georeference import Georeference
+from pipeline.outputs.geoparquet import write_geoparquet
+from pipeline.outputs.tables import TableIdentity, detections_table
+from pipeline.storage.folders import publish_folder, staging_folder
+from pipeline.types import Detections, FloatArray, Frame, Lattice, Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """How a scene lies, and what it says of itself."""
+class MadeScene:
+    """A north-up scene of square pixels somewhere on Earth, and the boxes found in it."""
 
-    crs: str | None = "EPSG:32632"
-    transform: Affine | None = UPRIGHT
-    gcps: bool = False
-    meta: tuple[str, ...] = ()
+    scene_id: str
+    boxes: FloatArray
+    """(N, 5) scene pixels."""
+    scores: FloatArray | None = None
+    class_ids: Sequence[int] = ()
+    epsg: int | None = 32632
+    """None: a pixel scene."""
+    origin: tuple[float, float] = (500_000.0, 5_600_000.0)
+    """World coordinates of the upper left corner."""
+    gsd: float = 10.0
+    size: int = 1000
+    acquired: str | None = "2023-07-14T10:20:30Z"
+    sensor: str | None = "S2A"
+    status: str = "PUBLISHED"
+    run_id: str = "f" * 16
+    model_id: str = "ships@0123456789ab"
+    classes: tuple[str, ...] = field(default=("ship", "plane"))
+
+    @property
+    def georeference(self) -> Georeference | None:
+        return Georeference.of(self.scene)
+
+    @property
+    def scene(self) -> Scene:
+        x, y = self.origin
+        placed = self.epsg is not None
+        return Scene(
+            scene_id=self.scene_id, uris=(f"{self.scene_id}.tif",), width=self.size, height=self.size, bands=(1, 2, 3),
+            band_count=3, dtype="uint8", driver="GTiff", crs_wkt=CRS.from_epsg(self.epsg).to_wkt() if placed else None,
+            transform=(self.gsd, 0.0, x, 0.0, -self.gsd, y) if placed else None, acquired=self.acquired,
+            sensor=self.sensor,
+        )  # fmt: skip
+
+    def publish(self, out: str) -> None:
+        """Put the result in the folder ``out``."""
+        count = len(self.boxes)
+        georeference = self.georeference
+        lattice = Lattice(width=self.size, height=self.size, scale_x=1.0, scale_y=1.0, gsd_m=self.gsd)
+        corners = lattice_to_scene(obb_to_corners(self.boxes), lattice)
+        table = detections_table(
+            corners_world=corners if georeference is None else georeference.scene_to_world(corners),
+            px_boxes=corners_to_obb(corners) if count else np.zeros((0, 5)),
+            measures=None if georeference is None else georeference.measure(corners),
+            detections=Detections(
+                np.asarray(self.boxes, np.float64).reshape(-1, 5),
+                np.full(count, 0.5) if self.scores is None else np.asarray(self.scores, np.float64),
+                np.asarray(self.class_ids or [0] * count, np.int64),
+                Frame.LATTICE,
+            ),
+            tile_ids=("r0000c0000",),
+            identity=TableIdentity(
+                scene_id=self.scene_id, model_id=self.model_id, run_id=self.run_id, classes=self.classes,
+                acquired=self.acquired,
+            ),
+        )  # fmt: skip
+        with staging_folder(out, self.scene_id) as folder:
+            projjson = None if georeference is None else georeference.crs_projjson()
+            write_geoparquet(table, folder / "detections.parquet", crs_projjson=projjson, metadata={})
+            (folder / "run.json").write_text(json.dumps(self.record()))
+            publish_folder(folder, out, self.scene_id)
+
+    def record(self) -> dict[str, object]:
+        """What the catalogue asks of run.json."""
+        scene = {"acquired": self.acquired, "sensor": self.sensor, "width": self.size, "height": self.size}
+        return {
+            "scene_id": self.scene_id, "run_id": self.run_id, "model_id": self.model_id, "status": self.status,
+            "detections": len(self.boxes), "scene": scene, "lattice": {"scale_x": 1.0, "scale_y": 1.0},
+        }  # fmt: skip
 
 
-def _turned(degrees: float) -> Affine:
-    return Affine.translation(400_000, 5_100_000) @ Affine.rotation(degrees) @ Affine.scale(10, -10)
+def boxes_at(points: FloatArray, *, length: float = 8.0, width: float = 3.0, angle: float = 0.4) -> FloatArray:
+    """(N, 5) boxes of one size around (N, 2) points."""
+    points = np.asarray(points, np.float64).reshape(-1, 2)
+    return np.column_stack([points, np.tile([length, width, angle], (len(points), 1))])
 
 
-KINDS: Mapping[str, Kind] = {
-    "upright": Kind(meta=("acquired=2023-07-14T10:20:30+02:00", "sensor=MSI", "attribution=Them", "licence=CC-BY-4.0")),
-    "turned": Kind(transform=_turned(30), meta=("acquired=2023-07-15", "item=https://example.com/items/turned")),
-    "points": Kind(crs="EPSG:4326", transform=None, gcps=True),
-    "pixels": Kind(crs=None, transform=None),
-    "fiji": Kind(
-        crs="EPSG:32760", transform=Affine(500, 0, 815_000, 0, -500, 8_100_000), meta=("acquired=2024-01-02",)
-    ),
-}
-"""Scene ids → scenes: one of each way in which a scene lies, or does not; ``fiji`` lies across the antimeridian."""
+def dataset_rows(out: str) -> list[dict[str, object]]:
+    """All rows of the dataset, as a reader gets them that follows the snapshot, sorted by scene and id."""
+    import pyarrow.parquet as pq
 
-
-def card(**changes: Any) -> ModelCard:
-    """That of another model."""
-    return replace(CARD, **changes)
-
-
-def publish(folder: Path, out: str, scene_id: str, kind: Kind | None = None, model: ModelCard = CARD) -> None:
-    """Write a scene to ``folder``, upright if nothing else is said, and detect its three objects into ``out``."""
-    kind = kind or Kind()
-    path = folder / f"{scene_id}.tif"
-    write_geotiff(
-        path, picture(HEIGHT, WIDTH), crs=kind.crs, transform=kind.transform, gcps=_points() if kind.gcps else ()
-    )
-    boxes = np.array([[20.0, 20, 12, 5, 0.3], [60, 40, 14, 6, -0.8], [75, 15, 10, 4, 1.2]])
-    bounds = Window(x=0, y=0, width=WIDTH, height=HEIGHT)
-    oracle = OracleDetector(boxes, np.array([0, 1, 0]), card=model, bounds=bounds)
-    config = RunConfig(
-        scene=(str(path),), out=out, force=True, tiling=TilingConfig(tile_px=64, halo_px=16),
-        output=OutputConfig(preview_px=64, meta=kind.meta),
-    )  # fmt: skip
-    report = detect(config, model, LocalExecutor(lambda: oracle), SILENT)
-    assert report.exit_code == 0, report
-
-
-def _points() -> list[GroundControlPoint]:
-    """Control points of a scene that is bent by two pixels, about 10 m a pixel."""
-    return [
-        GroundControlPoint(row=row, col=column, x=20 + 1e-4 * (column + 2 * math.sin(row / 20)), y=55 - 1e-4 * row, z=0)
-        for column in np.linspace(0, WIDTH, 5).tolist()
-        for row in np.linspace(0, HEIGHT, 5).tolist()
-    ]
+    base = Path(out) / "_catalogue" / "detections"
+    files = json.loads((base / "snapshot.json").read_text())["files"]
+    rows = [row for file in files for row in pq.read_table(base / file["path"]).to_pylist()]
+    return sorted(rows, key=lambda row: (row["scene_id"], row["detection_id"]))

@@ -102,6 +102,33 @@ def test_several_scenes_after_one_flag() -> None:
     assert parsed.scene == ("a.tif", "s3://b/c.tif")
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("a.tif", "b/", "--out", "o"),
+        ("--out", "o", "a.tif", "--dry-run", "b/"),
+        ("--dry-run", "true", "--scene", "a.tif", "b/", "--out", "o"),
+        ("a.tif", "--out=o", "--scene", "b/"),
+        ("--out", "o", "--scene", '["a.tif", "b/"]'),
+        ("--scene", "a.tif", "--scene=b/", "--out", "o"),
+    ],
+)
+def test_scenes_may_stand_without_a_flag(argv: tuple[str, ...]) -> None:
+    parsed = run(*argv)
+    assert (parsed.scene, parsed.out) == (("a.tif", "b/"), "o")
+
+
+def test_scenes_on_the_command_line_win_over_those_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("scene: ['@list.txt', 'b/*.tif']\nout: o\n")
+    assert run("--config", str(file)).scene == ("@list.txt", "b/*.tif")
+    assert run("a.tif", "--config", str(file)).scene == ("a.tif",)
+
+
+def test_a_name_may_begin_with_a_bracket() -> None:
+    assert run("--scene", "[1].tif", "--out", "o").scene == ("[1].tif",)
+
+
 def test_band_files_of_one_scene_stay_together() -> None:
     assert run("--scene", "B04.jp2,B03.jp2,B02.jp2", "--out", "o").scene == ("B04.jp2,B03.jp2,B02.jp2",)
 
@@ -204,7 +231,7 @@ def test_printed_config_is_read_back_as_the_same_run(tmp_path: Path) -> None:
         (["--cluster.workers", "0"], "at least 1"),
         (["--output.meta", "novalue"], "key=value"),
         (["--config", "missing.yaml"], "missing.yaml"),
-        (["stray"], "stray"),
+        (["-x"], "-x"),
     ],
 )
 def test_bad_input_is_one_sentence(argv: list[str], said: str) -> None:

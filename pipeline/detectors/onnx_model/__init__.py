@@ -31,7 +31,7 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def best_device() -> str:
-    """``cuda`` where the installed runtime has GPUs, else ``cpu``. Raises ModelError when there is no runtime."""
+    """``cuda`` where the installed runtime finds a GPU, else ``cpu``. Raises ModelError when there is no runtime."""
     from pipeline.detectors.onnx_model import session
 
     return session.best_device()

@@ -1,6 +1,6 @@
 """The card of an ONNX file: from its metadata and the files beside it, and what nobody says is asked for.
 
-Beside ``best.onnx`` may lie ``best.card.json``, with any keys of a card and ``layout``; it wins. Of files that others
+Beside ``best.onnx`` may lie ``best.card.json``, with any keys of a card, ``layout`` and ``activation``; it wins. Of files that others
 write, ``best.export_meta.json`` (oriented-det) is read. Metadata is Ultralytics' (``names``, ``imgsz``, ``stride``,
 ``task``, ``license``, Python literals as text) or our own (``kestrel``, a card as JSON).
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +52,15 @@ def describe(graph: Graph) -> Description:
     picture = find_picture(graph)
     path = card_path(graph.path)
     beside = _stated(read_json(path)) if path.is_file() else {}
-    layout = beside.pop("layout", None)
+    layout, activation = beside.pop("layout", None), beside.pop("activation", graph.metadata.get("activation"))
     told = {**_ultralytics(graph, picture), **_oriented_det(graph.path), **_ours(graph)}
     content = {**told, **beside}
     hints = Hints(
         classes=_count_classes(graph, told.get("classes"), beside.get("classes")),
         layout=None if layout is None else str(layout),
+        activation=None if activation is None else str(activation),
         task=graph.metadata.get("task"),
+        model=graph.metadata.get("description"),
         family=graph.metadata.get("model_family"),
         selects=_has_nms(graph) or _truth(graph.metadata.get("end2end")),
         area_px=picture.area_px,
@@ -131,7 +135,7 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
     if content.get("oriented", layout.oriented) != layout.oriented:
         raise ModelError(f"{path} says oriented: {quoted(content['oriented'])}, but the file is {layout.title}")
     derived = {
-        "name": graph.path.resolve().parent.name if graph.path.stem == "model" else graph.path.stem,
+        "name": _name(graph.path),
         "gsd_m": None,
         "bands": list(RGB) if bands == len(RGB) else [f"band_{number + 1}" for number in range(bands)],
         **(plain if not known else {}),
@@ -148,6 +152,15 @@ def _card(graph: Graph, picture: Picture, answers: Answers, content: Mapping[str
             "copy card and file from the same place"
         )
     return card
+
+
+def _name(path: Path) -> str:
+    """The file's, but for ``model``, which is every model's: the folder's, or of the hub's cache the name there."""
+    if path.stem != "model":
+        return path.stem
+    parts = Path(os.path.abspath(path)).parts  # noqa: PTH100 - not resolved: the hub's cache is of links
+    found = [before for before, part in pairwise(parts) if part == "snapshots" and before.startswith("models--")]
+    return found[-1].rsplit("--", 1)[-1] if found else parts[-2]
 
 
 def _input_px(graph: Graph, picture: Picture, content: Mapping[str, Any]) -> Any:

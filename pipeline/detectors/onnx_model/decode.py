@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pipeline.detectors.onnx_model.layout import (
     DETR,
     DETR_BOXES,
+    DETR_SOFTMAX,
     KESTREL_FCOS,
     KESTREL_RTDETR,
     ORIENTED_DET,
+    ULTRALYTICS_RTDETR,
     YOLO,
     YOLO26,
     YOLO26_OBB,
@@ -94,9 +96,22 @@ def _yolo26_obb(parts: Sequence[Part], question: Question) -> Decoded:
     return _selected(answer[:, :4], answer[:, 6], answer[:, 4], answer[:, 5], question)
 
 
+def _ultralytics_rtdetr(parts: Sequence[Part], question: Question) -> Decoded:
+    """Sides are sigmoids: larger ones are pixels, of a file that is something else."""
+    answer = _shaped(parts[0], None, 4 + question.classes)
+    if len(answer) and not answer[:, :4].max() <= 1 + ROUNDING:
+        raise ValueError(f"boxes of up to {float(answer[:, :4].max()):.3g}, which are no shares of the picture")
+    return _decoded(_from_shares(answer[:, :4], question), None, answer[:, 4:], question)
+
+
 def _detr(parts: Sequence[Part], question: Question) -> Decoded:
     logits, boxes = _shaped(parts[0], None, question.classes), _shaped(parts[1], len(parts[0]), 4)
     return _decoded(_from_shares(boxes, question), None, _sigmoid(logits), question)
+
+
+def _detr_softmax(parts: Sequence[Part], question: Question) -> Decoded:
+    logits, boxes = _shaped(parts[0], None, question.classes + 1), _shaped(parts[1], len(parts[0]), 4)
+    return _decoded(_from_shares(boxes, question), None, _softmax(logits)[:, :-1], question)
 
 
 def _detr_boxes(parts: Sequence[Part], question: Question) -> Decoded:
@@ -133,7 +148,9 @@ _DECODERS: Mapping[str, Callable[[Sequence[Part], Question], Decoded]] = {
     YOLOV5.name: _yolov5,
     YOLO26.name: _yolo26,
     YOLO26_OBB.name: _yolo26_obb,
+    ULTRALYTICS_RTDETR.name: _ultralytics_rtdetr,
     DETR.name: _detr,
+    DETR_SOFTMAX.name: _detr_softmax,
     DETR_BOXES.name: _detr_boxes,
     ORIENTED_DET.name: _oriented_det,
     KESTREL_RTDETR.name: _kestrel_rtdetr,
@@ -151,6 +168,13 @@ def _shaped(part: Part, rows: int | None, columns: int | None) -> Part:
 
 def _sigmoid(logits: Part) -> FloatArray:
     return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+
+
+def _softmax(logits: Part) -> FloatArray:
+    """(Q, classes) shares that add up to 1 in each row."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _from_bounds(bounds: Part) -> FloatArray:
@@ -179,7 +203,7 @@ def _selected(sides: Part, angles: Part | None, scores: Part, labels: Part, ques
     """Boxes that have one class each. Rows without area are padding, whatever their class, but that is a number.
 
     A network of two classes that writes cx, cy, w, h and two scores (RT-DETR of Ultralytics) has the shape of one that
-    selects: taken for bounds, its small boxes have no area, and its scores are no numbers of classes.
+    selects, and its metadata may say nothing: taken for bounds, its small boxes have no area, and its scores are no numbers of classes.
     """
     if scores.shape != (len(sides),) or labels.shape != (len(sides),):
         raise ValueError(f"{len(sides)} boxes with scores of shape {scores.shape} and classes of {labels.shape}")

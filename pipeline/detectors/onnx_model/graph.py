@@ -17,9 +17,8 @@ from typing import Any
 from pipeline.detectors.onnx_runtime import import_onnxruntime
 from pipeline.errors import ModelError, one_sentence
 from pipeline.names import brief, listed, quoted
+from pipeline.storage.onnx_files import MOST_ONNX_BYTES
 
-LARGEST_BYTES = 2**31 - 1
-"""Protocol buffers hold no more in one piece: a larger network keeps its weights outside, which is refused."""
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 """Of the operators that ONNX Runtime has; any other domain needs a library that comes with the file."""
 OLDEST_OPSET, NEWEST_OPSET = 7, 26
@@ -107,9 +106,9 @@ def read_graph(path: Path) -> Graph:
 def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > LARGEST_BYTES:
+        if size > MOST_ONNX_BYTES:
             raise ModelError(
-                f"{path} has {size} bytes, and an ONNX file of one piece at most {LARGEST_BYTES}: "
+                f"{path} has {size} bytes, and an ONNX file of one piece at most {MOST_ONNX_BYTES}: "
                 "export a smaller network, or float16"
             )
         with path.open("rb") as stream:  # what grows meanwhile is not read

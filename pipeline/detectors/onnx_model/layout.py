@@ -1,24 +1,27 @@
 """What the answers of a network mean, found by shapes: metadata is a hint, and the file's owner has the last word.
 
-==================  ==========================================================  ======================================
-layout              answers                                                     what they hold
-==================  ==========================================================  ======================================
-``yolo``            (B, 4 + C, N)                                               cx, cy, w, h in input pixels, C scores
-``yolo-bounds``     (B, 4 + C, N)                                               x0, y0, x1, y1, C scores
-``yolo-obb``        (B, 4 + C + 1, N)                                           the same, and the angle last
-``yolov5``          (B, N, 5 + C)                                               cx, cy, w, h, objectness, C scores
-``yolo26``          (B, K, 6)                                                   x0, y0, x1, y1, score, class
-``yolo26-obb``      (B, K, 7)                                                   cx, cy, w, h, score, class, angle
-``detr``            (B, Q, C), (B, Q, 4)                                        logits; cx, cy, w, h in shares
-``detr-boxes``      labels (B, Q), boxes (B, Q, 4), scores (B, Q)               x0, y0, x1, y1 in orig_target_sizes
-``oriented-det``    pre_nms_boxes (M, 5), _scores (M), _labels (M), _count ()   cx, cy, w, h, angle; classes from 1 on
-``kestrel-rtdetr``  logits (B, Q, C), boxes (B, Q, 5)                           cx, cy, w, h in shares, angle
-``kestrel-fcos``    scores (B, N, C), boxes (B, N, 5)                           cx, cy, w, h in input pixels, angle
-==================  ==========================================================  ======================================
+======================  ==========================================================  =====================================
+layout                  answers                                                     what they hold
+======================  ==========================================================  =====================================
+``yolo``                (B, 4 + C, N)                                               cx, cy, w, h in input pixels, C scores
+``yolo-bounds``         (B, 4 + C, N)                                               x0, y0, x1, y1, C scores
+``yolo-obb``            (B, 4 + C + 1, N)                                           the same, and the angle last
+``yolov5``              (B, N, 5 + C)                                               cx, cy, w, h, objectness, C scores
+``yolo26``              (B, K, 6)                                                   x0, y0, x1, y1, score, class
+``yolo26-obb``          (B, K, 7)                                                   cx, cy, w, h, score, class, angle
+``ultralytics-rtdetr``  (B, Q, 4 + C)                                               cx, cy, w, h in shares, C scores
+``detr``                (B, Q, C), (B, Q, 4)                                        logits; cx, cy, w, h in shares
+``detr-softmax``        (B, Q, C + 1), (B, Q, 4)                                    the same, the last: no object
+``detr-boxes``          labels (B, Q), boxes (B, Q, 4), scores (B, Q)               x0, y0, x1, y1 in orig_target_sizes
+``oriented-det``        pre_nms_boxes (M, 5), _scores (M), _labels (M), _count ()   cx, cy, w, h, angle; classes from 1 on
+``kestrel-rtdetr``      logits (B, Q, C), boxes (B, Q, 5)                           cx, cy, w, h in shares, angle
+``kestrel-fcos``        scores (B, N, C), boxes (B, N, 5)                           cx, cy, w, h in input pixels, angle
+======================  ==========================================================  =====================================
 
-C are the classes; logits become scores by the sigmoid. Shares are of the width (cx, w) and the height (cy, h) of the
-input. Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the
-exporters of Ultralytics (v5 to 26), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
+C are the classes; logits become scores by the sigmoid, or by the softmax where the last class means that there is no
+object: no shape tells, so the card or the metadata says ``activation``. Shares are of the width (cx, w) and the height
+(cy, h) of the input. Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the exporters
+of Ultralytics (v5 to 26, RT-DETR), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
 
 Our own export (see ``onnx_file.py``):
 the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),
@@ -43,8 +46,11 @@ BOUNDS_FAMILY = "yolo9"
 """Family of LibreYOLO whose boxes are bounds."""
 MOST_SELECTED = 1000
 """A network that selects its answers itself (YOLO26) gives no more; one that does not gives more from 160 px on."""
-V5_CELLS = (3 * 21 / 1024, 3 * 85 / 4096)
-"""Answers of a YOLOv5 for each pixel of its input: three anchors at strides 8, 16, 32, and with 64."""
+CELLS = (21 / 1024, 85 / 4096, 85 / 1024)
+"""Cells for each pixel of an input: of strides 8, 16, 32; with 64; with 4."""
+V5_CELLS = tuple(3 * cells for cells in CELLS[:2])
+"""Answers of a YOLOv5 for each pixel of its input: three anchors a cell."""
+SOFTMAX, SIGMOID = "softmax", "sigmoid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,9 @@ YOLO26 = Layout(name="yolo26", title="a YOLO that selects its boxes itself (26)"
 YOLO26_OBB = Layout(
     name="yolo26-obb", title="a YOLO-OBB that selects its boxes itself (26)", oriented=True, grey=114, plain=True
 )
+ULTRALYTICS_RTDETR = Layout(name="ultralytics-rtdetr", title="an RT-DETR of Ultralytics", grey=114, plain=True)
 DETR = Layout(name="detr", title="a DETR with logits and boxes")
+DETR_SOFTMAX = Layout(name="detr-softmax", title="a DETR with logits, the last of no object, and boxes")
 DETR_BOXES = Layout(name="detr-boxes", title="a DETR with labels, boxes and scores")
 ORIENTED_DET = Layout(name="oriented-det", title="an export of oriented-det", oriented=True, overlapping=True)
 KESTREL_RTDETR = Layout(name="kestrel-rtdetr", title="an oriented RT-DETR of ours", oriented=True)
@@ -82,8 +90,8 @@ KESTREL_FCOS = Layout(name="kestrel-fcos", title="an oriented FCOS of ours", ori
 LAYOUTS = {
     one.name: one
     for one in (
-        YOLO, YOLO_BOUNDS, YOLO_OBB, YOLOV5, YOLO26, YOLO26_OBB, DETR, DETR_BOXES, ORIENTED_DET, KESTREL_RTDETR,
-        KESTREL_FCOS,
+        YOLO, YOLO_BOUNDS, YOLO_OBB, YOLOV5, YOLO26, YOLO26_OBB, ULTRALYTICS_RTDETR, DETR, DETR_SOFTMAX, DETR_BOXES,
+        ORIENTED_DET, KESTREL_RTDETR, KESTREL_FCOS,
     )
 }  # fmt: skip
 
@@ -103,8 +111,12 @@ class Hints:
     classes: int
     layout: str | None = None
     """As the card beside the file says."""
+    activation: str | None = None
+    """What makes scores of logits, as the card or the metadata says: ``sigmoid`` or ``softmax``."""
     task: str | None = None
     """As the metadata says: ``detect``, ``obb`` …"""
+    model: str | None = None
+    """What the metadata calls the network."""
     family: str | None = None
     """``model_family`` of the metadata, as LibreYOLO writes it: other families, other boxes of the same shape."""
     selects: bool | None = None
@@ -115,7 +127,9 @@ class Hints:
 
 def find_answers(graph: Graph, hints: Hints) -> Answers:
     """What the outputs are. Raises ModelError where no layout fits the shapes, or more than one does."""
-    found = _several(graph, hints.classes) or _one(graph, hints)
+    if hints.activation not in (None, SOFTMAX, SIGMOID):
+        raise ModelError(f"{graph.path}: activation is {SOFTMAX} or {SIGMOID}, not {quoted(hints.activation)}")
+    found = _several(graph, hints) or _one(graph, hints)
     fitting = [one for one in found if hints.layout in (None, one.layout.name)]
     if hints.layout is not None and not fitting:
         kinds = ", ".join(LAYOUTS)
@@ -131,6 +145,8 @@ def find_answers(graph: Graph, hints: Hints) -> Answers:
             f"{graph.path}: the outputs {_shown(graph)} may be of {' or '.join(names)}: say which in "
             f'{graph.path.with_suffix(".card.json").name}, for example {{"layout": "{names[0]}"}}'
         )
+    if hints.activation is not None and fitting[0].layout not in (DETR, DETR_SOFTMAX):
+        raise ModelError(f"{graph.path} is {fitting[0].layout.title}, whose scores need no activation: leave it out")
     return fitting[0]
 
 
@@ -147,9 +163,13 @@ def _complaint(graph: Graph, hints: Hints) -> str:
             f"known here: say layout, mean and std in {card} where you know them"
         )
     counts = _counts(graph)
+    if counts == f"{hints.classes} classes" and hints.activation == SOFTMAX:
+        return f'{said}: by a softmax one of its {counts} means "no object"; name the others, or leave activation out'
     if counts and str(hints.classes) not in counts.split():
-        softmax = "" if len(graph.outputs) == 1 else ' (where the last means "no object", it is a DETR not read here)'
-        return f"{said}, but of {counts}: name them all in classes of {card}{softmax}"
+        if counts == f"{hints.classes + 1} classes" and hints.activation is None:
+            softmax = f'{{"activation": "{SOFTMAX}"}}'
+            return f'{said}: write {card} with {softmax} if the last of {counts} means "no object", else name it there'
+        return f"{said}, but of {counts}: name them all in classes of {card}"
     if any(len(port.shape or ()) == 4 for port in graph.outputs):
         return f"{said}; masks and feature maps are not read: export a detector (of a YOLO: task detect or obb)"
     return f"{said}: export one of {', '.join(LAYOUTS)}"
@@ -169,7 +189,7 @@ def _three(port: Port) -> tuple[int | None, ...] | None:
     return port.shape if port.shape is not None and len(port.shape) == 3 else None
 
 
-def _several(graph: Graph, classes: int) -> list[Answers]:
+def _several(graph: Graph, hints: Hints) -> list[Answers]:
     """What more than one output may be; the names say which is which, and where they do not the shapes."""
     by_name = {port.name: port for port in graph.outputs}
     pre_nms = tuple(f"pre_nms_{what}" for what in ("boxes", "scores", "labels", "count"))
@@ -179,12 +199,13 @@ def _several(graph: Graph, classes: int) -> list[Answers]:
         return [Answers(layout=DETR_BOXES, names=("labels", "boxes", "scores"))]
     if KESTREL in graph.metadata and "boxes" in by_name:
         for other, layout in (("logits", KESTREL_RTDETR), ("scores", KESTREL_FCOS)):
-            if other in by_name and _last(by_name["boxes"]) == 5 and _last(by_name[other]) in (classes, None):
+            if other in by_name and _last(by_name["boxes"]) == 5 and _last(by_name[other]) in (hints.classes, None):
                 return [Answers(layout=layout, names=(other, "boxes"))]
+    softmax = hints.activation == SOFTMAX or hints.layout == DETR_SOFTMAX.name
     return [
-        Answers(layout=DETR, names=(logits.name, boxes.name))
+        Answers(layout=DETR_SOFTMAX if softmax else DETR, names=(logits.name, boxes.name))
         for logits, boxes in _logits_and_boxes(graph.outputs)
-        if _last(logits) in (classes, None)
+        if _last(logits) in (hints.classes + softmax, None)
     ]
 
 
@@ -225,13 +246,22 @@ def _one(graph: Graph, hints: Hints) -> list[Answers]:
                 (YOLOV5, second, 5 + hints.classes),
                 (YOLO26, second, 6),
                 (YOLO26_OBB, second, 7),
+                (ULTRALYTICS_RTDETR, second, 4 + hints.classes),
             )
             if declared == columns or (declared is None and layout.name == hints.layout)
         ]
         found = [one for one in found if one is not YOLO_BOUNDS or hints.layout == one.name]
+        if not _picked(first, hints):  # a YOLO with its axes swapped has columns of the same number
+            found = [one for one in found if one is not ULTRALYTICS_RTDETR or hints.layout == one.name]
     if len(found) > 1:
         found = _likely(found, first, second, hints)
     return [Answers(layout=layout, names=(graph.outputs[0].name,)) for layout in found]
+
+
+def _picked(rows: int | None, hints: Hints) -> bool:
+    """Whether so many answers are of queries: few, and not one for each cell of a grid."""
+    cells = [] if hints.area_px is None else [round(hints.area_px * share) for share in (*CELLS, *V5_CELLS)]
+    return rows is not None and rows <= MOST_SELECTED and rows not in cells
 
 
 def _likely(found: list[Layout], first: int | None, second: int | None, hints: Hints) -> list[Layout]:
@@ -243,6 +273,10 @@ def _likely(found: list[Layout], first: int | None, second: int | None, hints: H
     if channels_first and rows_first and first is not None and second is not None:
         found = channels_first if first < second else rows_first
     selecting = [one for one in found if one in (YOLO26, YOLO26_OBB)]
+    if ULTRALYTICS_RTDETR in found and selecting:  # of two classes, or of three: decoding tells, if the metadata lies
+        named = "rtdetr" in (hints.model or "").lower().replace("-", "")
+        other_task = hints.task is not None and (hints.task == "obb") != selecting[0].oriented
+        return [ULTRALYTICS_RTDETR] if named or other_task or hints.selects is False else selecting
     if YOLOV5 in found and selecting:
         dense = hints.area_px is not None and first in [round(hints.area_px * cells) for cells in V5_CELLS]
         if dense:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -26,13 +28,50 @@ def best_provider() -> str:
 
 
 def version() -> str:
-    """What runs a file, as far as it can change last digits: it goes into the names of parts."""
-    return f"onnxruntime {import_library('onnxruntime').__version__} {best_provider()}"
+    """What runs a file, as far as it can change last digits: it goes into the names of parts.
+
+    By what is installed, which is the same on every node, not by what a node has: that is no matter of the name.
+    """
+    best = best_provider()
+    otherwise = f", {CPU} where there is no GPU" if best == CUDA else ""
+    return f"onnxruntime {import_library('onnxruntime').__version__} {best}{otherwise}"
 
 
 def best_device() -> str:
-    """``cuda`` where the installed runtime has GPUs, else ``cpu``."""
-    return "cuda" if best_provider() == CUDA else "cpu"
+    """``cuda`` where the installed runtime has GPUs and finds one, else ``cpu``."""
+    return "cuda" if best_provider() == CUDA and _finds_a_gpu() else "cpu"
+
+
+@cache
+def _finds_a_gpu() -> bool:
+    """Whether the runtime, which was built for GPUs, gets one; warns once a process where it does not.
+
+    Only a session tells: the list of providers is what was compiled, and drivers and libraries may be missing too.
+    """
+    onnx, runtime = import_library("onnx"), import_library("onnxruntime")
+    port = onnx.helper.make_tensor_value_info
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["in"], ["out"])], "a look for a GPU", [port("in", kind, [1])],
+        [port("out", kind, [1])],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    runtime.set_default_logger_severity(_SILENT)
+    try:
+        # Without the runtime's own way back to the CPU, which prints a page about it.
+        session = runtime.InferenceSession(
+            model.SerializeToString(), session_options(runtime, 1), providers=[CUDA, CPU], enable_fallback=0
+        )
+        found = bool(session.get_providers()[0] == CUDA)
+    except Exception:  # noqa: BLE001 - of the runtime's dozen classes: no driver, or none that fits
+        found = False
+    if not found:
+        warnings.warn(
+            f"onnxruntime {runtime.__version__} was installed for GPUs and finds none here, so the CPU is used; "
+            "--cluster.device cpu says that it may",
+            stacklevel=2,
+        )
+    return found
 
 
 def session_options(runtime: ModuleType, threads: int) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from pipeline.detectors.card import CARD, MOST_CLASSES, card_from_mapping, check
 from pipeline.detectors.checkpoint import CONFIG, read_json, weights_sha256
 from pipeline.detectors.transformers_detr.licence import stated_licence
 from pipeline.detectors.transformers_detr.preprocessing import FloatImage, Preprocessing, read_preprocessing
-from pipeline.detectors.transformers_detr.settings import band_names, card_overlay
+from pipeline.detectors.transformers_detr.settings import PREPROCESSOR, band_names, card_overlay
 from pipeline.errors import ModelError
 from pipeline.names import brief
 from pipeline.types import ModelCard
@@ -42,7 +44,17 @@ def foreign_card(folder: Path, kind: str) -> ModelCard:
     if "sha256" in overlay:
         check_sha256(folder, card.sha256)
     said = f"{card.name} is a {brief(kind)} of the transformers library, {len(card.classes)} classes, "
-    return replace(card, described=f"{said}licence {brief(card.licence or 'unknown')}")
+    return replace(
+        card,
+        settings_sha256=_settings_sha256(folder),
+        described=f"{said}licence {brief(card.licence or 'unknown')}",
+    )
+
+
+def _settings_sha256(folder: Path) -> str:
+    """Hex digest over what ``config.json`` and ``preprocessor_config.json`` say, however it is set out."""
+    settings = [read_json(folder / name) if (folder / name).exists() else None for name in (CONFIG, PREPROCESSOR)]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _normalisation(table: FloatImage) -> tuple[list[float], list[float]]:

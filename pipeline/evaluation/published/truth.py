@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import shapely
 
 from pipeline.annotations.annotations import Annotations, for_classes
-from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.coco import is_coco, read_annotations
 from pipeline.annotations.vector import CLASS_COLUMNS, Labelled, Placement, boxes_of, labelled, regions_of
 from pipeline.errors import ConfigError
 from pipeline.evaluation.published.results import Published
@@ -46,7 +45,7 @@ def truth_of(
     """
     called = f"the truth {shown(path)}"
     known = _classes_of(results)
-    if _is_coco(path):
+    if is_coco(Path(path)):
         classes, scenes, notes = _from_coco(Path(path), results)
     else:
         features = read_features(path, called)
@@ -71,17 +70,6 @@ def truth_of(
 
 def _classes_of(results: Mapping[str, Published]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in results.values() for name in one.classes))
-
-
-def _is_coco(path: str) -> bool:
-    """Whether a file is a COCO json; what is no JSON is for others to read, and what is not there for them to say."""
-    if not path.endswith(".json"):
-        return False
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and {"images", "annotations", "categories"} <= document.keys()
 
 
 Read = tuple[tuple[str, ...], dict[str, Annotations], tuple[str, ...]]

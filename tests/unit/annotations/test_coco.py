@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.annotations.annotations import EVERY_CLASS
-from pipeline.annotations.coco import read_annotations
+from pipeline.annotations.coco import is_coco, read_annotations
 from pipeline.errors import ConfigError
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, obb_to_aabb, obb_to_corners
 from pipeline.geometry.overlap import rotated_iou_pairs
@@ -71,6 +71,25 @@ def test_horizontal_boxes_are_canonical() -> None:
     np.testing.assert_allclose(boxes, [[5, 2, 10, 4, 0], [2, 5, 10, 4, -np.pi / 2]])
 
 
+WHAT_IS_COCO = {
+    "plain.json": ('{"images": []}', True),
+    "with a mark.txt": ('\ufeff \n{"images": []}', True),
+    "damaged.json": ("images", True),
+    "damaged.geojson": ("{", False),
+    "polygons.json": ('{"type": "FeatureCollection", "features": []}', False),
+    "table.parquet": ("PAR1", False),
+}
+
+
+@pytest.mark.parametrize("name", WHAT_IS_COCO)
+def test_what_is_coco_is_found_by_what_is_in_it(name: str, tmp_path: Path) -> None:
+    """One rule for those who learn and those who judge; of what is no JSON its name decides which sentence it gets."""
+    content, coco = WHAT_IS_COCO[name]
+    (tmp_path / name).write_text(content)
+    assert is_coco(tmp_path / name) == coco
+    assert not is_coco(tmp_path / "not there.json")
+
+
 class TestBadAnnotations:
     """What may be wrong with an annotation file: a sentence for what cannot be judged, a note for what is left out."""
 
@@ -87,6 +106,10 @@ class TestBadAnnotations:
             (document([], categories=[{"id": n, "name": "a"} for n in (1, 2)]), "has the name 'a'"),
             (document([annotation(bbox=[1, 2, 3])]), "cannot be read as COCO annotations"),
             (document([{"id": 3, "image_id": 1, "category_id": 1}]), "cannot be read as COCO annotations"),
+            (document([annotation(bbox=[1, 2, 10**400, 4])]), "cannot be read as COCO annotations"),
+            (document([annotation(bbox=[1, 2, 1e300, 4])]), "not finite, or in no image"),
+            (document([], categories=[{"id": float("inf"), "name": "a"}]), "cannot be read as COCO annotations"),
+            (document([], images=[["id", 1]]), "cannot be read as COCO annotations"),
         ],
     )
     def test_each_ends_in_one_sentence(self, tmp_path: Path, content: dict[str, Any], said: str) -> None:
@@ -94,6 +117,13 @@ class TestBadAnnotations:
             read_annotations(written(tmp_path, content))
         assert "val.json" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+    def test_lists_in_lists_without_end_are_one_sentence(self, tmp_path: Path) -> None:
+        path = tmp_path / "deep.json"
+        path.write_text('{"annotations": ' + "[" * 100_000)
+        assert is_coco(path)
+        with pytest.raises(ConfigError, match="cannot be read as COCO annotations"):
+            read_annotations(path)
 
     def test_annotation_ids_may_repeat(self, tmp_path: Path) -> None:
         rows = [annotation(), annotation(bbox=[50, 10, 20, 8])]

@@ -44,6 +44,7 @@ def test_a_box_corners_and_an_outline_come_to_pixels(tmp_path: Path) -> None:
         ("0 120 80 32 24", "no shares of the image's sides"),
         ("2 0.5 0.5 0.1 0.1", "class '2' has no name"),
         ("-1 0.5 0.5 0.1 0.1", "class '-1' has no name"),
+        ("9" * 5000 + " 0.5 0.5 0.1 0.1", "has no name"),
         ("ship 0.5 0.5 0.1 0.1", "class 'ship' has no name"),
     ],
 )
@@ -82,12 +83,24 @@ def test_classes_and_images_of_a_data_file(names: str, said: str, place: str, tm
         ("names: [a]\ntrain: x", "there is nothing at"),
         ("train: x", "has no 'names'"),
         ("[", "cannot be read"),
+        ("[" * 3000, "cannot be read"),
+        ("names: [a, [b]]\ntrain: x", "a class of 'names' is no text"),
+        ("nc: [2]\nnames: [a, b]\ntrain: x", "nc is no number, but names has 2"),
+        ("path: [x]\nnames: [a, b]\ntrain: x", "'path' is no text"),
     ],
 )
 def test_a_data_file_that_says_something_else_is_refused(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         read_data_file(label(tmp_path / "data.yaml", text), "train")
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("names", ["[yes, no, 1.0, ~]", "{0: yes, 1: no, 2: 1.0, 3: ~}"])
+def test_names_are_what_is_written_whatever_yaml_takes_it_for(names: str, tmp_path: Path) -> None:
+    """To YAML these are true, false, a number and nothing."""
+    (tmp_path / "images").mkdir()
+    path = label(tmp_path / "data.yaml", f"names: {names}", "nc: 4", "train: images")
+    assert read_data_file(path, "train").classes == ("yes", "no", "1.0", "~")
 
 
 def test_labels_lie_in_labels_for_the_last_images() -> None:

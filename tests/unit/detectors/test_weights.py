@@ -14,8 +14,9 @@ import huggingface_hub.constants
 import pytest
 
 from pipeline.detectors.loading import read_model_card
-from pipeline.detectors.weights import builtin_folder, hub_folder, resolve_weights
+from pipeline.detectors.weights import builtin_folder, hub_folder, load, model_card, resolve_weights
 from pipeline.errors import ConfigError, ModelError
+from tests.support.onnx_files import write_guest
 
 
 def test_builtin_names_are_folders_of_the_package(
@@ -75,7 +76,7 @@ class _Hub(BaseHTTPRequestHandler):
             ]
             self._send(json.dumps(content).encode(), body=body)
         elif path.startswith("/api/models/owner/boats"):
-            siblings = [{"rfilename": file.name} for file in self.folder.iterdir()]
+            siblings = [{"rfilename": file.name, "size": file.stat().st_size} for file in self.folder.iterdir()]
             self._send(json.dumps({"id": "owner/boats", "sha": self.commit, "siblings": siblings}).encode(), body=body)
         elif path.startswith(f"/owner/boats/resolve/{self.commit}/"):
             self._send((self.folder / path.rsplit("/", 1)[1]).read_bytes(), body=body)
@@ -126,6 +127,58 @@ def test_a_hub_model_is_fetched_once_and_then_found_in_the_cache(hub: ThreadingH
     hub.shutdown()
     hub.server_close()
     assert hub_folder("owner/boats") == fetched
+
+
+@pytest.fixture
+def onnx_hub(hub: ThreadingHTTPServer) -> ThreadingHTTPServer:
+    """The same with an ONNX file, its card, and another one that nobody asks for."""
+    folder = hub.RequestHandlerClass.folder  # type: ignore[attr-defined]
+    write_guest(folder, "yolo-obb").rename(folder / "model.onnx")
+    (folder / "model.card.json").write_text(json.dumps({"gsd_m": 0.3}))
+    write_guest(folder, "yolo")
+    return hub
+
+
+def test_an_onnx_file_of_the_hub_is_fetched_with_its_card_and_nothing_else(onnx_hub: ThreadingHTTPServer) -> None:
+    """And with the hub gone found in the cache: by the code that loads any other."""
+    found = resolve_weights("hub:owner/boats/model.onnx", no_fetching)
+    assert sorted(file.name for file in found.parent.iterdir()) == ["model.card.json", "model.onnx"]
+    card = model_card("hub:owner/boats/model.onnx")
+    assert (card.name, card.gsd_m, card.oriented) == ("boats", 0.3, True)
+    onnx_hub.shutdown()
+    onnx_hub.server_close()
+    assert load("hub:owner/boats/model.onnx", "cpu").card == card
+    assert resolve_weights("hub:owner/boats/model.onnx", no_fetching) == found
+
+
+HUB_REFUSED = {
+    "hub:owner/boats/none.onnx": "the hub's model owner/boats has no file none.onnx",
+    "hub:owner/boats/best.pt": "names a file, a pickle that could run code",
+    "hub:owner/../best.onnx": r"owner/\.\.",
+    "hub:owner/boats/../../best.onnx": "give owner/name, or owner/name/best.onnx",
+    "hub:boats": "give owner/name, or owner/name/best.onnx",
+}
+
+
+@pytest.mark.parametrize("address", HUB_REFUSED)
+def test_what_no_file_of_the_hub_can_be_is_one_sentence(address: str, onnx_hub: ThreadingHTTPServer) -> None:
+    with pytest.raises(ModelError, match=HUB_REFUSED[address]) as caught:
+        resolve_weights(address, no_fetching)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_too_large_for_one_piece_is_not_fetched(
+    onnx_hub: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.detectors.weights.MOST_ONNX_BYTES", 4)
+    with pytest.raises(ModelError, match=r"model\.onnx of the hub's model owner/boats is larger than 4 bytes"):
+        resolve_weights("hub:owner/boats/model.onnx", no_fetching)
+
+
+def test_a_misspelt_path_is_asked_of_nobody(onnx_hub: ThreadingHTTPServer) -> None:
+    with pytest.raises(ModelError, match="there is no file owner/boats/model.onnx"):
+        resolve_weights("owner/boats/model.onnx", no_fetching)
+    assert onnx_hub.RequestHandlerClass.asked == []  # type: ignore[attr-defined]
 
 
 def test_a_model_the_hub_does_not_have_is_said(hub: ThreadingHTTPServer) -> None:

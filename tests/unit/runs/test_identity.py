@@ -106,6 +106,7 @@ def test_every_field_of_a_work_order_is_in_the_names_of_parts() -> None:
         ({"version": "2"}, True),
         ({"card": replace(CARD, sha256="f" * 64)}, True),
         ({"card": replace(CARD, runtime="onnxruntime 1.31.1 CPUExecutionProvider")}, True),
+        ({"card": replace(CARD, settings_sha256="f" * 64)}, True),
         ({"card": replace(CARD, described="best.onnx is read as a YOLO")}, False),
         ({"config": RunConfig(cluster=ClusterConfig(device="cpu"))}, False),
         ({"config": RunConfig(detector=DetectorConfig(dtype="bfloat16"))}, True),

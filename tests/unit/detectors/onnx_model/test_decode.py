@@ -37,7 +37,9 @@ def answers(layout: str, box: FloatArray) -> list[Part]:
         "yolov5": [np.hstack([sides, np.full((2, 1), OBJECTNESS), scores / OBJECTNESS])],
         "yolo26": [np.hstack([bounds, best, label])],
         "yolo26-obb": [np.hstack([sides, best, label, turn])],
+        "ultralytics-rtdetr": [np.hstack([sides / SIZE, scores])],
         "detr": [logit(scores), sides / SIZE],
+        "detr-softmax": [np.log(np.hstack([scores, 1 - scores.sum(1, keepdims=True)])) + 3, sides / SIZE],
         "detr-boxes": [label[:, 0], bounds, best[:, 0]],
         "oriented-det": [np.hstack([sides, turn]), best[:, 0], label[:, 0] + 1, np.array(1)],
         "kestrel-rtdetr": [logit(scores), np.hstack([sides / SIZE, turn])],
@@ -96,12 +98,12 @@ def test_a_horizontal_box_has_the_right_corners(layout: str, upright: bool) -> N
 def test_an_answer_of_another_shape_is_refused(layout: str) -> None:
     """One column more, or scores that are none: the file is not what it was taken for."""
     good = answers(layout, np.array([*CENTRE, *SIDES, 0.3]))
-    which = 0 if layout in ("yolo", "yolo-bounds", "yolo-obb", "yolov5", "yolo26", "yolo26-obb", "oriented-det") else 1
+    which = 1 if layout.startswith(("detr", "kestrel")) else 0
     axis = 0 if layout in ("yolo", "yolo-bounds", "yolo-obb") else 1
     wider = [np.concatenate([part, part], axis=axis) if row == which else part for row, part in enumerate(good)]
     with pytest.raises(ValueError, match="promised"):
         decode(LAYOUTS[layout], wider, QUESTION)
-    if layout in ("detr", "kestrel-rtdetr"):
+    if layout in ("detr", "detr-softmax", "kestrel-rtdetr"):
         return  # a logit may be any number
     with pytest.raises(ValueError, match=r"no shares|none of the"):
         decode(LAYOUTS[layout], [part * 100 for part in good[:3]] + good[3:], QUESTION)
@@ -128,6 +130,11 @@ def test_scores_are_not_taken_for_numbers_of_classes() -> None:
     two = Question(classes=2, width=WIDTH, height=HEIGHT, threshold=0.1)
     with pytest.raises(ValueError, match="no whole numbers"):
         decode(LAYOUTS["yolo26"], [answer], two)
+    boxes = decode(LAYOUTS["ultralytics-rtdetr"], [answer], two).boxes
+    np.testing.assert_allclose(boxes[0], [100, 50, 20, 10, 0], atol=1e-4)
+    pixels = np.array([[10, 10, 30, 30, 0.9, 1.0]], np.float32)
+    with pytest.raises(ValueError, match="boxes of up to 30, which are no shares"):
+        decode(LAYOUTS["ultralytics-rtdetr"], [pixels], two)
 
 
 @pytest.mark.parametrize("layout", ["detr-boxes", "oriented-det"])

@@ -225,3 +225,23 @@ def test_a_device_or_a_type_that_cannot_be_is_a_setting_to_change(tmp_path: Path
     with pytest.raises(ConfigError, match=r"cluster\.device=cuda: onnxruntime .* without GPUs"):
         load_detector(path, device="cuda")
     assert load_detector(path, device="auto", threads=2).card.name == "yolo"
+
+
+def test_a_runtime_for_gpus_takes_the_cpu_where_it_finds_none_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """As onnxruntime-gpu does on a machine without one: what it lists is what was compiled."""
+    import onnxruntime
+
+    from pipeline.detectors.onnx_model import session
+
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    session._finds_a_gpu.cache_clear()
+    path = write_guest(tmp_path, "yolo")
+    for _ in range(2):
+        (look,) = load_detector(path, device="auto").detect([chip(64, 64, (2, 3, 0))], score_threshold=0.3)
+        assert len(look.detections) == 1
+    assert len([one for one in recwarn if "finds none here, so the CPU is used" in str(one.message)]) == 1
+    with pytest.raises(ConfigError, match=r"cluster\.device=cuda: onnxruntime finds no GPU here; use cpu"):
+        load_detector(path, device="cuda")

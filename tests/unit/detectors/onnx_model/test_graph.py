@@ -12,8 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.detectors.loading import read_model_card
-from pipeline.detectors.onnx_model.graph import LARGEST_BYTES, MOST_METADATA_BYTES, read_graph
+from pipeline.detectors.onnx_model.graph import MOST_METADATA_BYTES, read_graph
 from pipeline.errors import ModelError
+from pipeline.storage.onnx_files import MOST_ONNX_BYTES
 from tests.support.onnx_files import NAMES, write_onnx
 
 
@@ -128,7 +129,7 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
     """It has holes: nothing of it is on the disk."""
     path = tmp_path / "large.onnx"
     with path.open("wb") as stream:
-        stream.truncate(LARGEST_BYTES + 1)
+        stream.truncate(MOST_ONNX_BYTES + 1)
     with pytest.raises(ModelError, match="and an ONNX file of one piece at most 2147483647"):
         read_graph(path)
 

@@ -49,6 +49,14 @@ ONE: list[tuple[Shape, dict[str, Any], str]] = [
     ((1, 84, 8400), {"classes": 80, "family": "yolo9"}, "yolo-bounds"),
     ((1, 84, 8400), {"classes": 80, "layout": "yolo-bounds"}, "yolo-bounds"),
     ((1, 84, 8400), {"classes": 80, "layout": "yolo", "family": "mine"}, "yolo"),
+    ((1, 300, 84), {"classes": 80}, "ultralytics-rtdetr"),
+    ((None, 300, 5), {"classes": 1, "area_px": 640 * 640}, "ultralytics-rtdetr"),
+    ((1, 300, 6), {"classes": 2}, "yolo26"),
+    ((1, 300, 6), {"classes": 2, "model": "Ultralytics RT-DETR-l model"}, "ultralytics-rtdetr"),
+    ((1, 300, 6), {"classes": 2, "selects": False}, "ultralytics-rtdetr"),
+    ((1, 300, 7), {"classes": 3, "task": "detect"}, "ultralytics-rtdetr"),
+    ((1, 300, 7), {"classes": 3, "task": "obb"}, "yolo26-obb"),
+    ((None, None, None), {"classes": 3, "layout": "ultralytics-rtdetr"}, "ultralytics-rtdetr"),
 ]
 
 
@@ -76,6 +84,13 @@ def test_several_outputs(outputs: Any, beside: tuple[str, ...], name: str, names
     assert (found.layout.name, found.names) == (name, names)
 
 
+@pytest.mark.parametrize("known", [{"activation": "softmax"}, {"layout": "detr-softmax"}])
+def test_the_last_class_is_no_object_where_it_is_said(known: dict[str, str]) -> None:
+    outputs: dict[str, Shape | None] = {"logits": (1, 100, 4), "pred_boxes": (1, 100, 4)}
+    found = find_answers(graph(outputs), Hints(classes=3, **known))
+    assert (found.layout.name, found.names) == ("detr-softmax", ("logits", "pred_boxes"))
+
+
 def test_with_four_classes_the_names_say_which_are_the_boxes() -> None:
     outputs: dict[str, Shape | None] = {"pred_boxes": (1, 300, 4), "logits": (1, 300, 4)}
     assert find_answers(graph(outputs), Hints(classes=4)).names == ("logits", "pred_boxes")
@@ -83,8 +98,13 @@ def test_with_four_classes_the_names_say_which_are_the_boxes() -> None:
 
 REFUSED: list[tuple[dict[str, Shape | None], dict[str, Any], str]] = [
     ({"output0": (1, 20, 8400)}, {"classes": 3}, "but of 16 classes or, turned or with objectness, 15: name them all"),
-    ({"logits": (1, 300, 91), "boxes": (1, 300, 4)}, {"classes": 90}, "but of 91 classes: name them all.*no object"),
-    ({"output0": (1, 300, 84)}, {"classes": 80}, "80 classes that is known here: export one of yolo"),
+    ({"logits": (1, 300, 91), "boxes": (1, 300, 4)}, {"classes": 90}, r'best\.card\.json with {"activation": "softmax"} if the last of 91 classes means "no object"'),
+    ({"output0": (1, 8400, 84)}, {"classes": 80}, "80 classes that is known here: export one of yolo"),
+    ({"output0": (1, 189, 84)}, {"classes": 80, "area_px": 96 * 96}, "80 classes that is known here: export one of"),
+    ({"output0": (1, 84, 8400)}, {"classes": 80, "activation": "softmax"}, "whose scores need no activation"),
+    ({"logits": (1, 9, 3), "boxes": (1, 9, 4)}, {"classes": 3, "activation": "tanh"}, "is softmax or sigmoid, not 'ta"),
+    ({"logits": (1, 9, 3), "boxes": (1, 9, 4)}, {"classes": 3, "activation": "softmax"}, "one of its 3 classes means"),
+    ({"logits": (1, 9, 4), "boxes": (1, 9, 4)}, {"classes": 3, "activation": "sigmoid"}, "but of 4 classes: name them"),
     ({"a": (None, None, 6)}, {"classes": 1}, r'may be of yolov5 or yolo26: say which in best\.card\.json, for example'),
     ({"output0": (1, 20, 8400)}, {"classes": 15, "layout": "yolov5"}, "says layout 'yolov5', but the outputs are"),
     ({"output0": (1, 20, 8400)}, {"classes": 15, "layout": "ssd"}, "says layout 'ssd'.*known are yolo"),

@@ -1,0 +1,97 @@
+"""The result of one scene → its rows of the dataset, in a local file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.catalogue.results import Published
+from pipeline.catalogue.times import exact_s, month_of, span
+from pipeline.georeference.georeference import lonlat_of
+from pipeline.names import told
+from pipeline.outputs.dataset import DatasetWriter, SceneFacts, Written, file_crs, scene_batches
+from pipeline.outputs.scene_index import SceneEntry
+from pipeline.storage.moving import local_copy
+from pipeline.storage.paths import join
+
+SOURCE = "detections.parquet"
+ROWS_VERSION = 1
+"""Of what is made of a result here: another one makes every scene's rows anew."""
+BORDER_PX = 2.0
+"""Pixels, as the network sees them, within which a box is taken to be cut by the scene's edge (as ruling 7 has it)."""
+NO_CRS = "it has no CRS: places on Earth are unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneRows:
+    """What a result becomes in the dataset."""
+
+    entry: SceneEntry
+    """Its ``file`` is still empty."""
+    path: Path | None
+    """The rows, on this machine; None when there are none."""
+    written: Written | None
+
+
+def version_of(result: Published) -> str:
+    """Changes when other rows would come of a result."""
+    scene = _scene(result)
+    found = (result.manifest["files"].get(SOURCE) or {}).get("sha256")
+    said = [ROWS_VERSION, found, result.record.get("status"), scene.get("acquired"), scene.get("sensor")]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+
+def scene_rows(result: Published, folder: Path) -> SceneRows:
+    """Make the rows of a result in a file of ``folder``.
+
+    A pixel scene has none, and neither has one whose file is damaged: the entry says so. Raises StorageError when it
+    cannot be read.
+    """
+    if SOURCE not in result.manifest["files"]:
+        return SceneRows(entry=_entry(result, None, f"it holds no {SOURCE}"), path=None, written=None)
+    source = local_copy(join(result.folder, SOURCE), folder)
+    target = folder / f"{uuid.uuid4().hex}.parquet"
+    try:
+        crs = file_crs(source)
+        if crs is None:
+            return SceneRows(entry=_entry(result, None, NO_CRS), path=None, written=None)
+        with DatasetWriter(target) as writer:
+            for rows in scene_batches(source, crs, lonlat_of, _facts(result)):
+                writer.write(rows)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        left_out = f"its {SOURCE} cannot be read: {told(error)}"
+        return SceneRows(entry=_entry(result, None, left_out), path=None, written=None)
+    finally:
+        if source.parent == folder:
+            source.unlink(missing_ok=True)
+    written = writer.written
+    return SceneRows(entry=_entry(result, written, ""), path=target if written.rows else None, written=written)
+
+
+def _facts(result: Published) -> SceneFacts:
+    acquired = _scene(result).get("acquired")
+    known = span(acquired) if acquired else None
+    when = None if known is None else round(known[0].timestamp() * 1e6)
+    return SceneFacts(acquired=acquired, acquired_us=when, status=str(result.record.get("status", "PUBLISHED")))
+
+
+def _entry(result: Published, written: Written | None, left_out: str) -> SceneEntry:
+    record, scene = result.record, _scene(result)
+    lattice = record.get("lattice") or {}
+    scale = max(float(lattice.get("scale_x", 1.0)), float(lattice.get("scale_y", 1.0)))
+    west, south, east, north = (written.bbox if written else None) or (None,) * 4
+    return SceneEntry(
+        scene_id=result.scene_id, model_id=str(record.get("model_id", "")), run_id=str(record.get("run_id", "")),
+        version=version_of(result), month=month_of(scene.get("acquired")), acquired_s=exact_s(scene.get("acquired")),
+        sensor=scene.get("sensor") or "", width=int(scene.get("width", 0)), height=int(scene.get("height", 0)),
+        border_px=BORDER_PX * scale, rows=written.rows if written else 0, file="",
+        west=west, south=south, east=east, north=north, left_out=left_out,
+    )  # fmt: skip
+
+
+def _scene(result: Published) -> dict[str, Any]:
+    return dict(result.record.get("scene") or {})

@@ -1,0 +1,43 @@
+"""What a scene of a layout is told to be: its settings, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline.ingest.layouts import Layout
+from pipeline.ingest.scene_to_do import SceneToDo
+from pipeline.ingest.times import written
+from pipeline.names import public_uri
+
+_LONGEST = 200
+"""Characters of a fact out of a catalogue."""
+
+
+def with_settings(scene: SceneToDo, row: Layout, *, pays: bool, facts: Mapping[str, str]) -> SceneToDo:
+    """The scene with the settings that it gets alone: its row's, who pays, and ``output.meta`` with what is known.
+
+    ``facts`` are recorded besides: whatever their sources say, one line each.
+    """
+    settings: dict[str, Any] = dict(row.settings)
+    if pays and any(uri.startswith("s3://") for uri in scene.uri.split(",")):
+        settings["raster.requester_pays"] = True
+    settings["output.meta"] = tuple(f"{key}={value}" for key, value in _known(scene, row, facts))
+    return replace(scene, settings=settings)
+
+
+def _known(scene: SceneToDo, row: Layout, facts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    known: dict[str, str | None] = {
+        "acquired": None if scene.acquired is None else written(scene.acquired),
+        "sensor": scene.sensor,
+        "attribution": row.attribution,
+        "licence": scene.licence,
+        "offset_dn": f"{scene.offset_dn:g}" if scene.offset_dn else None,
+        "item": None if scene.item_href is None else public_uri(scene.item_href),
+        **facts,
+    }
+    for key, value in known.items():
+        line = "".join(letter for letter in " ".join((value or "").split()) if letter.isprintable())[:_LONGEST]
+        if line:
+            yield key, line

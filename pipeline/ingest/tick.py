@@ -1,0 +1,162 @@
+"""One tick: what is new in a feed is claimed, detected and published, and the ledger says what became of it.
+
+A tick may be killed anywhere. What it had claimed is watched by the next tick for as long as the lease of this one
+lasts, and then is that one's; what it had published is found published.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from pipeline.config import RunConfig
+from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError
+from pipeline.ingest.claims import Claims
+from pipeline.ingest.decisions import Candidate, in_turn
+from pipeline.ingest.entry import HAS_RESULT
+from pipeline.ingest.feed_file import FeedConfig
+from pipeline.ingest.ledger import Ledger
+from pipeline.ingest.orphans import Orphans
+from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.survey import Survey, survey
+from pipeline.ingest.writing import write_down
+from pipeline.reporting.journal import Journal
+from pipeline.runs.report import SceneReport
+from pipeline.runs.run import SceneTask
+from pipeline.storage.lease import Lease
+
+Detect = Callable[[Iterable[SceneTask], int, Callable[[SceneReport], None]], None]
+"""Tasks, how many may be in flight, and who is told of each that ended: a cluster, or this process."""
+Collect = Callable[[Collection[str] | None], None]
+"""Brings the catalogue up to date with these scenes, or with all of OUT."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much one tick does."""
+
+    max_scenes: int | None = None
+    max_minutes: float | None = None
+    """No scene is begun later; those in flight are finished."""
+    backfill_share: float = 0.2
+    """Of the scenes: the oldest first."""
+    lease_s: float = 60.0
+    """A tick that gives no sign of life for this long has died."""
+    in_flight: int = 1
+    """Scenes at once."""
+    collect_every: int = 100
+    """Scenes published until the catalogue hears of them; and once at the end."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TickReport:
+    """What a tick came to."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    """State → scenes that this tick brought there."""
+    begun: int = 0
+    """Scenes that it claimed."""
+    not_reached: int = 0
+    """Scenes that are due and were left for the next tick."""
+    lost: int = 0
+    """Scenes that another tick was faster with."""
+    error: PipelineError | None = None
+    """What ended the work early: not a scene's fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tools:
+    """What a tick works with, so that it knows neither clusters nor catalogues."""
+
+    unwanted: Callable[[SceneToDo], str | None]
+    """Why a scene is filtered out, in a sentence; None for one that is wanted."""
+    detect: Detect
+    collect: Collect
+
+
+class Tick:
+    """One go at a feed."""
+
+    def __init__(self, feed: FeedConfig, base: RunConfig, bounds: Bounds, tools: Tools, journal: Journal) -> None:
+        """``base``: the run of the feed, with its ``out``."""
+        self._feed, self._base, self._bounds, self._tools, self._journal = feed, base, bounds, tools, journal
+        self._ledger = Ledger(base.out, journal.say)
+        self._report = TickReport()
+        self._begun = time.monotonic()
+        self._uncollected: set[str] = set()
+
+    def run(self, listing: Iterable[SceneToDo | Unusable]) -> TickReport:
+        """List, compare, claim, detect, publish, tell the catalogue.
+
+        Raises StorageError where the ledger cannot be kept; what ended the work for another reason is in the report.
+        """
+        token, ledger = uuid.uuid4().hex, self._ledger
+        with Lease(ledger.ticks, token, self._bounds.lease_s, self._journal.say):
+            ledger.mark(token)
+            ledger.load(token)
+            orphans = Orphans(ledger, token, self._bounds.lease_s, self._journal)
+            orphans.recover()
+            found = survey(self._feed.name, listing, self._tools.unwanted, ledger)
+            try:
+                with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
+                    self._report.ended = claims.outcomes
+                    self._work(found, claims, orphans)
+                self._report.error = claims.stopped
+            except (ConfigError, ModelError, ClusterError) as error:
+                self._report.error = error
+            self._report.lost, self._report.begun = claims.lost, claims.begun
+            self._uncollected |= write_down(found, ledger, self._feed.name)
+            if orphans.dead or self._uncollected:
+                self._tools.collect(None if orphans.dead else self._uncollected)
+            ledger.compact()
+            orphans.clear()
+            ledger.unmark(token)
+        self._report.error = self._report.error or found.error
+        return self._report
+
+    def _work(self, found: Survey, claims: Claims, orphans: Orphans) -> None:
+        """First what may be done together, then, one by one, what ticks have died with."""
+        bounds, detect = self._bounds, self._tools.detect
+        turn = in_turn([one for one in found.candidates if not one.suspect], bounds.backfill_share)
+        suspects = [one for one in found.candidates if one.suspect]
+
+        def ended(report: SceneReport) -> None:
+            if claims.ended(report) in HAS_RESULT:
+                self._uncollected.add(report.scene_id)
+            if len(self._uncollected) >= bounds.collect_every:
+                self._tools.collect(self._uncollected)
+                self._uncollected = set()
+
+        first = next(turn, None)
+        if first is not None:
+            tasks = self._tasks(chain([first], turn), claims, alone=bounds.in_flight == 1)
+            detect(tasks, bounds.in_flight, ended)
+        if claims.stopped is None:
+            suspects += found.freed(orphans.recover(wait=True), self._ledger)
+        done = 0
+        # One of them is done whatever the bounds: a feed that is never worked off would never come to them.
+        while suspects[done:] and claims.stopped is None and (done == 0 or not self._over(claims)):
+            detect(self._tasks(iter(suspects[done : done + 1]), claims, alone=True, bound=False), 1, ended)
+            done += 1
+        self._report.not_reached += len(suspects) - done + sum(1 for _ in turn)
+
+    def _tasks(
+        self, turn: Iterator[Candidate], claims: Claims, *, alone: bool, bound: bool = True
+    ) -> Iterator[SceneTask]:
+        """Claims while it is drawn from."""
+        for one in turn:
+            if claims.stopped is not None or (bound and self._over(claims)):
+                self._report.not_reached += 1
+                return
+            task = claims.claim(one, alone=alone)
+            if task is not None:
+                yield task
+
+    def _over(self, claims: Claims) -> bool:
+        most, minutes = self._bounds.max_scenes, self._bounds.max_minutes
+        late = minutes is not None and time.monotonic() - self._begun >= 60.0 * minutes
+        return late or (most is not None and claims.begun >= most)

@@ -1,0 +1,118 @@
+"""The ledger of ingestion in one Parquet file: a million scenes are one read. Part of pyarrow's home.
+
+A row is one scene: under which name the ledger keeps it, what to look for it by, and the whole entry as JSON.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("mark", pa.string()),
+        pa.field("modified", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("scene_id", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("entry", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One scene."""
+
+    name: str
+    """Of its file in the ledger."""
+    mark: str | None
+    """Version of that file, as a listing tells it; None where there is no file, and the row is all there is."""
+    modified: datetime
+    """When it was written, by the clock of the store; UTC."""
+    key: str
+    scene_id: str
+    state: str
+    entry: str
+    """JSON."""
+
+
+class LedgerTable:
+    """Rows by name. Kept as columns: objects of Python would take ten times the memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()
+        self._places = dict(zip(self._table["name"].to_pylist(), range(len(self._table)), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def get(self, name: str) -> LedgerRow | None:
+        """The row of this name."""
+        place = self._places.get(name)
+        return None if place is None else LedgerRow(**self._table.slice(place, 1).to_pylist()[0])
+
+    def marks(self) -> dict[str, str | None]:
+        """Name → mark, of all rows."""
+        return dict(zip(self._table["name"].to_pylist(), self._table["mark"].to_pylist(), strict=True))
+
+    def rows(self, states: Collection[str] | None = None, besides: Collection[str] = ()) -> Iterator[LedgerRow]:
+        """All rows, or those in one of ``states``; without those named in ``besides``."""
+        table = self._table
+        if states is not None:
+            table = table.filter(pc.is_in(table["state"], value_set=pa.array(list(states), pa.string())))
+        for batch in table.to_batches(max_chunksize=10_000):
+            yield from (LedgerRow(**row) for row in batch.to_pylist() if row["name"] not in besides)
+
+    def counts(self, besides: Collection[str] = ()) -> Counter[str]:
+        """State → rows in it."""
+        return Counter(self._without(besides)["state"].to_pylist())
+
+    def with_rows(self, rows: Mapping[str, LedgerRow], gone: Collection[str] = ()) -> LedgerTable:
+        """A table in which ``rows`` stand in place of those of their name, and ``gone`` are not."""
+        kept = self._without({*rows, *gone})
+        return LedgerTable(pa.concat_tables([kept, _table(rows.values())]))
+
+    def to_parquet(self) -> bytes:
+        """The file: the same rows give the same bytes."""
+        file = io.BytesIO()
+        pq.write_table(self._table.sort_by("name"), file, compression="zstd")
+        return file.getvalue()
+
+    def _without(self, names: Collection[str]) -> pa.Table:
+        places = [place for name in names if (place := self._places.get(name)) is not None]
+        if not places:
+            return self._table
+        keep = np.ones(len(self._table), bool)
+        keep[places] = False
+        return self._table.filter(pa.array(keep))
+
+
+def empty_ledger() -> LedgerTable:
+    """Without a row."""
+    return LedgerTable(SCHEMA.empty_table())
+
+
+def read_ledger(content: bytes) -> LedgerTable:
+    """The table of a file. Raises ValueError for bytes that are none."""
+    try:
+        table = pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError("it is no Parquet file, or half of one") from error
+    if not table.schema.equals(SCHEMA):
+        raise ValueError("its columns are others than a ledger has")
+    return LedgerTable(table)
+
+
+def _table(rows: Iterable[LedgerRow]) -> pa.Table:
+    columns = [[getattr(row, name) for name in SCHEMA.names] for row in rows]
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in columns], schema=SCHEMA)

@@ -1,0 +1,132 @@
+"""Folders in the layouts of real sources → scenes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RasterConfig, RunConfig
+from pipeline.errors import StorageError
+from pipeline.ingest.feed_file import FeedConfig, Source
+from pipeline.ingest.feeds import scenes
+from pipeline.ingest.scene_config import scene_config
+from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.raster import open_scene
+from tests.support import layouts
+from tests.support.layouts import write_band, write_safe
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sources")
+    layouts.write_tree(root)
+    return root
+
+
+def feed(address: Path | str, **source: object) -> FeedConfig:
+    return FeedConfig(name="f", source=Source(kind="folder", address=str(address), **source))  # type: ignore[arg-type]
+
+
+def found(one: FeedConfig) -> dict[str, SceneToDo]:
+    entries = list(scenes(one))
+    assert all(isinstance(entry, SceneToDo) for entry in entries), entries
+    return {entry.key.removeprefix("f/files/"): entry for entry in entries if isinstance(entry, SceneToDo)}
+
+
+def test_every_layout_is_recognised_in_one_tree(tree: Path) -> None:
+    """Coarser bands, masks, previews and side-cars beside the scenes are none; every scene opens with its settings."""
+    every = found(feed(tree))
+    assert sorted(every) == sorted([
+        layouts.SAFE, layouts.SAFE_L1C, layouts.NAIP, f"31/031133102003/2023-02-08/{layouts.MAXAR}", layouts.UMBRA,
+        "P0001", "plain/harbour",
+    ])  # fmt: skip
+    base = RunConfig(out="out")
+    for scene in every.values():
+        config = scene_config(feed(tree), base, scene)
+        opened = open_scene(config.scene[0], config.raster)
+        assert (opened.width, len(opened.bands)) == (layouts.PX, 3)
+
+
+def test_bands_of_a_product_are_joined_red_green_blue(tree: Path) -> None:
+    scene = found(feed(tree, layout="sentinel-2-safe"))[layouts.SAFE]
+    assert [uri.rsplit("_", 2)[1] for uri in scene.uri.split(",")] == ["B04", "B03", "B02"]
+    assert all("/R10m/" in uri for uri in scene.uri.split(","))
+    infrared = found(feed(tree, layout="sentinel-2-safe", bands=("B08", "B04", "B03")))[layouts.SAFE]
+    assert [uri.rsplit("_", 2)[1] for uri in infrared.uri.split(",")] == ["B08", "B04", "B03"]
+
+
+def test_what_names_say_is_told(tree: Path) -> None:
+    every = found(feed(tree))
+    product, naip, sar = every[layouts.SAFE], every[layouts.NAIP], every[layouts.UMBRA]
+    assert product.acquired == datetime(2023, 7, 1, 10, 56, 29, tzinfo=UTC)
+    assert (product.sensor, product.gsd_m, product.offset_dn) == ("S2A", 10.0, 1000.0)
+    assert every[layouts.SAFE_L1C].offset_dn == 0.0
+    assert (naip.gsd_m, naip.settings["raster.bands"]) == (0.6, (1, 2, 3))
+    assert "licence=public domain" in naip.settings["output.meta"]
+    assert (sar.sensor, sar.acquired) == ("UMBRA-05", datetime(2023, 7, 23, 18, 2, 43, tzinfo=UTC))
+    assert every["P0001"].gsd_m == pytest.approx(0.1463, abs=1e-4)
+
+
+def test_a_product_processed_again_supersedes(tmp_path: Path) -> None:
+    write_safe(tmp_path)
+    write_safe(tmp_path, layouts.SAFE_BEFORE)
+    newer, older = (found(feed(tmp_path))[name] for name in (layouts.SAFE, layouts.SAFE_BEFORE))
+    assert newer.supersedes == older.supersedes is not None
+    assert newer.rank > older.rank
+    assert newer.scene_id != older.scene_id
+
+
+def test_the_offset_moves_a_fixed_stretch(tree: Path) -> None:
+    """What a feed says of pixel values is meant without the archive's offset."""
+    one, every = feed(tree), found(feed(tree))
+    base = RunConfig(out="o", raster=RasterConfig(stretch="fixed", stretch_range=(0.0, 3000.0)))
+    assert scene_config(one, base, every[layouts.SAFE]).raster.stretch_range == (1000.0, 4000.0)
+    assert scene_config(one, base, every[layouts.SAFE_L1C]).raster.stretch_range == (0.0, 3000.0)
+
+
+def test_a_scene_that_is_arriving_is_said_to_be(tmp_path: Path) -> None:
+    write_safe(tmp_path, bands=("B02", "B04"))
+    (entry,) = scenes(feed(tmp_path))
+    assert isinstance(entry, Unusable)
+    assert "lacks B03" in entry.reason
+    assert "arriving" in entry.reason
+
+
+def test_a_pattern_groups_files_and_dates_them(tmp_path: Path) -> None:
+    for band in ("R", "G", "B"):
+        write_band(tmp_path / "20240203" / f"quay_{band}.tif")
+        write_band(tmp_path / "20241303" / f"quay_{band}.tif")
+    write_band(tmp_path / "20240204" / "quay_R.tif")
+    good, *bad = scenes(feed(tmp_path, pattern=r"(?P<scene>(?P<date>\d{8})/\w+)_(?P<band>[RGB])\.tif$"))
+    assert isinstance(good, SceneToDo)
+    assert good.acquired == datetime(2024, 2, 3, tzinfo=UTC)
+    assert [uri[-5] for uri in good.uri.split(",")] == ["R", "G", "B"]
+    reasons = sorted(entry.reason for entry in bad if isinstance(entry, Unusable))
+    assert len(reasons) == 2
+    assert "lacks G, B" in reasons[0]
+    assert "is no date" in reasons[1]
+
+
+def test_two_files_of_one_name_are_one_sentence(tmp_path: Path) -> None:
+    write_band(tmp_path / "quay.tif")
+    write_band(tmp_path / "quay.jp2")
+    (entry,) = scenes(feed(tmp_path))
+    assert isinstance(entry, Unusable)
+    assert "named twice" in entry.reason
+
+
+def test_the_hint_changes_when_a_file_does(tmp_path: Path) -> None:
+    write_band(tmp_path / "quay.tif", seed=1)
+    before = found(feed(tmp_path))["quay"]
+    assert found(feed(tmp_path))["quay"].hint == before.hint
+    write_band(tmp_path / "quay.tif", seed=2)
+    after = found(feed(tmp_path))["quay"]
+    assert after.hint != before.hint
+    assert after.scene_id == before.scene_id
+
+
+def test_a_folder_that_is_not_there_ends_the_feed(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no folder"):
+        list(scenes(feed(tmp_path / "none")))
