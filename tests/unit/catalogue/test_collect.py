@@ -20,7 +20,7 @@ from pipeline.catalogue.collect import Collected, collect
 from pipeline.errors import ConfigError
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
-from tests.support.published import KINDS, card, publish
+from tests.support.detected_results import KINDS, card, publish
 from tests.support.stac import complaints
 
 
