@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 
 from pipeline.config import RasterConfig
-from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.errors import ConfigError
 from pipeline.names import listed
+from pipeline.storage.onnx_files import ONNX_FILE
 from pipeline.training.card import INPUT_PX, run_card, stated_card
 from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
