@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from tests.support.detected_results import KINDS, card, publish
+from tests.support.results import dataset_rows
 from tests.support.stac import complaints
 
 
@@ -52,7 +53,14 @@ def collected(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def documents(catalogue: Path) -> dict[str, dict[str, Any]]:
-    return {path.relative_to(catalogue).as_posix(): json.loads(path.read_text()) for path in catalogue.rglob("*.json")}
+    """The STAC documents by their paths."""
+    paths = [catalogue / "collection.json", *catalogue.glob("items/*.json"), *catalogue.glob("models/*.json")]
+    return {path.relative_to(catalogue).as_posix(): json.loads(path.read_text()) for path in paths}
+
+
+def scenes_of_table(out: Path) -> set[str]:
+    """Scenes with rows in the table of all detections."""
+    return {str(row["scene_id"]) for row in dataset_rows(str(out))}
 
 
 def item(catalogue: Path, scene_id: str) -> dict[str, Any]:
@@ -186,7 +194,8 @@ def test_the_mirror_gives_the_same_items_to_other_readers(collected: Path) -> No
 def test_what_is_in_the_collection_already_is_compared_and_not_written(out: Path) -> None:
     first = collect(str(out), SILENT)
     assert counts(first) == (5, 5, 0, 0)
-    assert first.placeless == 1
+    assert (first.placeless, first.rows) == (1, 12)
+    assert scenes_of_table(out) == set(KINDS) - {"pixels"}
     before = {path: path.stat().st_mtime_ns for path in (out / "_catalogue").rglob("*") if path.is_file()}
     assert counts(collect(str(out), SILENT)) == (5, 0, 0, 0)
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -202,6 +211,7 @@ def test_results_that_come_change_and_go_are_followed(out: Path, tmp_path: Path)
     # Of a result that lost a file the manifest is the same: nobody looks at all files of what has not changed.
     assert counts(collect(str(out), SILENT)) == (5, 0, 1, 1)
     found = documents(out / "_catalogue")
+    assert scenes_of_table(out) == {"another", "fiji", "turned", "upright"}
     assert "items/points.json" not in found
     assert [link["href"] for link in found["collection.json"]["links"] if link["rel"] == "derived_from"] == [
         "./models/tiny@000000000000.json", "./models/tiny@fedcba987654.json",
@@ -224,6 +234,15 @@ def test_items_that_no_mirror_names_are_swept_and_a_broken_mirror_is_made_anew(o
     assert set(documents(catalogue)) == {
         "collection.json", "models/tiny@fedcba987654.json", *(f"items/{name}.json" for name in KINDS),
     }  # fmt: skip
+
+
+def test_a_table_of_detections_that_went_missing_is_made_anew(out: Path) -> None:
+    collect(str(out), SILENT)
+    shutil.rmtree(out / "_catalogue" / "detections")
+    assert collect(str(out), SILENT, same_pass_s=5).rows == 12
+    assert collect(str(out), SILENT).rows == 0
+    with pytest.raises(ConfigError, match="same_pass_s"):
+        collect(str(out), SILENT, same_pass_s=60)
 
 
 def test_what_a_person_wrote_into_the_collection_stays(out: Path, tmp_path: Path) -> None:
@@ -278,6 +297,7 @@ def test_two_who_collect_at_once_leave_one_whole_collection(out: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: collect(str(out), SILENT, (name,)), names))
     assert set(pq.read_table(out / "_catalogue" / "items.parquet")["id"].to_pylist()) == set(names)
+    assert scenes_of_table(out) == set(names)
     said = json.loads((out / "_catalogue" / "collection.json").read_text())
     assert {link["title"] for link in said["links"] if link["rel"] == "item"} == set(names)
     assert said["assets"]["items"]["file:size"] == (out / "_catalogue" / "items.parquet").stat().st_size
