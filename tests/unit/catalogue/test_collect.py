@@ -16,10 +16,12 @@ import pytest
 import shapely
 import stac_geoparquet.arrow
 
+from jobs.collect_results import main
 from pipeline.catalogue.collect import Collected, collect
 from pipeline.errors import ConfigError
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
+from pipeline.storage.files import file_names, read_file, remove_file, write_file
 from tests.support.detected_results import KINDS, card, publish
 from tests.support.results import dataset_rows
 from tests.support.stac import complaints
@@ -301,6 +303,76 @@ def test_two_who_collect_at_once_leave_one_whole_collection(out: Path) -> None:
     said = json.loads((out / "_catalogue" / "collection.json").read_text())
     assert {link["title"] for link in said["links"] if link["rel"] == "item"} == set(names)
     assert said["assets"]["items"]["file:size"] == (out / "_catalogue" / "items.parquet").stat().st_size
+
+
+def test_a_bucket_is_collected_by_two_at_once_as_a_folder_is(out: Path, bucket: str) -> None:
+    for path in [*out.glob("points/*.*"), *out.glob("upright/*.*")]:
+        write_file(f"{bucket}/{path.relative_to(out).as_posix()}", path.read_bytes())
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: collect(bucket, SILENT), range(2)))
+    assert {done.scenes for done in both} == {2}
+    remove_file(f"{bucket}/points/manifest.json")
+    assert counts(collect(bucket, SILENT)) == (1, 0, 0, 1)
+    told = json.loads(read_file(f"{bucket}/_catalogue/collection.json") or b"")
+    mirror = read_file(f"{bucket}/_catalogue/items.parquet") or b""
+    assert complaints(told) == []
+    assert told["assets"]["items"]["file:checksum"] == "1220" + hashlib.sha256(mirror).hexdigest()
+    assert file_names(f"{bucket}/_catalogue/items") == {"upright.json"}
+
+
+@pytest.mark.parametrize("last", ["items", "models", "detections", "items.parquet"])
+def test_who_is_killed_leaves_work_that_the_next_one_ends(
+    out: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """Killed after the last write of a kind: whatever is read then is whole, and collecting again ends the work."""
+    from pipeline.catalogue import collect as job
+    from pipeline.catalogue import mirror
+
+    collect(str(out), SILENT, ("upright",))
+    where = {
+        "items": (job, "_write_model"), "models": (job, "update"), "detections": (job, "write_mirror"),
+        "items.parquet": (mirror, "create_if_absent"),
+    }  # fmt: skip
+    place, name = where[last]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, _killed)
+        if last == "items.parquet":
+            patch.setattr(mirror, "replace_if_unchanged", _killed_at("collection.json", mirror.replace_if_unchanged))
+        with pytest.raises(KeyboardInterrupt):
+            collect(str(out), SILENT)
+    catalogue = out / "_catalogue"
+    collection = pystac.Collection.from_file(str(catalogue / "collection.json"))
+    assert {one.id for one in collection.get_items()} == {"upright"}
+    listed = pq.read_table(catalogue / "items.parquet")["id"].to_pylist()
+    assert set(listed) == (set(KINDS) if last == "items.parquet" else {"upright"})
+    assert all((catalogue / "items" / f"{name}.json").is_file() for name in listed)
+    assert collect(str(out), SILENT).scenes == 5
+    assert {one.id for one in pystac.Collection.from_file(str(catalogue / "collection.json")).get_items()} == set(KINDS)
+    assert scenes_of_table(out) == set(KINDS) - {"pixels"}
+
+
+def _killed(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def _killed_at(name: str, act: Any) -> Any:
+    def tried(uri: str, *rest: Any) -> Any:
+        return _killed() if uri.endswith(name) else act(uri, *rest)
+
+    return tried
+
+
+def test_the_command_tells_what_came_of_it(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(out)]) == 0
+    assert main([str(out), "--log", "json"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].endswith(
+        "_catalogue/collection.json: 5 scenes, 1 of them without a place on Earth; 5 added; 12 detections new"
+    )
+    told = json.loads(lines[-1])
+    assert (told["event"], told["scenes"], told["added"]) == ("collected", 5, 0)
+    assert main([str(out / "nowhere")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_folder_without_results_is_refused_in_a_sentence(tmp_path: Path) -> None:
