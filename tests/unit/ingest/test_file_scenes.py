@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.errors import StorageError
@@ -14,8 +17,10 @@ from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.raster import open_scene
+from pipeline.types import Window
 from tests.support import layouts
 from tests.support.layouts import write_band, write_safe
+from tests.support.reading import native, read
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +89,21 @@ def test_the_offset_moves_a_fixed_stretch(tree: Path) -> None:
     base = RunConfig(out="o", raster=RasterConfig(stretch="fixed", stretch_range=(0.0, 3000.0)))
     assert scene_config(one, base, every[layouts.SAFE]).raster.stretch_range == (1000.0, 4000.0)
     assert scene_config(one, base, every[layouts.SAFE_L1C]).raster.stretch_range == (0.0, 3000.0)
+
+
+def test_percentiles_do_not_see_the_offset(tmp_path: Path) -> None:
+    """Both ends of the stretch move with the values, so the detector is shown the same bytes with and without it."""
+    pixels = np.random.default_rng(0).gamma(2.0, 400.0, (3, 64, 64)).astype(np.uint16) + 1
+    seen = []
+    for name, offset in (("without.tif", 0), ("with.tif", 1000)):
+        where = Affine(10, 0, 600_000, 0, -10, 5_600_000)
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint16", nodata=0,
+                           crs="EPSG:32631", transform=where) as file:  # fmt: skip
+            file.write(pixels + offset)
+        scene = open_scene(str(tmp_path / name), RasterConfig())
+        seen.append(read(scene, native(scene), Window(x=0, y=0, width=64, height=64))[0][0])
+    assert seen[0].std() > 10
+    np.testing.assert_array_equal(*seen)
 
 
 def test_a_scene_that_is_arriving_is_said_to_be(tmp_path: Path) -> None:
