@@ -11,7 +11,7 @@ from pipeline.ingest.scene_to_do import SceneToDo
 from pipeline.ingest.times import written
 from pipeline.names import public_uri
 
-_LONGEST = 200
+_LONGEST = 1000
 """Characters of a fact out of a catalogue."""
 
 
