@@ -58,8 +58,10 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
     )  # fmt: skip
     pays = row.requester_pays or any(one.get("storage:requester_pays") is True for one in (properties, *told))
     mask = assets.get(row.validity, {}).get("href")
-    facts = {"validity": public_uri(resolved(href, mask))} if isinstance(mask, str) else {}
-    return with_settings(scene, row, pays=pays, facts=facts)
+    beside = resolved(href, mask) if isinstance(mask, str) else None
+    if beside is not None and why_not_read(href, beside) is not None:
+        beside = None
+    return with_settings(feed, scene, row, pays=pays, mask=beside, facts={})
 
 
 NO_LICENCE = ("proprietary", "other", "various")

@@ -42,8 +42,11 @@ class Layout:
     """Assets, or values of the group ``band``, in the order red, green, blue: the first tuple that is there whole.
     Nothing: the file is all bands."""
     validity: str = ""
-    """What lies beside a scene and says which of its pixels show ground: asset, or end of a name. Recorded, not
-    applied, unless ``mask_classes`` says which."""
+    """Asset of an item that says which pixels show ground. It is recorded."""
+    validity_files: re.Pattern[str] | None = None
+    """The same, by its name in a folder, with a group ``scene``."""
+    classes: bool = False
+    """It is a raster of classes: applied where the feed says with ``raster.mask_values`` which of them are holes."""
     radiometry: Radiometry = "as stored"
     """Whether the archive added an offset; see :mod:`pipeline.ingest.sentinel2`."""
     superseding: Superseding = "never"
@@ -75,7 +78,8 @@ ROWS: tuple[Layout, ...] = (
         ),
         owns=re.compile(r"\.SAFE/"),
         bands=(("B04", "B03", "B02"),),
-        validity="_SCL_20m.jp2",
+        validity_files=re.compile(rf"(?:^|/){SAFE_NAME}\.SAFE/GRANULE/[^/]+/IMG_DATA/R20m/[^/]+_SCL_20m\.jp2$"),
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -89,6 +93,7 @@ ROWS: tuple[Layout, ...] = (
         collections=re.compile(r"sentinel-2-(?:pre-)?(?:c1-)?l(?:1c|2a)"),
         bands=(("red", "green", "blue"),),
         validity="scl",
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -102,6 +107,7 @@ ROWS: tuple[Layout, ...] = (
         collections=re.compile(r"sentinel-2-l2a"),
         bands=(("B04", "B03", "B02"),),
         validity="SCL",
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -136,7 +142,10 @@ ROWS: tuple[Layout, ...] = (
         collections=re.compile(r".*"),
         requires=("visual", "data-mask"),
         bands=(("visual",),),
-        validity="-data-mask.gpkg",
+        validity="data-mask",
+        validity_files=re.compile(
+            r"(?:^|/)ard/(?P<scene>\d{2}/[0-3]{6,}/\d{4}-\d{2}-\d{2}/[0-9A-F]{12,})-data-mask\.gpkg$"
+        ),
         licence="CC-BY-NC-4.0",
         attribution="Vantor (Maxar) Open Data Program",
     ),

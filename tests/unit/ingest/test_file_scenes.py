@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from pipeline.command_line import run_from
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.errors import StorageError
 from pipeline.ingest.feed_file import FeedConfig, Source
@@ -72,6 +74,19 @@ def test_what_names_say_is_told(tree: Path) -> None:
     assert "licence=public domain" in naip.settings["output.meta"]
     assert (sar.sensor, sar.acquired) == ("UMBRA-05", datetime(2023, 7, 23, 18, 2, 43, tzinfo=UTC))
     assert every["P0001"].gsd_m == pytest.approx(0.1463, abs=1e-4)
+
+
+def test_clouds_are_holes_where_the_feed_says_which_classes_they_are(tree: Path) -> None:
+    """Of a product with a classification; one without (L1C) is read as it is."""
+    one = replace(feed(tree), run={"raster.mask_values": [3, 8, 9, 10]})
+    every, base = found(one), run_from({**one.run, "out": "o"})
+    masked, plain = (scene_config(one, base, every[name]).raster for name in (layouts.SAFE, layouts.SAFE_L1C))
+    assert str(masked.mask_file).endswith("_SCL_20m.jp2")
+    assert plain.mask_file is None
+    assert open_scene(every[layouts.SAFE].uri, masked).has_mask
+    unmasked = found(feed(tree))[layouts.SAFE]
+    assert "raster.mask_file" not in unmasked.settings
+    assert any(entry.startswith("validity=") for entry in unmasked.settings["output.meta"])
 
 
 def test_a_product_processed_again_supersedes(tmp_path: Path) -> None:
