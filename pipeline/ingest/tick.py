@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from pipeline.config import RunConfig
-from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError
+from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError, StorageError
 from pipeline.ingest.claims import Claims
 from pipeline.ingest.decisions import Candidate, in_turn
 from pipeline.ingest.entry import HAS_RESULT
@@ -32,7 +32,7 @@ from pipeline.storage.lease import Lease
 Detect = Callable[[Iterable[SceneTask], int, Callable[[SceneReport], None]], None]
 """Tasks, how many may be in flight, and who is told of each that ended: a cluster, or this process."""
 Collect = Callable[[Collection[str] | None], None]
-"""Brings the catalogue up to date with these scenes, or with all of OUT."""
+"""Brings the catalogue up to date with these scenes, or with all of OUT. Raises StorageError or ConfigError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,7 @@ class Tick:
         self._report = TickReport()
         self._begun = time.monotonic()
         self._uncollected: set[str] = set()
+        self._behind = False
 
     def run(self, listing: Iterable[SceneToDo | Unusable], retry: str | None = None) -> TickReport:
         """List, compare, claim, detect, publish, tell the catalogue. ``retry``: see :func:`clear`.
@@ -112,11 +113,13 @@ class Tick:
                 self._report.error = error
             self._report.lost, self._report.begun = claims.lost, claims.begun
             self._uncollected |= write_down(found, ledger, self._feed.name)
-            if orphans.dead or self._uncollected:
-                self._tools.collect(None if orphans.dead else self._uncollected)
+            self._collect(self._uncollected, everything=bool(orphans.dead))
             ledger.compact()
             orphans.clear()
-            ledger.unmark(token)
+            if self._behind:
+                self._journal.say("the catalogue is brought up to date by the next tick")
+            else:
+                ledger.unmark(token)
         self._report.error = self._report.error or found.error
         return self._report
 
@@ -130,7 +133,7 @@ class Tick:
             if claims.ended(report) in HAS_RESULT:
                 self._uncollected.add(report.scene_id)
             if len(self._uncollected) >= bounds.collect_every:
-                self._tools.collect(self._uncollected)
+                self._collect(self._uncollected)
                 self._uncollected = set()
 
         first = next(turn, None)
@@ -145,6 +148,16 @@ class Tick:
             detect(self._tasks(iter(suspects[done : done + 1]), claims, alone=True, bound=False), 1, ended)
             done += 1
         self._report.not_reached += len(suspects) - done + sum(1 for _ in turn)
+
+    def _collect(self, scene_ids: Collection[str], *, everything: bool = False) -> None:
+        """Tell the catalogue. Where it cannot be told, the mark of this tick stays, and the next one tells it all."""
+        if not scene_ids and not everything:
+            return
+        try:
+            self._tools.collect(None if everything else scene_ids)
+        except (ConfigError, StorageError) as error:
+            self._behind = True
+            self._journal.emit("catalogue_failed", f"the catalogue: {error}", reason=str(error))
 
     def _tasks(
         self, turn: Iterator[Candidate], claims: Claims, *, alone: bool, bound: bool = True
