@@ -46,6 +46,8 @@ def _known(scene: SceneToDo, row: Layout, facts: Mapping[str, str]) -> Iterator[
         **facts,
     }
     for key, value in known.items():
-        line = "".join(letter for letter in " ".join((value or "").split()) if letter.isprintable())[:_LONGEST]
+        line = " ".join((value or "").split())[:_LONGEST]
+        if not line.isprintable():
+            line = "".join(letter for letter in line if letter.isprintable())
         if line:
             yield key, line

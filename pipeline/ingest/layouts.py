@@ -61,6 +61,8 @@ class Layout:
     """A text file of ``key:value`` lines that says a scene's ``gsd``; ``{scene}`` stands for the scene's file name."""
     requester_pays: bool = False
     """Whether who reads it from S3 pays for it, which the request has to say."""
+    signer: str | None = None
+    """Where signatures for its files are to be had, see :mod:`pipeline.ingest.signing`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of RunConfig for its scenes."""
 
@@ -106,6 +108,7 @@ ROWS: tuple[Layout, ...] = (
         documented="planetarycomputer.microsoft.com/dataset/sentinel-2-l2a",
         collections=re.compile(r"sentinel-2-l2a"),
         bands=(("B04", "B03", "B02"),),
+        signer="https://planetarycomputer.microsoft.com/api/sas/v1/token",
         validity="SCL",
         classes=True,
         radiometry="sentinel-2",
