@@ -29,7 +29,7 @@ from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask
 from pipeline.storage.lease import Lease
 
-Detect = Callable[[Iterable[SceneTask], int, Callable[[SceneReport], None]], None]
+Detect = Callable[[Iterable[SceneTask], int | None, Callable[[SceneReport], None]], None]
 """Tasks, how many may be in flight, and who is told of each that ended: a cluster, or this process."""
 Collect = Callable[[Collection[str] | None], None]
 """Brings the catalogue up to date with these scenes, or with all of OUT. Raises StorageError or ConfigError."""
@@ -46,8 +46,8 @@ class Bounds:
     """Of the scenes: the oldest first."""
     lease_s: float = 60.0
     """A tick that gives no sign of life for this long has died."""
-    in_flight: int = 1
-    """Scenes at once."""
+    in_flight: int | None = None
+    """Scenes at once; None: as many as suit those who work."""
     collect_every: int = 100
     """Scenes published until the catalogue hears of them; and once at the end."""
 

@@ -23,7 +23,7 @@ from pipeline.ingest.prune import Pruning, prunable, prune
 from pipeline.ingest.status import as_text, status_of
 from pipeline.ingest.survey import survey
 from pipeline.ingest.tick import Bounds, Tick, Tools
-from pipeline.ingest.workers import Workers, scenes_at_once
+from pipeline.ingest.workers import Workers
 from pipeline.names import shown
 from pipeline.reporting.journal import Journal
 from pipeline.storage.folders import check_writable
@@ -51,9 +51,10 @@ def ingest(arguments: argparse.Namespace, journal: Journal, show: Show) -> int:
 def run_tick(arguments: argparse.Namespace, feed: FeedConfig, base: RunConfig, journal: Journal) -> int:
     """Detect what is new; the exit code."""
     check_writable(base.out)
+    at_once = base.cluster.scenes
     bounds = Bounds(
         max_scenes=arguments.max_scenes, max_minutes=arguments.max_minutes, backfill_share=arguments.backfill_share,
-        lease_s=arguments.lease_s, in_flight=scenes_at_once(base),
+        lease_s=arguments.lease_s, in_flight=None if at_once == "auto" else at_once,
     )  # fmt: skip
     journal.emit("ingest_started", version=__version__, feed=feed.name, out=base.out)
     with Workers(base, journal) as workers:

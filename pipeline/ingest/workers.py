@@ -17,11 +17,6 @@ from pipeline.runs.run import SceneTask, detect_scenes
 from pipeline.types import ModelCard
 
 
-def scenes_at_once(base: RunConfig) -> int:
-    """How many scenes may be in flight."""
-    return base.cluster.scenes if isinstance(base.cluster.scenes, int) else 2
-
-
 class Workers(contextlib.ExitStack):
     """The executor that the feed asks for, started by the first scene: a tick without work starts no cluster."""
 
@@ -30,10 +25,10 @@ class Workers(contextlib.ExitStack):
         self._base, self._journal = base, journal
         self._ready: tuple[ModelCard, Executor] | None = None
 
-    def detect(self, tasks: Iterable[SceneTask], in_flight: int, ended: Callable[[SceneReport], None]) -> None:
+    def detect(self, tasks: Iterable[SceneTask], in_flight: int | None, ended: Callable[[SceneReport], None]) -> None:
         """See :data:`pipeline.ingest.tick.Detect`."""
         card, executor = self._started()
-        detect_scenes(tasks, card, executor, self._journal, in_flight=in_flight, ended=ended)
+        detect_scenes(tasks, card, executor, self._journal, in_flight=in_flight or executor.scenes, ended=ended)
 
     def tell(self, counts: dict[str, int], lag_s: float, oldest_failure_s: float) -> None:
         """Show the numbers of the ledger where those of the workers are shown."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine.local import LocalExecutor
+from pipeline.errors import ModelError
 from pipeline.ingest.entry import State, name_of
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.prune import Pruning, prunable, prune
@@ -101,7 +102,7 @@ def test_what_no_configuration_fits_ends_the_tick_and_holds_up_no_other(
     then = time.time() - 500
     os.utime(arriving / "old.tif", (then, then))
     write_scene(arriving / "new.tif", 2, bands=3)
-    first = tick(feed, out)
+    first = tick(feed, out, in_flight=1)
     assert (len(first.begun), states(out)) == (1, {"new": "FAILED", "old": "NEW"})
     assert first.report.error is not None
     assert first.report.error.exit_code == 2
@@ -250,6 +251,29 @@ def test_a_tick_that_is_stopped_gives_its_scenes_back(feed: Path, arriving: Path
     assert {entry.state for entry in entries(out).values()} <= {State.NEW}
     assert all(entry.attempts == () for entry in entries(out).values())
     assert tick(feed, out).report.ended == {"PUBLISHED": 2}
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"), [(ModelError("NaN out of the network"), "INVALID"), (ValueError("a defect"), "DIED")]
+)
+def test_what_ends_a_tick_holds_up_no_other_scene(
+    feed: Path, arriving: Path, out: Path, error: Exception, ended: str
+) -> None:
+    for age, name in enumerate("abc"):
+        scene_at(arriving, name, age, age_s=100.0 * age)
+
+    def ends(task: SceneTask) -> None:
+        if "a.tif" in task.uri:
+            raise error
+
+    if isinstance(error, ModelError):
+        assert tick(feed, out, began=ends, in_flight=1).report.error is error
+    else:
+        with pytest.raises(ValueError, match="a defect"):
+            tick(feed, out, began=ends, in_flight=1)
+    assert [one.ended for one in entries(out)["a"].attempts] == [ended]
+    assert [name[0] for name in tick(feed, out).begun] == ["b", "c", "a"]
+    assert states(out) == dict.fromkeys("abc", "PUBLISHED")
 
 
 def test_what_was_detected_by_hand_is_published_without_a_look(

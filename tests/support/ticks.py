@@ -117,8 +117,8 @@ def tick(
             began(task)
             yield task
 
-    def detect(tasks: Iterable[SceneTask], in_flight: int, ended: Callable[[SceneReport], None]) -> None:
-        detect_scenes(noted(tasks), CARD, executor, journal, in_flight=in_flight, ended=ended)
+    def detect(tasks: Iterable[SceneTask], in_flight: int | None, ended: Callable[[SceneReport], None]) -> None:
+        detect_scenes(noted(tasks), CARD, executor, journal, in_flight=in_flight or executor.scenes, ended=ended)
 
     def told(scene_ids: Collection[str] | None) -> None:
         collect(scene_ids)
