@@ -65,7 +65,7 @@ def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -
     with hidden():  # it reads the environment while it is imported; late: it brings pandas along
         import pyogrio
     options = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
-    with _gdal_options(pyogrio, options), unwarned(UserWarning, "'crs' was not provided"):
+    with gdal_options(pyogrio, options), unwarned(UserWarning, "'crs' was not provided"):
         try:
             pyogrio.write_arrow(
                 table.drop_columns(["bbox"]),
@@ -109,7 +109,7 @@ def _free_space(path: Path) -> str:
 
 
 @contextmanager
-def _gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
+def gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
     """GDAL options for the length of a block; they are the process's, so they are taken back. One thread at a time."""
     with _OPTIONS:
         before = {name: pyogrio.get_gdal_config_option(name) for name in options}
