@@ -18,6 +18,7 @@ import numpy as np
 
 import pipeline
 from pipeline.config import RunConfig
+from pipeline.config.writing import PREVIEW_PX
 from pipeline.errors import StorageError
 from pipeline.georeference.shift import DatumShift
 from pipeline.planning.area import AreaOfInterest
@@ -108,10 +109,12 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _as_hashed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The same with ``detector.dtype`` by the name that it had when users' ids were made: ``precision``."""
-    detector = dict(settings["detector"])
+    """The same as it was when users' ids were made: ``detector.dtype`` was ``precision``, every preview had 1600 px."""
+    detector, output = dict(settings["detector"]), dict(settings["output"])
     renamed = {new: detector.pop(old) for old, new in HASHED_AS.items() if old in detector}
-    return {**settings, "detector": {**detector, **renamed}}
+    if output["preview_px"] == "auto":
+        output["preview_px"] = PREVIEW_PX
+    return {**settings, "detector": {**detector, **renamed}, "output": output}
 
 
 def config_hash(config: RunConfig) -> str:
@@ -144,10 +147,12 @@ def request_sha256(
 
     With grids installed since, PROJ takes another way to longitude and latitude, so the way counts where it loses any.
     """
-    settings = _as_hashed(result_settings(config))
+    settings, longer_px = _as_hashed(result_settings(config)), max(scene.width, scene.height)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = _fields(config.export, EXPORTS)
     settings |= _device(card, config)
+    if config.output.preview_px == PREVIEW_PX != replace(config.output, preview_px="auto").preview_side_px(longer_px):
+        settings["output"]["preview_px"] = f"{PREVIEW_PX} px"  # another picture than what has always been hashed so
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:

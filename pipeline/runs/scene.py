@@ -51,7 +51,7 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
-        check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
+        known = check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
         version = scene_version(scene)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
@@ -64,7 +64,9 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         headers = plan
         plan, order = in_time(lambda: screen(headers, run.config, run.card), uri, "a first look at all of it", limit_s)
         clock.lap("plan")
-        ours = SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)
+        ours = SceneRun(
+            uri=uri, run=run, plan=plan, order=order, version=version, request=request, first=not known, clock=clock
+        )
         if record is not None:
             shrink(run, scene.scene_id, ours.resume().work, plan.blocks, whole=True)
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
@@ -88,6 +90,8 @@ class SceneRun:
     """Of the scene's files."""
     request: str
     """Digest of all that was asked for."""
+    first: bool
+    """Whether nothing of the scene lay in its place before, neither a result nor parts: then nobody asks for any."""
     clock: Clock
 
     def __call__(self, lease: Lease) -> SceneReport:
@@ -102,7 +106,8 @@ class SceneRun:
             lease.check()
             report = self.publish(results, detections, folder)
         whole = report.status == "PUBLISHED"
-        shrink(self.run, self.scene_id, resume.work, self.plan.blocks, whole=whole)
+        if not self.first or self.run.config.work.keep == "never":
+            shrink(self.run, self.scene_id, resume.work, self.plan.blocks, whole=whole)
         return report
 
     @property
@@ -125,7 +130,7 @@ class SceneRun:
             work=work,
             order=generous,
             only_merge=config.start_from == "merge",
-            afresh=config.force,
+            afresh=config.force or self.first,
             say=lambda message: self.run.say(f"{self.scene_id}: {message}"),
         )
 
@@ -170,7 +175,7 @@ class SceneRun:
         """Files, and one move; see :func:`publish_scene`."""
         finding = Finding(
             plan=self.plan, order=self.order, results=results, detections=detections, extra=folder,
-            request=self.request,
+            request=self.request, first=self.first,
         )  # fmt: skip
         return publish_scene(self.uri, finding, self.run, self.clock)
 
