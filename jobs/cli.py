@@ -11,6 +11,7 @@ from pipeline.names import near_names, quoted
 
 JOBS = {
     "detect": ("jobs.detect_scene", "find oriented objects in scenes"),
+    "ingest": ("jobs.ingest_scenes", "detect the scenes of a feed that are new, once; cron repeats it"),
     "train": ("jobs.train_detector", "train an oriented detector on COCO or DOTA annotations"),
     "evaluate": ("jobs.evaluate_detector", "measure a detector or a result against annotations"),
     "collect": ("jobs.collect_results", "tell all results of an output folder as one STAC collection"),

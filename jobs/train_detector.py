@@ -90,6 +90,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     validate.add_argument("--halo", type=int, default=80, help="overlap of tiles, pixels")
     validate.add_argument("--score-threshold", type=score, help="operating point (default: the one of best F1 here)")
     validate.add_argument("--threads", type=count, default=1)
+    validate.add_argument(
+        "--report", type=Path, help="also write report.html and the matches as CSV, COCO and DOTA to this folder"
+    )
     export = commands.add_parser("export", help="averaged weights and card → a folder for --weights")
     export.add_argument("--run", type=Path, required=True)
     export.add_argument("--name", help="of the model (default: that of the run's folder)")

@@ -37,7 +37,7 @@ HOMES = {
     "rasterio": ("raster",),
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
-    "obstore": ("storage.conditional",),
+    "obstore": ("storage.conditional", "storage.object_stores"),
     "pyarrow": ("outputs", "engine.parts", "georeference.parquet_files"),
     "pyogrio": ("outputs", "georeference.vector_files"),
     "pycocotools": ("evaluation.coco_metrics",),

@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.annotations.annotations import EVERY_CLASS, FLAT, OUTSIDE, AnnotatedScenes, Annotations, left_out
 from pipeline.errors import ConfigError
-from pipeline.georeference.vector_files import GEOJSON_TYPES
 from pipeline.geometry.obb import aabb_to_obb, canonical_obb, corners_to_obb, obb_to_aabb
+from pipeline.georeference.vector_files import GEOJSON_TYPES
 from pipeline.names import quoted, told
 from pipeline.types import FloatArray
 

@@ -52,7 +52,7 @@ def read_data_file(path: Path, split: str) -> DataFile:
         raise ConfigError(f"{path} cannot be read as YOLO's data.yaml ({told(error)})") from error
     if not isinstance(content, dict) or "names" not in content:
         raise ConfigError(f"{path} is no data.yaml of YOLO: it has no 'names'")
-    # `yes`, `null` and `1.0` are names, not values; what is merged in from elsewhere in the file is there as values only
+    # `yes`, `null` and `1.0` are names, not values; what is merged in from elsewhere in the file is there as values
     classes = _names(path, as_written.get("names", content["names"]))
     count = content.get("nc")
     if count is not None and not (isinstance(count, int | float) and count == len(classes)):

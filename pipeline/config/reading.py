@@ -38,6 +38,8 @@ class RasterConfig:
     """Accept VRT files. They can make this machine read any file or address, so only for files you trust."""
     allow_vsi: bool = False
     """Accept GDAL's names of virtual files (/vsizip/…, /vsigs/…). Only for names that you wrote yourself."""
+    requester_pays: bool = False
+    """Say to S3 that who reads pays for it, which some buckets want (NAIP's): AWS_REQUEST_PAYER, for these scenes."""
     max_gigapixels: float = 500.0
     """Refuse a scene that promises more pixels than this, itself or resampled to the lattice; billions."""
     max_bands: int = 1024

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.annotations.annotations import Annotations, annotations_on_lattice
+from pipeline.planning.tiles import plan_tiles
 from pipeline.types import FloatArray, Lattice, Tile
+
+
+def seams_of(objects: Annotations, lattice: Lattice, tile_px: int, halo_px: int) -> FloatArray:
+    """(A,) :func:`seam_distance` of annotations in scene pixels, on a lattice that is tiled so."""
+    centres = annotations_on_lattice(objects, lattice).boxes[:, :2]
+    return seam_distance(centres, plan_tiles(lattice, tile_px, halo_px), lattice)
 
 
 def seam_distance(centres: FloatArray, tiles: Sequence[Tile], lattice: Lattice) -> FloatArray:

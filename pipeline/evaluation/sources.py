@@ -14,7 +14,8 @@ from pipeline.config import RunConfig
 from pipeline.evaluation.data import EvaluationData
 from pipeline.evaluation.detected import detect_scenes, published_detections
 from pipeline.evaluation.judged import Judged
-from pipeline.evaluation.seams import seam_distance
+from pipeline.evaluation.published.results import recorded_tiling
+from pipeline.evaluation.seams import seam_distance, seams_of
 from pipeline.planning.plan import plan_scene
 from pipeline.planning.threshold import calibration_of
 from pipeline.raster.own_data import own_data
@@ -33,11 +34,16 @@ def judged_detector(data: EvaluationData, card: ModelCard, config: RunConfig, th
 
 
 def judged_files(files: Sequence[str], annotations: Path, split: str, threshold: float) -> Judged:
-    """Published detections against annotations in scene pixels. Raises ConfigError."""
+    """Published detections against annotations in scene pixels, with the tiles that ``run.json`` beside them tells of.
+    Raises ConfigError, StorageError."""
     truth = _annotated(annotations, split)
+    found = published_detections(files, truth.scenes, truth.classes)
+    tilings = {Path(file).parent.name: recorded_tiling(str(Path(file).parent)) for file in files}
+    tiled = {name: tiling for name in truth.scenes if (tiling := tilings[Path(name).stem]) is not None}
     return Judged(
         detector="published detections", data=annotations.name, classes=truth.classes, truth=truth.scenes,
-        found=published_detections(files, truth.scenes, truth.classes), score_threshold=threshold, notes=truth.notes,
+        found=found, score_threshold=threshold, notes=truth.notes,
+        seam_px={name: seams_of(truth.scenes[name], *tiling) for name, tiling in tiled.items()},
     )  # fmt: skip
 
 

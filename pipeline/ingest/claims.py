@@ -112,7 +112,8 @@ class Claims:
 def content_version(scene: SceneToDo) -> str:
     """What changes when a file of the scene does: ETags, or sizes and times; where its store tells none, the hint."""
     try:
-        versions = [file_version(uri) for uri in split_uris(scene.uri)]
+        pays = bool(scene.settings.get("raster.requester_pays"))
+        versions = [file_version(uri, pays=pays) for uri in split_uris(scene.uri)]
     except StorageError as error:  # reading it will say what is wrong
         return f"{scene.hint} ({one_sentence(error)})"
     return scene.hint if None in versions else "; ".join(map(str, versions))

@@ -1,4 +1,4 @@
-"""What a tick does with a scene of the feed, by what the ledger knows of it: pure, and in a sentence for ``--dry-run``."""
+"""What a tick does with a scene of the feed, by what the ledger knows of it, and why: pure."""
 
 from __future__ import annotations
 

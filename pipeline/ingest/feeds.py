@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from pipeline.errors import StorageError
-from pipeline.ingest.feed_file import FeedConfig
+from pipeline.errors import ConfigError, StorageError, one_sentence
+from pipeline.ingest.address_list import scenes_of_list
+from pipeline.ingest.feed_file import FeedConfig, Kind
 from pipeline.ingest.file_scenes import scenes_of_files
+from pipeline.ingest.item_scenes import scene_of_item
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
-from pipeline.names import quoted
+from pipeline.ingest.stac_api import scenes_of_api
+from pipeline.ingest.static_stac import scenes_of_catalogue
+from pipeline.names import quoted, shown
+from pipeline.outputs.item_table import read_items
 from pipeline.storage.conditional import list_objects
-from pipeline.storage.files import read_file
+from pipeline.storage.fetching import fetched_file
 from pipeline.storage.paths import join, local_path
+from pipeline.storage.sources import read_source
 
 UNDATED = datetime.min.replace(tzinfo=UTC)
 
@@ -29,17 +35,39 @@ def scenes(feed: FeedConfig, since: datetime | None = None) -> Iterator[SceneToD
     yield from unusable
 
 
-def _entries(feed: FeedConfig, since: datetime | None) -> Iterator[SceneToDo | Unusable]:
+def _entries(feed: FeedConfig, since: datetime | None) -> Iterable[SceneToDo | Unusable]:
+    kinds: dict[Kind, Callable[[], Iterable[SceneToDo | Unusable]]] = {
+        "folder": lambda: _folder(feed),
+        "list": lambda: scenes_of_list(feed),
+        "static-stac": lambda: scenes_of_catalogue(feed),
+        "stac-api": lambda: scenes_of_api(feed, since),
+        "stac-geoparquet": lambda: _table(feed),
+    }
+    return kinds[feed.source.kind]()
+
+
+def _folder(feed: FeedConfig) -> Iterator[SceneToDo | Unusable]:
     address = feed.source.address
     path = local_path(address)
     if path is not None and not path.is_dir():
-        raise StorageError(f"the feed {feed.name}: there is no folder at {address}; check source.address")
+        raise StorageError(f"the feed {feed.name}: there is no folder at {shown(address)}; check source.address")
 
     def read_text(name: str) -> str | None:
-        data = read_file(join(address, name))
+        data = read_source(join(address, name))
         return None if data is None else data.decode("utf-8", "replace")
 
     yield from scenes_of_files(feed, list_objects(address), read_text)
+
+
+def _table(feed: FeedConfig) -> Iterator[SceneToDo | Unusable]:
+    address = feed.source.address
+    with fetched_file(address) as path:
+        try:
+            for item in read_items(path):
+                if not feed.source.collections or item.get("collection") in feed.source.collections:
+                    yield scene_of_item(feed, item, address)
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{shown(address)} is no stac-geoparquet table: {one_sentence(error)}") from error
 
 
 def _once(entries: Iterable[SceneToDo | Unusable]) -> tuple[list[SceneToDo], list[Unusable]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from pipeline.ingest.assembly import with_settings
@@ -29,6 +30,22 @@ class _Group:
     row: Layout
     match: re.Match[str]
     bands: dict[str, list[Listed]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """A row of the table, and what the groups of its pattern matched."""
+
+    row: Layout
+    parts: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a listing says of the files of a scene as they are."""
+
+    marks: tuple[str, ...] = ()
+    modified: datetime | None = None
 
 
 def scenes_of_files(
@@ -87,25 +104,45 @@ def _scene(
         return Unusable(
             key=key, reason=f"{quoted(name)} has a file with a comma in its name, which joins files: rename it"
         )
-    parts, row = group.match.groupdict(), group.row
-    written = parts.get("date")
-    acquired = moment_in_name(written) if written else None
-    if written and acquired is None:
-        return Unusable(key=key, reason=f"{quoted(name)} is dated {quoted(written)}, which is no date")
+    return scene_of_uris(
+        feed, key, name, Recognised(row=group.row, parts=group.match.groupdict()), uris,
+        State(marks=tuple(file.version for file in chosen), modified=max(file.modified for file in chosen)),
+        _sidecar(group.row, chosen[0].name, read_text),
+    )  # fmt: skip
+
+
+def scene_of_uris(
+    feed: FeedConfig, key: str, name: str, known: Recognised, uris: Sequence[str], state: State, said: str = ""
+) -> SceneToDo | Unusable:  # fmt: skip
+    """A scene of these files, and what its name and row tell of it. ``said``: what a text file beside it says."""
+    parts, row = known.parts, known.row
+    dated = parts.get("date")
+    acquired = moment_in_name(dated) if dated else None
+    if dated and acquired is None:
+        return Unusable(key=key, reason=f"{quoted(name)} is dated {quoted(dated)}, which is no date")
     product = product_of_name(PurePosixPath(name).name) if row.radiometry == "sentinel-2" else None
-    gsd, facts = _gsd(row, parts, chosen[0].name, read_text)
     group_name, rank = parts.get("group"), parts.get("rank") or ""
     if product is not None:
         group_name, rank = product.view, product.rank
+    gsd, facts = _told_beside(said) if row.sidecar else (row.gsd_codes.get(parts.get("gsd") or "", row.gsd_m), {})
     scene = SceneToDo(
         key=key, scene_id=scene_id_of_key(key, name), uri=",".join(uris),
-        hint=hint_of(updated=None, hrefs=uris, marks=[file.version for file in chosen]),
-        acquired=acquired, updated=max(file.modified for file in chosen), gsd_m=gsd,
+        hint=hint_of(updated=None, hrefs=uris, marks=state.marks),
+        acquired=acquired, updated=state.modified, gsd_m=gsd,
         sensor=row.sensor or parts.get("sensor"), licence=row.licence,
         offset_dn=0.0 if product is None else product.offset_dn,
         supersedes=None if row.superseding == "never" else group_name, rank=rank,
     )  # fmt: skip
     return with_settings(scene, row, pays=row.requester_pays, facts=facts)
+
+
+def recognised_alone(feed: FeedConfig, name: str) -> Recognised:
+    """What the name of a file tells that somebody calls a scene, whatever else lies beside it."""
+    for row in _rows(feed):
+        match = row.files.search(name) if row.files is not None else None
+        if match is not None:
+            return Recognised(row=row, parts=match.groupdict())
+    return Recognised(row=replace(PLAIN, files=None), parts={})
 
 
 def _chosen(group: _Group, wanted: tuple[str, ...]) -> list[Listed] | str:
@@ -132,14 +169,15 @@ def _chosen(group: _Group, wanted: tuple[str, ...]) -> list[Listed] | str:
     return f"lacks {listed(lacking)} (it has {listed(sorted(group.bands))}); it may be arriving still"
 
 
-def _gsd(
-    row: Layout, parts: dict[str, str | None], file_name: str, read_text: Callable[[str], str | None]
-) -> tuple[float | None, dict[str, str]]:  # fmt: skip
-    """Metres, from the name, the row, or a text file beside the scene; and what else that file says."""
+def _sidecar(row: Layout, file_name: str, read_text: Callable[[str], str | None]) -> str:
     if not row.sidecar:
-        return row.gsd_codes.get(parts.get("gsd") or "", row.gsd_m), {}
+        return ""
     path = PurePosixPath(file_name)
-    text = read_text(str(path.parent.parent / row.sidecar.format(scene=path.stem))) or ""
+    return read_text(str(path.parent.parent / row.sidecar.format(scene=path.stem))) or ""
+
+
+def _told_beside(text: str) -> tuple[float | None, dict[str, str]]:
+    """GSD in metres, and what else is to be recorded, of the first ``key:value`` lines of a text file."""
     lines = dict(line.split(":", 1) for line in text.splitlines()[:5] if ":" in line)
     try:
         gsd = float(lines.get("gsd", ""))

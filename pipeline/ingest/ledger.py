@@ -113,9 +113,7 @@ class Ledger:
     def why_damaged(self, key: str) -> str | None:
         """One sentence where the file of this scene is no entry."""
         name = name_of(key)
-        if name not in self.damaged:
-            return None
-        return f"its ledger file {join(self.folder, name)} {self.damaged[name]}; --retry invalid writes it anew"
+        return self._damage(name) if name in self.damaged else None
 
     def records(self, *states: State) -> Iterator[Record]:
         """All records, or those in one of ``states``."""
@@ -187,15 +185,18 @@ class Ledger:
             return None
         return self._keep(name, Record(entry=entry, version=found.version, has_file=True, modified=self.now()))
 
-    def repair(self, entry: Entry) -> bool:
-        """Put an entry in place of a damaged file; False where somebody else has changed it meanwhile."""
-        name = name_of(entry.key)
-        found = read_versioned(join(self.folder, name))
-        if found is not None and replace_if_unchanged(join(self.folder, name), to_json(entry), found.version) is None:
-            return False
-        self.damaged.pop(name, None)
-        self.refresh(entry.key)
-        return True
+    def damage(self) -> list[str]:
+        """Sentences about files that are no entries."""
+        return [self._damage(name) for name in sorted(self.damaged)]
+
+    def remove_damaged(self) -> int:
+        """Remove files that are no entries, so that their scenes are done anew; how many. Raises StorageError."""
+        count = len(self.damaged)
+        for name in list(self.damaged):
+            remove_file(join(self.folder, name))
+            del self.damaged[name]
+            self._gone.add(name)
+        return count
 
     def compact(self) -> None:
         """Write the table anew, with what other ticks have put into it meanwhile. Raises StorageError."""
@@ -215,6 +216,12 @@ class Ledger:
             if written is not None:
                 return
         self._say(f"other ticks are writing {uri} all the time: the next one brings it up to date")
+
+    def _damage(self, name: str) -> str:
+        return (
+            f"the ledger file {join(self.folder, name)} {self.damaged[name]}; its scene waits until --retry invalid "
+            "removes it"
+        )
 
     def _keep(self, name: str, record: Record) -> Record:
         self._fresh[name] = record

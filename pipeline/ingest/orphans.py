@@ -14,7 +14,7 @@ from pipeline.storage.lease import Watch
 
 
 class Orphans:
-    """Watches the other ticks that the ledger knows of. No clock is compared, see :class:`pipeline.storage.lease.Watch`."""
+    """Watches the other ticks that the ledger knows of; no clock is compared."""
 
     def __init__(self, ledger: Ledger, tick: str, lease_s: float, journal: Journal) -> None:
         self._ledger, self._journal = ledger, journal
@@ -26,8 +26,10 @@ class Orphans:
         """Tokens of ticks that did not come to their end."""
 
     def recover(self, *, wait: bool = False) -> list[str]:
-        """Keys of scenes that were claimed by ticks now known to be dead. ``wait``: until all are known, at most as long
-        as their leases last."""
+        """Keys of scenes that were claimed by ticks now known to be dead.
+
+        ``wait``: until it is known of all, which takes at most as long as their leases last. Raises StorageError.
+        """
         recovered: list[str] = []
         while self._watched:
             for token, watch in list(self._watched.items()):

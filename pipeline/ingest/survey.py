@@ -45,7 +45,11 @@ class Survey:
         """Scenes that another tick had claimed when they were listed, and now has no more."""
         every = [(self.held[key], ledger.get(key)) for key in keys if key in self.held]
         decided = [(scene, record, decide(scene, record, ledger.now())) for scene, record in every]
-        return [Candidate(scene=scene, record=record, decision=one) for scene, record, one in decided if one.what == "detect"]
+        return [
+            Candidate(scene=scene, record=record, decision=one)
+            for scene, record, one in decided
+            if one.what == "detect"
+        ]
 
 
 def new_entry(scene: SceneToDo, seen: str) -> Entry:
@@ -71,7 +75,7 @@ def survey(
     unwanted: Callable[[SceneToDo], str | None],
     ledger: Ledger,
 ) -> Survey:
-    """Go through a listing. ``unwanted`` says in a sentence why a scene is filtered out; None for one that is wanted."""
+    """Go through a listing. ``unwanted``: why a scene is filtered out, in a sentence; None for one that is wanted."""
     found, ranks, now = Survey(), _Ranks(ledger, feed), ledger.now()
     others = {one.entry.origin: one.entry.key for one in ledger.of_other_feeds(feed) if _counts(one.entry)}
     wanted: list[Candidate] = []
@@ -81,32 +85,35 @@ def survey(
             if isinstance(scene, Unusable):
                 found.unusable.append(scene)
                 continue
-            record = ledger.get(scene.key)
+            damaged, record = ledger.why_damaged(scene.key), ledger.get(scene.key)
             reason = unwanted(scene) or _elsewhere(scene, others)
-            damaged = ledger.why_damaged(scene.key)
             if damaged is not None:
                 found.left.append((scene.key, damaged))
             elif reason is not None:
                 _leave(found, scene, record, reason, now)
             else:
                 ranks.see(scene, record)
-                decision = decide(scene, record, now)
-                if decision.what != "leave":
-                    wanted.append(Candidate(scene=scene, record=record, decision=decision))
-                elif record is not None and record.entry.state not in HAS_RESULT:
-                    if record.entry.state is State.CLAIMED:
-                        found.held[scene.key] = scene
-                    found.left.append((scene.key, decision.why))
+                one = Candidate(scene=scene, record=record, decision=decide(scene, record, now))
+                wanted += [one] if one.decision.what != "leave" else _waiting(found, one)
     except PipelineError as error:
         found.error = error
     for one in wanted:
         better = ranks.better(one.scene.supersedes, one.scene.rank)
         if better is None:
             found.candidates.append(one)
-        elif one.record is None or one.record.entry.state not in HAS_RESULT:
+        elif one.entry is None or one.entry.state not in HAS_RESULT:
             _leave(found, one.scene, one.record, f"superseded by {better}", now)
     found.gone = list(_gone(feed, ledger, ranks, found))
     return found
+
+
+def _waiting(found: Survey, one: Candidate) -> tuple[Candidate, ...]:
+    """Nothing to do now; a scene that is not simply published is told of. Returns nothing."""
+    if one.entry is not None and one.entry.state not in HAS_RESULT:
+        found.left.append((one.scene.key, one.decision.why))
+        if one.entry.state is State.CLAIMED:
+            found.held[one.scene.key] = one.scene
+    return ()
 
 
 class _Ranks:

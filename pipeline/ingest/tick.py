@@ -23,7 +23,7 @@ from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.survey import Survey, survey
-from pipeline.ingest.writing import write_down
+from pipeline.ingest.writing import clear, write_down
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask
@@ -84,22 +84,24 @@ class Tick:
     def __init__(self, feed: FeedConfig, base: RunConfig, bounds: Bounds, tools: Tools, journal: Journal) -> None:
         """``base``: the run of the feed, with its ``out``."""
         self._feed, self._base, self._bounds, self._tools, self._journal = feed, base, bounds, tools, journal
-        self._ledger = Ledger(base.out, journal.say)
+        self.ledger = Ledger(base.out, journal.say)
         self._report = TickReport()
         self._begun = time.monotonic()
         self._uncollected: set[str] = set()
 
-    def run(self, listing: Iterable[SceneToDo | Unusable]) -> TickReport:
-        """List, compare, claim, detect, publish, tell the catalogue.
+    def run(self, listing: Iterable[SceneToDo | Unusable], retry: str | None = None) -> TickReport:
+        """List, compare, claim, detect, publish, tell the catalogue. ``retry``: see :func:`clear`.
 
         Raises StorageError where the ledger cannot be kept; what ended the work for another reason is in the report.
         """
-        token, ledger = uuid.uuid4().hex, self._ledger
+        token, ledger = uuid.uuid4().hex, self.ledger
         with Lease(ledger.ticks, token, self._bounds.lease_s, self._journal.say):
             ledger.mark(token)
             ledger.load(token)
             orphans = Orphans(ledger, token, self._bounds.lease_s, self._journal)
             orphans.recover()
+            if retry is not None:
+                clear(ledger, self._feed.name, retry)
             found = survey(self._feed.name, listing, self._tools.unwanted, ledger)
             try:
                 with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
@@ -136,7 +138,7 @@ class Tick:
             tasks = self._tasks(chain([first], turn), claims, alone=bounds.in_flight == 1)
             detect(tasks, bounds.in_flight, ended)
         if claims.stopped is None:
-            suspects += found.freed(orphans.recover(wait=True), self._ledger)
+            suspects += found.freed(orphans.recover(wait=True), self.ledger)
         done = 0
         # One of them is done whatever the bounds: a feed that is never worked off would never come to them.
         while suspects[done:] and claims.stopped is None and (done == 0 or not self._over(claims)):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.ingest.entry import Entry, State
-from pipeline.ingest.ledger import Ledger
+from pipeline.ingest.ledger import Ledger, Record
 from pipeline.ingest.survey import Survey, new_entry
-from pipeline.ingest.transitions import skipped, withdrawn
+from pipeline.ingest.transitions import cleared, skipped, withdrawn
 
 
 def write_down(found: Survey, ledger: Ledger, feed: str) -> set[str]:
@@ -22,11 +22,33 @@ def write_down(found: Survey, ledger: Ledger, feed: str) -> set[str]:
     for unusable in found.unusable:
         if ledger.why_damaged(unusable.key) is None:
             ledger.note(Entry(key=unusable.key, scene_id="", state=State.INVALID, sentence=unusable.reason))
-    withdrawals = set()
-    for record, reason in found.gone:
-        now = ledger.get(record.entry.key)
-        if now is not None and now.entry == record.entry and ledger.write(withdrawn(now.entry, reason), now) is not None:
-            withdrawals.add(record.entry.scene_id)
     if found.is_full:
         ledger.forget(feed, found.keys)
-    return withdrawals
+    return {record.entry.scene_id for record, reason in found.gone if _withdraw(ledger, record, reason)}
+
+
+def _withdraw(ledger: Ledger, record: Record, reason: str) -> bool:
+    """Whether the scene is WITHDRAWN now; not where it was worked on since it was listed."""
+    now = ledger.get(record.entry.key)
+    same = now is not None and now.entry == record.entry
+    return same and ledger.write(withdrawn(record.entry, reason), now) is not None
+
+
+RETRIED = {
+    "poison": (State.POISON,),
+    "failed": (State.FAILED, State.PARTIAL),
+    "invalid": (State.INVALID,),
+}
+"""What ``--retry`` takes → states that are forgotten."""
+
+
+def clear(ledger: Ledger, feed: str, retry: str) -> int:
+    """Have scenes of a feed tried again whatever went wrong with them; how many. Raises StorageError.
+
+    ``invalid`` also removes files of the ledger that are no entries.
+    """
+    count = ledger.remove_damaged() if retry == "invalid" else 0
+    for record in list(ledger.records(*RETRIED[retry])):
+        if record.has_file and record.entry.key.startswith(f"{feed}/"):
+            count += ledger.write(cleared(record.entry), record) is not None
+    return count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,9 @@ KEY = "stac-geoparquet"
 """Of the file's metadata, whose value holds the collection."""
 TIMES = ("datetime", "start_datetime", "end_datetime", "created")
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+NOWHERE_BBOX, NOWHERE = (math.nan,) * 4, shapely.to_wkb(shapely.Polygon())
+"""Of an item without a place. Readers of this format know no null there; no filter finds NaN, and an empty polygon may
+be taken for null (RFC 7946, 3.1)."""
 _BBOX = pa.struct([pa.field(side, pa.float64()) for side in SIDES])
 _TYPES: dict[str, pa.DataType] = {
     "type": pa.string(),
@@ -66,8 +70,8 @@ def versions_of(table: Table) -> dict[str, str]:
 
 
 def placeless(table: Table) -> int:
-    """Items without a geometry."""
-    return int(table["geometry"].null_count)
+    """Items without a place."""
+    return int(pc.sum(pc.equal(table["geometry"], pa.scalar(NOWHERE, pa.binary()))).as_py() or 0)
 
 
 def written(table: Table, collection: Mapping[str, Any]) -> bytes:
@@ -103,8 +107,8 @@ def read(content: bytes) -> Table | None:
 def _row(item: Mapping[str, Any]) -> dict[str, Any]:
     row = {key: value for key, value in item.items() if key not in ("properties", "geometry", "bbox")}
     geometry, bbox = item.get("geometry"), item.get("bbox")
-    row["geometry"] = None if geometry is None else shapely.to_wkb(shapely.from_geojson(json.dumps(geometry)))
-    row["bbox"] = None if bbox is None else dict(zip(SIDES, bbox, strict=True))
+    row["geometry"] = NOWHERE if geometry is None else shapely.to_wkb(shapely.from_geojson(json.dumps(geometry)))
+    row["bbox"] = dict(zip(SIDES, NOWHERE_BBOX if bbox is None else bbox, strict=True))
     for name, value in item["properties"].items():
         row[name] = datetime.fromisoformat(value) if name in TIMES and value is not None else value
     return row

@@ -39,7 +39,8 @@ def gdal_options(config: RasterConfig, remote: bool, patience: Patience = PATIEN
     if not remote:
         # Side-car files are looked for by name, not by listing the folder, which may hold a million others.
         return options | {"GDAL_DISABLE_READDIR_ON_OPEN": "TRUE"}
-    return options | remote_options(patience)
+    payer = {"AWS_REQUEST_PAYER": "requester"} if config.requester_pays else {}
+    return options | remote_options(patience) | payer
 
 
 DAMAGE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,6 +76,10 @@ class Exporter(Protocol):
         """One more scene ended with this status."""
         ...
 
+    def ingest(self, counts: Mapping[str, int], lag_s: float, oldest_failure_s: float) -> None:
+        """See :meth:`Metrics.ingest`."""
+        ...
+
 
 class Metrics:
     """Counts for the scene at work and for the run, and tells the exporter."""
@@ -129,3 +134,8 @@ class Metrics:
                 numbers.most_blocks[phase] = max(numbers.most_blocks[phase], count)
             if self._exporter is not None:
                 self._exporter.blocks(phase, count)
+
+    def ingest(self, counts: Mapping[str, int], lag_s: float, oldest_failure_s: float) -> None:
+        """The ledger of ingestion after a tick: scenes by state; how long the longest have waited, and have failed."""
+        if self._exporter is not None:
+            self._exporter.ingest(counts, lag_s, oldest_failure_s)

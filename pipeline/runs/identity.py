@@ -31,8 +31,8 @@ PARTS = 1
 FINGERPRINT_PX = 512
 """Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
 
-ADMISSION = ("allow_vsi", "max_gigapixels", "max_bands", "max_block_mb")
-"""Keys of ``raster`` that say which scenes are let in, and nothing about what is found in them."""
+ADMISSION = ("allow_vsi", "requester_pays", "max_gigapixels", "max_bands", "max_block_mb")
+"""Keys of ``raster`` that say which scenes are let in, or at whose cost, and nothing about what is found in them."""
 
 READING = (
     "bands",
@@ -123,10 +123,11 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def scene_version(scene: Scene) -> str | None:
-    """Changes when a file of the scene does; None when a store does not tell its files' versions."""
+def scene_version(scene: Scene, *, pays: bool = False) -> str | None:
+    """Changes when a file of the scene does; None when a store does not tell its files' versions. ``pays``: who asks
+    does, see ``raster.requester_pays``."""
     try:
-        versions = [file_version(uri) for uri in scene.uris]
+        versions = [file_version(uri, pays=pays) for uri in scene.uris]
     except StorageError:  # read through GDAL, by a server that will not be asked this way
         return None
     return None if None in versions else "; ".join(map(str, versions))

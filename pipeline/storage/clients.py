@@ -30,13 +30,14 @@ _PERMANENT = (
 _T = TypeVar("_T")
 
 
-def remote(uri: str, *, reading: bool = False) -> tuple[Any, str]:
-    """The file system of an address, and the path in it; ``reading``: as GDAL reaches it, which reads scenes."""
+def remote(uri: str, *, reading: bool = False, pays: bool = False) -> tuple[Any, str]:
+    """The file system of an address, and the path in it; ``reading``: as GDAL reaches it, which reads scenes, where
+    who asks ``pays`` for it or not."""
     try:
         # Together: a client that is being made while the environment changes must not outlive the look that saw it.
         with _CLIENTS_LOCK:
             _forget_other_environments(uri.split("://", 1)[0].rsplit("::", 1)[-1])
-            options = client_options(uri.split("://", 1)[0].lower(), uri, reading=reading)
+            options = client_options(uri.split("://", 1)[0].lower(), uri, reading=reading, pays=pays)
             fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
     except (ValueError, ImportError) as error:
         scheme = uri.split("://", 1)[0]

@@ -1,7 +1,7 @@
 """Small files that several processes change at once: of two who try, one is told that the other was faster.
 
-Object stores decide it themselves (``If-None-Match``, ``If-Match``, generations); obstore's only home, because fsspec
-offers half of that. On a local disk a lock beside the file makes reading, comparing and renaming one step.
+Object stores decide it themselves (``If-None-Match``, ``If-Match``, generations), through obstore: fsspec offers
+half of that. On a local disk a lock beside the file makes reading, comparing and renaming one step.
 
 A fault of the network may hide whether a write arrived. So a write that is refused after such a fault is looked at: if
 what lies there is what was written, it was ours. Put something of your own, as a token, into what two may write.
@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import (
@@ -27,14 +25,14 @@ from obstore.exceptions import (
     PreconditionError,
     UnauthenticatedError,
 )
-from obstore.store import AzureStore, GCSStore, S3Store
+from obstore.store import GCSStore
 
-from pipeline.errors import ConfigError, redacted
+from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, translated
 from pipeline.storage.files import write_file
+from pipeline.storage.object_stores import object_store
 from pipeline.storage.paths import local_path
-from pipeline.storage.reaching import s3_endpoint
 
 _T = TypeVar("_T")
 LOCK = ".lock"
@@ -76,7 +74,7 @@ def read_versioned(uri: str, patience: Patience = PATIENCE) -> Versioned | None:
                     return Versioned(content=file.read(), version=_mark(status))
             except FileNotFoundError:
                 return None
-    store, key = _store(uri)
+    store, key = object_store(uri)
 
     def whole() -> Versioned | None:
         try:
@@ -123,7 +121,7 @@ def list_objects(prefix_uri: str, patience: Patience = PATIENCE) -> Iterator[Lis
         with translated(f"cannot list {prefix_uri}"):
             yield from _walk(path, "")
         return
-    store, prefix = _store(prefix_uri)
+    store, prefix = object_store(prefix_uri)
     pages = _Pages(store, prefix)
     while page := _attempt(f"cannot list {redacted(prefix_uri)}", pages.next, patience):
         for entry in page:
@@ -157,7 +155,7 @@ class _Pages:
 
 def _put(uri: str, content: bytes, mode: str, patience: Patience) -> str | None:
     """``mode``: "create", or the version to replace."""
-    store, key = _store(uri)
+    store, key = object_store(uri)
     condition: Any = mode if mode == "create" else _condition(store, mode)
     tries = 0
 
@@ -191,61 +189,6 @@ def _attempt(what: str, action: Callable[[], _T], patience: Patience) -> _T:
             raise FileNotFoundError("there is no such bucket or container") from error
 
     return attempt(what, known, patience=patience)
-
-
-_STORES: dict[str, tuple[dict[str, str], Any]] = {}
-"""Scheme and bucket → the environment its store was made in, and the store."""
-_STORES_LOCK = threading.Lock()
-
-
-def _store(uri: str) -> tuple[Any, str]:
-    """The store behind an address, and the key in it. Raises ConfigError for one that knows no conditions."""
-    parts = urlsplit(uri)
-    bucket, key = parts.netloc.rpartition("@")[2], parts.path.strip("/")
-    makers: dict[str, Callable[..., Any]] = {"s3": _s3, "gs": GCSStore, "az": AzureStore}
-    make = makers.get(parts.scheme)
-    if make is None:
-        raise ConfigError(
-            f"{redacted(uri)}: only local folders, s3://, gs:// and az:// can tell who of two wrote first; choose one"
-        )
-    root = f"{parts.scheme}://{bucket}"
-    with _STORES_LOCK:
-        environment = dict(os.environ)  # it alone names endpoints and keys, and what changes there must count
-        if _STORES.get(root, ({}, None))[0] != environment:
-            # Retried by us, with our pauses.
-            options = {"retry_config": {"max_retries": 0}, "client_options": _CLIENT}
-            _STORES[root] = environment, make(bucket, **options)
-        return _STORES[root][1], key
-
-
-_CLIENT = {"connect_timeout": "10s", "timeout": "60s", "allow_http": True}
-"""A plain http:// endpoint is taken where the environment names one."""
-
-
-def _s3(bucket: str, **options: Any) -> Any:
-    """As fsspec reaches it: the same endpoint, region and credentials, those of profiles too."""
-    config: Any = {"request_payer": False, "skip_signature": False}
-    if s3_endpoint():
-        config["endpoint"] = s3_endpoint()
-    try:
-        from botocore.session import Session  # type: ignore[import-untyped]
-    except ImportError:  # then what the environment and the machine say has to do
-        return S3Store(bucket, config=config, **options)
-    session = Session()
-    region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
-    if region:
-        config["region"] = region
-
-    def credentials() -> Any:
-        found = session.get_credentials()
-        if found is None:
-            raise PermissionError("there are no credentials for S3: set AWS_ACCESS_KEY_ID, or AWS_PROFILE")
-        keys = found.get_frozen_credentials()
-        expires = getattr(found, "_expiry_time", None)
-        return {"access_key_id": keys.access_key, "secret_access_key": keys.secret_key, "token": keys.token,
-                "expires_at": expires}  # fmt: skip
-
-    return S3Store(bucket, config=config, credential_provider=credentials, **options)
 
 
 def _version(store: Any, answer: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -118,6 +119,19 @@ def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
     attempt(f"cannot remove {redacted(uri)}", remove_there, fs, target, patience=patience)
 
 
+def remove_folder(uri: str, patience: Patience = PATIENCE) -> None:
+    """Remove a folder with all that is in it; nothing happens when it is not there. Raises StorageError."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot remove {uri}"):
+            if path.exists():
+                shutil.rmtree(path)
+        return
+    fs, target = remote(uri)
+    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target, patience=patience):
+        attempt(f"cannot remove {redacted(uri)}", fs.rm, target, recursive=True, patience=patience)
+
+
 def file_names(uri: str, patience: Patience = PATIENCE, *, folders: bool = False) -> set[str]:
     """Names of the files in a folder, and of ``folders`` when asked; none when there is no such folder.
 
@@ -165,17 +179,17 @@ def _age(entry: Mapping[str, Any], now: float) -> float | None:
     return now - float(when) if isinstance(when, int | float) else None
 
 
-def file_version(uri: str, patience: Patience = PATIENCE) -> str | None:
+def file_version(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> str | None:
     """What changes when the file at ``uri`` does: its ETag, or its size and time of change; None when nobody tells.
 
-    Raises StorageError when the store cannot be asked.
+    Who asks ``pays`` for it, where the store wants that said. Raises StorageError when the store cannot be asked.
     """
     path = local_path(uri)
     if path is not None:
         with translated(f"cannot look at {uri}"):
             status = path.stat()
         return f"{status.st_size} {status.st_mtime_ns}"
-    fs, target = remote(uri, reading=True)
+    fs, target = remote(uri, reading=True, pays=pays)
     entry = attempt(f"cannot look at {redacted(uri)}", fs.info, target, patience=patience)
     mark = change_mark(entry)
     return None if mark is None else f"{entry.get('size')} {mark}"

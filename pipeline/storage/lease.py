@@ -150,7 +150,7 @@ class Lease:
 
 
 class Watch:
-    """Whether somebody else's lease is held, without waiting for it: whoever has other things to do asks again later."""
+    """Whether somebody else's lease is held, for who has other things to do meanwhile and asks again later."""
 
     def __init__(self, out_uri: str, name: str, lasts_s: float) -> None:
         """``lasts_s``: seconds to watch a lease that does not say itself how long it lasts."""

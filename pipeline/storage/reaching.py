@@ -52,13 +52,14 @@ def _written_headers() -> Iterator[tuple[str, str]]:
             yield name.strip().title(), value.strip()
 
 
-def client_options(scheme: str, uri: str, *, reading: bool) -> dict[str, Any]:
-    """Options of fsspec's file system for ``uri``. ``reading``: as GDAL would read a scene there.
+def client_options(scheme: str, uri: str, *, reading: bool, pays: bool = False) -> dict[str, Any]:
+    """Options of fsspec's file system for ``uri``. ``reading``: as GDAL would read a scene there, of one for which
+    who asks ``pays``.
 
     AWS_NO_SIGN_REQUEST and AWS_REQUEST_PAYER are about scenes that others own: results are written with our own keys.
     """
     if scheme == "s3":
-        return _s3_options(reading=reading)
+        return _s3_options(reading=reading, pays=pays)
     if scheme in ("http", "https"):
         return _http_options(uri)
     return {}
@@ -87,7 +88,7 @@ def s3_endpoint() -> str | None:
     return f"{'http' if plain else 'https'}://{endpoint}"
 
 
-def _s3_options(*, reading: bool) -> dict[str, Any]:
+def _s3_options(*, reading: bool, pays: bool) -> dict[str, Any]:
     # botocore's attempts would multiply s3fs's five, and ours: a store that is down for good took minutes to be so.
     config: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": PATIENCE.client_attempts},
@@ -102,6 +103,6 @@ def _s3_options(*, reading: bool) -> dict[str, Any]:
         config["s3"] = {"addressing_style": "virtual"}
     if reading and os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in YES:
         options["anon"] = True
-    if reading and os.environ.get("AWS_REQUEST_PAYER"):
+    if reading and (pays or os.environ.get("AWS_REQUEST_PAYER")):
         options["requester_pays"] = True
     return options

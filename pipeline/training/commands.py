@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 
 from pipeline.config import RasterConfig
-from pipeline.detectors.foreign_files import ONNX_FILE
 from pipeline.errors import ConfigError
 from pipeline.names import listed
+from pipeline.storage.onnx_files import ONNX_FILE
 from pipeline.training.card import INPUT_PX, run_card, stated_card
 from pipeline.training.data.hulls import horizontal
 from pipeline.training.data.prepared import Prepared, read_prepared, scenes_sha256, start_folder
@@ -32,6 +32,7 @@ from pipeline.training.judging import chosen_by
 from pipeline.training.loop import BEST, CHECKPOINT
 from pipeline.training.recipe import overridden, read_recipe, recipe_of
 from pipeline.training.run_record import (
+    RunRecord,
     add_validation,
     plain_numbers,
     read_record,
@@ -105,35 +106,30 @@ def ablate(arguments: Namespace, report: Report) -> None:
 
 def validate(arguments: Namespace, report: Report) -> None:
     """Figures of a run's averaged weights, as json; they are kept beside the run, for its card."""
+    from pipeline.training.validation import detect_whole
     from pipeline.training.validation import validate as measure
 
+    if arguments.report:
+        from pipeline.evaluation.report_folder import check_folder
+
+        check_folder(arguments.report)  # before a detector works for an hour
     torch.set_num_threads(arguments.threads)
     scenes = [s for s in load_scenes(arguments.scenes) if not arguments.only or s.name in arguments.only]
-    if missing := set(arguments.only) - {scene.name for scene in scenes}:
-        raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
     kept = BEST if arguments.best else CHECKPOINT
     network, record = averaged_network(arguments.run, kept), read_record(arguments.run)
     learner = learner_of(arguments.run, network, record, kept)
     prepared = read_prepared(arguments.scenes)
     named = (record.classes if record else None) or tuple(str(n) for n in range(network.config.classes))
-    if prepared and record and record.classes and prepared.classes != record.classes:
-        raise ConfigError(
-            f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
-            f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
-        )
     bands = record.bands if record else RGB
-    if prepared and prepared.bands != bands:
-        raise ConfigError(
-            f"{arguments.scenes} has the bands {listed(prepared.bands)}, but {arguments.run} learnt {listed(bands)}: "
-            f"prepare the scenes with --bands {','.join(bands)}"
-        )
+    _check_scenes(arguments, {scene.name for scene in scenes}, prepared, record, bands)
     stated = [one for one in (arguments.gsd, prepared and prepared.pixel_m, record and record.gsd_m) if one]
     tile_px = arguments.tile or own_input_px(network.config) or INPUT_PX
     card = training_card(arguments.run.name, named, next(iter(stated), None), tile_px, network.config, bands)
     detector = learner.detector(network, card)
     if not network.config.oriented:
         scenes, _ = horizontal(scenes)
-    figures = measure(detector, scenes, arguments.halo, arguments.score_threshold)
+    found = [detect_whole(detector, scene, arguments.halo) for scene in scenes]
+    figures = measure(scenes, found, arguments.score_threshold)
     names = [scene.name for scene in scenes]
     learnt = record.learnt_from if record else None
     chose = chosen_by(record) if record and kept == BEST else frozenset()
@@ -150,6 +146,34 @@ def validate(arguments: Namespace, report: Report) -> None:
         },
     )  # fmt: skip
     report(json.dumps(plain_numbers(figures), indent=2))
+    if arguments.report:
+        from pipeline.training.validation_report import write_validation_report
+
+        threshold = float(figures["score_threshold"])
+        report(
+            write_validation_report(
+                scenes, found, card, score_threshold=threshold, halo_px=arguments.halo, data=str(arguments.scenes),
+                folder=arguments.report,
+            )
+        )  # fmt: skip
+
+
+def _check_scenes(
+    arguments: Namespace, names: set[str], prepared: Prepared | None, record: RunRecord | None, bands: tuple[str, ...]
+) -> None:
+    """Raise ConfigError for scenes of ``--only`` that are not there, and for those of other classes or bands."""
+    if missing := set(arguments.only) - names:
+        raise ConfigError(f"--only names scenes that {arguments.scenes} does not hold: {', '.join(sorted(missing))}")
+    if prepared and record and record.classes and prepared.classes != record.classes:
+        raise ConfigError(
+            f"{arguments.scenes} has the classes {listed(prepared.classes)}, but {arguments.run} learnt "
+            f"{listed(record.classes)}: prepare the scenes with --classes {','.join(record.classes)}"
+        )
+    if prepared and prepared.bands != bands:
+        raise ConfigError(
+            f"{arguments.scenes} has the bands {listed(prepared.bands)}, but {arguments.run} learnt {listed(bands)}: "
+            f"prepare the scenes with --bands {','.join(bands)}"
+        )
 
 
 def export(arguments: Namespace, report: Report) -> None:

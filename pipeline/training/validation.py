@@ -30,7 +30,7 @@ BATCH = 4
 
 def detect_whole(detector: Detector, scene: TrainingScene, halo_px: int) -> Detections:
     """All detections of a scene with a score of at least LOWEST_SCORE, merged, in its own pixels (frame LATTICE)."""
-    lattice = _lattice(scene, detector.card.gsd_m)
+    lattice = lattice_of(scene, detector.card.gsd_m)
     tiles = plan_tiles(lattice, detector.card.input_px, halo_px)
     parts = []
     for start in range(0, len(tiles), BATCH):
@@ -44,24 +44,24 @@ def detect_whole(detector: Detector, scene: TrainingScene, halo_px: int) -> Dete
     return merge(Detections.concat(parts, Frame.LATTICE), iou_threshold=MERGE_IOU)
 
 
-def _lattice(scene: TrainingScene, gsd_m: float | None) -> Lattice:
+def lattice_of(scene: TrainingScene, gsd_m: float | None) -> Lattice:
     """The scene's own pixels."""
     height, width = scene.pixels.shape[:2]
     return Lattice(width=width, height=height, scale_x=1.0, scale_y=1.0, gsd_m=gsd_m)
 
 
 def validate(
-    detector: Detector, scenes: Sequence[TrainingScene], halo_px: int, score_threshold: float | None = None
+    scenes: Sequence[TrainingScene], detections: Sequence[Detections], score_threshold: float | None = None
 ) -> dict[str, Any]:
-    """Figures over ``scenes`` together, intervals (95 %, bootstrap over images or blocks) and AP50 per scene.
+    """Figures over ``scenes`` and what was found in each, together: intervals (95 %, bootstrap over images or blocks)
+    and AP50 per scene.
 
     Without ``score_threshold`` the operating point is the one of best F1: only for scenes that are not reported on.
     With them comes what scores are worth on these scenes; None of too few boxes.
     """
-    detections = [detect_whole(detector, scene, halo_px) for scene in scenes]
     truth = [scene.truth for scene in scenes]
     found = list(match_classes(detections, truth, (0.5, 0.75)).values())
-    units = make_units(truth, [_lattice(scene, None) for scene in scenes])
+    units = make_units(truth, [lattice_of(scene, None) for scene in scenes])
     threshold = best_f1_score_threshold(found) if score_threshold is None else score_threshold
     point = operating_point(found, threshold)
     per_scene = {

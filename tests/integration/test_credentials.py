@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RasterConfig
-from pipeline.errors import SceneError
+from pipeline.errors import PipelineError, SceneError
 from pipeline.georeference.area_files import read_aoi
 from pipeline.raster.scene import open_scene
 from pipeline.runs.identity import scene_version
+from tests.support.patience import ONCE
 from tests.support.scenes import KINDS
 
 AREA = b'{"type":"Polygon","coordinates":[[[9,50],[10,50],[10,51],[9,50]]]}'
@@ -154,3 +155,19 @@ def test_who_may_read_from_s3_may_ask_for_the_version(
         monkeypatch.setenv(name, value)
     scene = open_scene("s3://bucket/scene.tif", RasterConfig())
     assert scene_version(scene) == f'{len(guard.scene)} "one"'
+
+
+def test_a_scene_alone_may_be_read_at_the_requesters_cost(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By GDAL and by who asks for its version, with nothing in the environment; the next scene is read as ever."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: no client for S3 here")
+    guard.admits = wants("x-amz-request-payer", "requester")
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{guard.port}", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    scene = open_scene("s3://bucket/scene.tif", RasterConfig(requester_pays=True))
+    assert scene_version(scene, pays=True) == f'{len(guard.scene)} "one"'
+    with pytest.raises(PipelineError):
+        open_scene("s3://bucket/scene.tif", RasterConfig(), ONCE)
+    assert scene_version(scene) is None

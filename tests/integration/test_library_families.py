@@ -50,7 +50,7 @@ def test_a_checkpoint_whose_settings_were_edited_is_another_one(scene: Path, tmp
     """Nothing of the first job is gone on with: what the card says is the same, what the network sees is not."""
     weights, folder = save_checkpoint("rt_detr", tmp_path / "weights"), tmp_path / "out" / "scene"
     command = ["--scene", str(scene), "--weights", str(weights), "--out", str(tmp_path / "out"), "--executor", "local",
-               "--raster.stretch", "none", "--detector.score_threshold", "0.01", "--output.preview_px", "0"]  # fmt: skip
+               "--raster.stretch", "none", "--output.preview_px", "0"]  # fmt: skip
 
     def run_id() -> str:
         assert detect_scene.main(command) == 0

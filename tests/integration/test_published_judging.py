@@ -17,6 +17,7 @@ import shapely
 from jobs import evaluate_detector
 from pipeline.config import OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.local import LocalExecutor
+from pipeline.evaluation.sources import judged_files
 from pipeline.geometry.obb import obb_to_corners
 from pipeline.raster.writer import write_scene
 from pipeline.runs.context import SILENT
@@ -231,3 +232,30 @@ def test_coco_json_is_truth_in_the_pixels_of_the_scene(out: Path, truth: Path, c
         assert evaluate_detector.main(one) == 0
         printed.append(capsys.readouterr().out.split("(oriented")[0])
     assert printed[0] == printed[1]
+
+
+def test_files_of_detections_know_their_tiles_by_the_record_beside_them(out: Path, tmp_path: Path) -> None:
+    """The page tells recall by distance to a seam for ``--detections`` too: borders lie at 216 and 336 px."""
+    known = tmp_path / "truth.json"
+    boxes = [(210.0, 40.0), (300.0, 280.0)]
+    rows = [
+        {"id": n, "image_id": 1, "category_id": 1, "rbox": box(centre), "bbox": [0, 0, 1, 1]}
+        for n, centre in enumerate(boxes)
+    ]
+    known.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "port.tif"}],
+                "categories": [{"id": 1, "name": "ship"}],
+                "annotations": rows,
+            }
+        )
+    )
+    judged = judged_files([str(out / "port" / "detections.parquet")], known, "val", 0.5)
+    assert judged.seam_px["port.tif"].tolist() == [6.0, 36.0]
+    alone = tmp_path / "port" / "detections.parquet"
+    alone.parent.mkdir()
+    shutil.copy(out / "port" / "detections.parquet", alone)
+    assert judged_files([str(alone)], known, "val", 0.5).seam_px == {}
+    (alone.parent / "run.json").write_text('{"lattice": 5}')
+    assert judged_files([str(alone)], known, "val", 0.5).seam_px == {}

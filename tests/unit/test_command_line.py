@@ -36,6 +36,7 @@ FROZEN_KEYS = [
     "raster.rpc_height_m",
     "raster.allow_vrt",
     "raster.allow_vsi",
+    "raster.requester_pays",
     "raster.max_gigapixels",
     "raster.max_bands",
     "raster.max_block_mb",

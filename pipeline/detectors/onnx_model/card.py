@@ -1,8 +1,8 @@
 """The card of an ONNX file: from its metadata and the files beside it, and what nobody says is asked for.
 
-Beside ``best.onnx`` may lie ``best.card.json``, with any keys of a card, ``layout`` and ``activation``; it wins. Of files that others
-write, ``best.export_meta.json`` (oriented-det) is read. Metadata is Ultralytics' (``names``, ``imgsz``, ``stride``,
-``task``, ``license``, Python literals as text) or our own (``kestrel``, a card as JSON).
+Beside ``best.onnx`` may lie ``best.card.json``, with any keys of a card, ``layout`` and ``activation``; it wins. Of
+files that others write, ``best.export_meta.json`` (oriented-det) is read. Metadata is Ultralytics' (``names``,
+``imgsz``, ``stride``, ``task``, ``license``, Python literals as text) or our own (``kestrel``, a card as JSON).
 """
 
 from __future__ import annotations

@@ -203,7 +203,8 @@ def _selected(sides: Part, angles: Part | None, scores: Part, labels: Part, ques
     """Boxes that have one class each. Rows without area are padding, whatever their class, but that is a number.
 
     A network of two classes that writes cx, cy, w, h and two scores (RT-DETR of Ultralytics) has the shape of one that
-    selects, and its metadata may say nothing: taken for bounds, its small boxes have no area, and its scores are no numbers of classes.
+    selects, and its metadata may say nothing: taken for bounds, its small boxes have no area, and its scores are no
+    numbers of classes.
     """
     if scores.shape != (len(sides),) or labels.shape != (len(sides),):
         raise ValueError(f"{len(sides)} boxes with scores of shape {scores.shape} and classes of {labels.shape}")

@@ -1,9 +1,9 @@
 """What the answers of a network mean, found by shapes: metadata is a hint, and the file's owner has the last word.
 
-======================  ==========================================================  =====================================
+======================  ==========================================================  ====================================
 layout                  answers                                                     what they hold
-======================  ==========================================================  =====================================
-``yolo``                (B, 4 + C, N)                                               cx, cy, w, h in input pixels, C scores
+======================  ==========================================================  ====================================
+``yolo``                (B, 4 + C, N)                                               cx, cy, w, h in pixels, C scores
 ``yolo-bounds``         (B, 4 + C, N)                                               x0, y0, x1, y1, C scores
 ``yolo-obb``            (B, 4 + C + 1, N)                                           the same, and the angle last
 ``yolov5``              (B, N, 5 + C)                                               cx, cy, w, h, objectness, C scores
@@ -13,15 +13,15 @@ layout                  answers                                                 
 ``detr``                (B, Q, C), (B, Q, 4)                                        logits; cx, cy, w, h in shares
 ``detr-softmax``        (B, Q, C + 1), (B, Q, 4)                                    the same, the last: no object
 ``detr-boxes``          labels (B, Q), boxes (B, Q, 4), scores (B, Q)               x0, y0, x1, y1 in orig_target_sizes
-``oriented-det``        pre_nms_boxes (M, 5), _scores (M), _labels (M), _count ()   cx, cy, w, h, angle; classes from 1 on
+``oriented-det``        pre_nms_boxes (M, 5), _scores (M), _labels (M), _count ()   cx, cy, w, h, angle; classes from 1
 ``kestrel-rtdetr``      logits (B, Q, C), boxes (B, Q, 5)                           cx, cy, w, h in shares, angle
-``kestrel-fcos``        scores (B, N, C), boxes (B, N, 5)                           cx, cy, w, h in input pixels, angle
-======================  ==========================================================  =====================================
+``kestrel-fcos``        scores (B, N, C), boxes (B, N, 5)                           cx, cy, w, h in pixels, angle
+======================  ==========================================================  ====================================
 
 C are the classes; logits become scores by the sigmoid, or by the softmax where the last class means that there is no
-object: no shape tells, so the card or the metadata says ``activation``. Shares are of the width (cx, w) and the height
-(cy, h) of the input. Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the exporters
-of Ultralytics (v5 to 26, RT-DETR), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
+object: no shape tells, so the card or the metadata says ``activation``. Pixels are the input's. Shares are of its width
+(cx, w) and its height (cy, h). Angles are radians, clockwise on screen, and w need not be the longer side. Sources: the
+exporters of Ultralytics (v5 to 26, RT-DETR), LibreYOLO (bounds), RT-DETR, D-FINE, RF-DETR and oriented-det.
 
 Our own export (see ``onnx_file.py``):
 the metadata key ``kestrel`` holds our card as JSON; the input ``pixels`` is float32 (B, bands, H, W),

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from pipeline.annotations.annotations import Annotations, annotations_on_lattice
+from pipeline.annotations.annotations import Annotations
 from pipeline.errors import PipelineError
 from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.published.results import PRECISION, Published, published_results
 from pipeline.evaluation.published.truth import truth_of
 from pipeline.evaluation.report import detections_from_columns
-from pipeline.evaluation.seams import seam_distance
+from pipeline.evaluation.seams import seams_of
 from pipeline.names import listed, shown
 from pipeline.pixels.validity import may_be_invalid
-from pipeline.planning.tiles import plan_tiles
 from pipeline.raster.own_data import own_data
 from pipeline.raster.reader import SceneReader
 from pipeline.raster.scene import open_scene
@@ -78,7 +77,7 @@ def judged_results(
         ),
         images=places,
         raster=next(iter(used.values())).raster,
-        seam_px={name: _seams(scenes[name], one) for name, one in used.items()},
+        seam_px={name: seams_of(scenes[name], one.lattice, one.tile_px, one.halo_px) for name, one in used.items()},
         calibrated=_line(used),
         apart=apart,
     )
@@ -199,8 +198,3 @@ def _line(results: Mapping[str, Published]) -> tuple[FloatArray, FloatArray] | N
 def _least(results: Mapping[str, Published]) -> float:
     """The score from which on all results tell of their detections."""
     return max(one.score_threshold for one in results.values())
-
-
-def _seams(objects: Annotations, result: Published) -> FloatArray:
-    tiles = plan_tiles(result.lattice, result.tile_px, result.halo_px)
-    return seam_distance(annotations_on_lattice(objects, result.lattice).boxes[:, :2], tiles, result.lattice)

@@ -118,6 +118,18 @@ def _read(folder: str) -> Published:
         ) from error
 
 
+def recorded_tiling(folder: str) -> tuple[Lattice, int, int] | None:
+    """The lattice of a result and the side and the halo of its tiles; None where no record of this version lies there.
+
+    Raises StorageError when a store cannot be read.
+    """
+    try:
+        record = json.loads(read_file(join(folder, RECORD)) or b"{}")
+        return _lattice(record["lattice"], folder), int(record["tile_px"]), int(record["halo_px"])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return None
+
+
 def _lattice(said: Mapping[str, Any], folder: str) -> Lattice:
     lattice = Lattice(
         width=int(said["width"]), height=int(said["height"]), scale_x=float(said["scale_x"]),

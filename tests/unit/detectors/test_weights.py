@@ -176,7 +176,7 @@ def test_an_onnx_file_too_large_for_one_piece_is_not_fetched(
 
 
 def test_a_misspelt_path_is_asked_of_nobody(onnx_hub: ThreadingHTTPServer) -> None:
-    with pytest.raises(ModelError, match="there is no file owner/boats/model.onnx"):
+    with pytest.raises(ModelError, match=r"there is no file owner/boats/model\.onnx"):
         resolve_weights("owner/boats/model.onnx", no_fetching)
     assert onnx_hub.RequestHandlerClass.asked == []  # type: ignore[attr-defined]
 

@@ -1,0 +1,171 @@
+"""STAC APIs. pystac-client's only home; the extra ``stac`` brings it.
+
+No API tells what was changed or deleted, and its pages shift while items arrive (an item can stand on two, or on none).
+So items are asked for in the order of their last change, each is taken once, and everything is asked for again until a
+pass adds nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import shapely
+
+from pipeline.errors import ConfigError, StorageError, one_sentence
+from pipeline.ingest.feed_file import FeedConfig
+from pipeline.ingest.filters import area_in_degrees
+from pipeline.ingest.item_scenes import scene_of_item
+from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.times import written
+from pipeline.names import shown
+from pipeline.storage.reaching import http_headers
+
+MOST_PASSES = 5
+"""A source that never comes to rest is listed so often in one tick; the next one goes on."""
+MOST_REPEATED = 3
+"""Pages in a row without an item that is new to the pass: a server that pages in a circle."""
+TIMEOUT_S = 60.0
+TRIES = 5
+BUSY = (429, 500, 502, 503, 504)
+
+
+def scenes_of_api(feed: FeedConfig, since: datetime | None) -> list[SceneToDo | Unusable]:
+    """The scenes of an API that lie in the filter's box and time, or of those only what changed after ``since``.
+
+    Raises ConfigError without pystac-client, or for an address that is no API; StorageError when it fails.
+    """
+    try:
+        import pystac_client
+    except ImportError as error:
+        raise ConfigError(
+            "a feed of kind stac-api needs pystac-client: install kestrel-aerial with the extra stac"
+        ) from error
+    with _translated(feed, pystac_client.exceptions.APIError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a server does not conform to is asked for with care below
+        client = pystac_client.Client.open(feed.source.address, stac_io=_reader(feed, pystac_client))
+        if not client.conforms_to("ITEM_SEARCH") or client.get_single_link("search") is None:
+            raise ConfigError(f"{shown(feed.source.address)} is no STAC API that can be searched; check source.address")
+        return list(_until_at_rest(feed, since, client))
+
+
+def _until_at_rest(feed: FeedConfig, since: datetime | None, client: Any) -> Iterator[SceneToDo | Unusable]:
+    """Pass after pass, until one adds nothing."""
+    known: set[str] = set()
+    for _ in range(MOST_PASSES):
+        before = len(known)
+        for question in _questions(feed, since, client):
+            yield from _pass(feed, client.search(**question), known)
+        if len(known) == before:
+            return
+
+
+def _reader(feed: FeedConfig, pystac_client: Any) -> Any:
+    """Asks again when the server is busy, after the time it names itself or growing pauses."""
+    from urllib3 import Retry
+
+    retry = Retry(total=TRIES, connect=2, backoff_factor=0.5, status_forcelist=BUSY, allowed_methods=None,
+                  raise_on_status=False)  # fmt: skip
+    headers = http_headers(feed.source.address)
+    return pystac_client.stac_api_io.StacApiIO(headers=headers, timeout=TIMEOUT_S, max_retries=retry)
+
+
+def _questions(feed: FeedConfig, since: datetime | None, client: Any) -> Iterator[dict[str, Any]]:
+    """Searches that together are the feed: one, or one on either side of the antimeridian."""
+    wanted, source = feed.filter, feed.source
+    question: dict[str, Any] = {"limit": source.page_size}
+    if source.collections:
+        question["collections"] = list(source.collections)
+    if wanted.since is not None or wanted.until is not None:
+        question["datetime"] = [wanted.since, wanted.until]
+    if client.conforms_to("SORT"):
+        question["sortby"] = [{"field": "properties.updated", "direction": "asc"}, {"field": "id", "direction": "asc"}]
+    if since is not None:
+        changed = written(since - timedelta(hours=source.lookback_h))
+        if client.conforms_to("QUERY"):
+            question["query"] = {"updated": {"gte": changed}}
+        elif client.conforms_to("FILTER"):
+            question["filter_lang"] = "cql2-json"
+            question["filter"] = {"op": ">=", "args": [{"property": "updated"}, {"timestamp": changed}]}
+    boxes = list(_boxes(feed))
+    yield from [{**question, "bbox": box} for box in boxes] or [question]
+
+
+def _boxes(feed: FeedConfig) -> Iterator[list[float]]:
+    """What the filter's box or area lies in: not all servers know boxes whose west is beyond their east."""
+    wanted = feed.filter
+    if wanted.bbox is None and wanted.area is None:
+        return
+    west, south, east, north = wanted.bbox or shapely.bounds(area_in_degrees(str(wanted.area))).tolist()
+    east = east + 360.0 if east < west else east
+    if east - west >= 360.0:
+        yield [-180.0, south, 180.0, north]
+        return
+    turns = 360.0 * ((west + 180.0) // 360.0)
+    west, east = west - turns, east - turns
+    yield [west, south, min(east, 180.0), north]
+    if east > 180.0:
+        yield [-180.0, south, east - 360.0, north]
+
+
+def _pass(feed: FeedConfig, search: Any, known: set[str]) -> Iterator[SceneToDo | Unusable]:
+    """One listing: what is not ``known`` yet, item and state. Ends where pages go in a circle."""
+    here: set[str] = set()
+    repeated = 0
+    for page in search.pages_as_dicts():
+        before = len(here)
+        for item in page.get("features") or []:
+            state = _state(item)
+            here.add(state)
+            if state not in known:
+                known.add(state)
+                if len(known) > feed.source.max_items:
+                    raise ConfigError(
+                        f"the API {shown(feed.source.address)} has more than {feed.source.max_items} items of this "
+                        "feed; narrow filter or source.collections, or raise source.max_items"
+                    )
+                yield scene_of_item(feed, item, _address(item, feed.source.address))
+        repeated = repeated + 1 if len(here) == before else 0
+        if repeated >= MOST_REPEATED:
+            return
+
+
+def _state(item: Any) -> str:
+    """What tells one state of one item from all others."""
+    if not isinstance(item, Mapping):
+        return repr(item)[:200]
+    properties = item.get("properties")
+    updated = properties.get("updated") if isinstance(properties, Mapping) else None
+    return f"{item.get('collection')}/{item.get('id')} {updated}"
+
+
+def _address(item: Any, api: str) -> str:
+    """Where the item is to be had, by itself; its files are relative to that."""
+    links = item.get("links") if isinstance(item, Mapping) else None
+    for link in links if isinstance(links, list) else []:
+        if isinstance(link, Mapping) and link.get("rel") == "self" and isinstance(link.get("href"), str):
+            return str(link["href"])
+    return api
+
+
+@contextmanager
+def _translated(feed: FeedConfig, failure: type[Exception]) -> Iterator[None]:
+    """What the client raises, as ours."""
+    where = shown(feed.source.address)
+    try:
+        yield
+    except (ConfigError, StorageError):
+        raise
+    except failure as error:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and 400 <= status < 500 and status not in BUSY:
+            raise ConfigError(
+                f"the API {where} refuses the question (HTTP {status}: {shown(one_sentence(error))}); check "
+                "source.address and source.collections"
+            ) from error
+        raise StorageError(f"the API {where} does not answer as it should: {shown(one_sentence(error))}") from error
+    except Exception as error:  # pystac's and json's, for what is no catalogue
+        raise ConfigError(f"{where} is no STAC API: {shown(one_sentence(error))}") from error

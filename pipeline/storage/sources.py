@@ -1,0 +1,54 @@
+"""What others own: feeds, catalogues and items, read with the rights that scenes are read with, and not our own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.errors import redacted
+from pipeline.retrying import PATIENCE, Patience
+from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.paths import local_path
+
+_PASSING = (408, 425, 429)
+"""Answers to a request that may be right in a while, among those that say that it is wrong."""
+_LONGEST_WAIT_S = 60.0
+"""Of what a server asks for with Retry-After, seconds."""
+
+
+def read_source(uri: str, patience: Patience = PATIENCE) -> bytes | None:
+    """A whole file of somebody else's; None when it is not there. What is refused is not asked for again, and a server
+    that names a time to wait is waited for. Raises StorageError when it cannot be read."""
+    path = local_path(uri)
+    if path is not None:
+        with translated(f"cannot read {uri}"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+    fs, target = remote(uri, reading=True)
+
+    def whole() -> bytes | None:
+        try:
+            data: bytes = fs.cat_file(target)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            status = getattr(error, "status", None)  # of the web client's own errors
+            if status == 410:
+                return None
+            if isinstance(status, int) and 400 <= status < 500 and status not in _PASSING:
+                raise PermissionError(f"the server refuses it (HTTP {status})") from error
+            time.sleep(_asked_to_wait_s(error))
+            raise
+        return data
+
+    return attempt(f"cannot read {redacted(uri)}", whole, patience=patience)
+
+
+def _asked_to_wait_s(error: Any) -> float:
+    """Seconds of a Retry-After header; 0 where there is none, and for dates."""
+    try:
+        return min(_LONGEST_WAIT_S, max(0.0, float((getattr(error, "headers", None) or {}).get("Retry-After", 0))))
+    except (TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,289 @@
+"""The results of an output folder become a STAC collection that schemas and other people's readers accept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pystac
+import pytest
+import shapely
+import stac_geoparquet.arrow
+
+from pipeline.catalogue.collect import Collected, collect
+from pipeline.errors import ConfigError
+from pipeline.reporting.journal import Journal
+from pipeline.runs.context import SILENT
+from tests.support.detected_results import KINDS, card, publish
+from tests.support.stac import complaints
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One result of each kind, and the report of a failure; never changed, only copied."""
+    folder = tmp_path_factory.mktemp("results")
+    for name, kind in KINDS.items():
+        publish(folder, str(folder / "out"), name, kind)
+    failed = folder / "out" / "failed"
+    failed.mkdir()
+    (failed / "run.json").write_text('{"status": "FAILED"}')
+    return folder
+
+
+@pytest.fixture
+def out(results: Path, tmp_path: Path) -> Path:
+    shutil.copytree(results / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def collected(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue of all kinds; read only."""
+    out = tmp_path_factory.mktemp("collected") / "harbours"
+    shutil.copytree(results / "out", out)
+    collect(str(out), SILENT)
+    return out / "_catalogue"
+
+
+def documents(catalogue: Path) -> dict[str, dict[str, Any]]:
+    return {path.relative_to(catalogue).as_posix(): json.loads(path.read_text()) for path in catalogue.rglob("*.json")}
+
+
+def item(catalogue: Path, scene_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((catalogue / "items" / f"{scene_id}.json").read_text())
+    return found
+
+
+def counts(done: Collected) -> tuple[int, int, int, int]:
+    return done.scenes, done.added, done.replaced, done.removed
+
+
+def test_every_document_is_valid_by_the_schemas_of_stac_and_of_its_extensions(collected: Path) -> None:
+    found = documents(collected)
+    assert set(found) == {
+        "collection.json", "models/tiny@fedcba987654.json", *(f"items/{name}.json" for name in KINDS),
+    }  # fmt: skip
+    assert {name: complaints(document) for name, document in found.items() if complaints(document)} == {}
+
+
+@pytest.mark.parametrize(
+    ("harm", "name"),
+    [
+        (lambda one: one["assets"]["detections"].update({"file:checksum": "sha256"}), "file"),
+        (lambda one: one["properties"].update({"proj:shape": [1]}), "projection"),
+        (lambda one: one["properties"].pop("datetime"), "item"),
+        (lambda one: one["properties"].update({"processing:software": {}}) or one["properties"].update(
+            {"processing:expression": "x"}), "processing"),
+    ],
+)  # fmt: skip
+def test_the_schemas_do_judge(collected: Path, harm: Any, name: str) -> None:
+    harmed = item(collected, "upright")
+    harm(harmed)
+    assert any(name in said for said in complaints(harmed))
+
+
+def test_pystac_opens_the_collection_and_follows_it_to_files(collected: Path) -> None:
+    from pystac.extensions.file import FileExtension
+    from pystac.extensions.projection import ProjectionExtension
+    from pystac.extensions.table import TableExtension
+
+    collection = pystac.Collection.from_file(str(collected / "collection.json"))
+    items = {one.id: one for one in collection.get_items()}
+    assert set(items) == set(KINDS)
+    assert collection.id == "harbours"
+    detections = items["upright"].assets["detections"]
+    path = Path(detections.get_absolute_href() or "")
+    table = TableExtension.ext(detections)
+    assert pq.read_table(path).num_rows == table.row_count == 3
+    assert [column.name for column in table.columns] == pq.read_schema(path).names
+    assert FileExtension.ext(detections).size == path.stat().st_size
+    projection = ProjectionExtension.ext(items["upright"])
+    assert (projection.code, projection.shape) == ("EPSG:32632", [64, 96])
+    assert projection.transform == [10, 0, 400_000, 0, -10, 5_000_000]
+    for one in items.values():
+        assert one.get_collection().id == "harbours"
+        models = [link for link in one.get_links("derived_from") if link.extra_fields.get("mlm:name") == "tiny"]
+        model = models[0].resolve_stac_object().target
+        assert isinstance(model, pystac.Item)
+        assert model.properties["mlm:name"] == "tiny"
+        for asset in one.assets.values():
+            assert Path(asset.get_absolute_href() or "").is_file()
+
+
+def test_an_item_says_where_and_when_its_scene_was_taken_as_far_as_that_is_known(collected: Path) -> None:
+    told = {name: item(collected, name) for name in KINDS}
+    assert told["upright"]["properties"]["datetime"] == "2023-07-14T08:20:30Z"
+    day = told["turned"]["properties"]
+    assert [day[name] for name in ("datetime", "start_datetime", "end_datetime")] == [
+        "2023-07-15T00:00:00Z", "2023-07-15T00:00:00Z", "2023-07-15T23:59:59Z",
+    ]  # fmt: skip
+    unknown = told["points"]["properties"]
+    assert unknown["datetime"] is None
+    assert unknown["end_datetime"] == unknown["created"] > unknown["start_datetime"]
+    assert told["pixels"]["geometry"] is None
+    assert not {"bbox", "proj:code"} & {*told["pixels"], *told["pixels"]["properties"]}
+    assert "proj:transform" not in told["points"]["properties"]
+    assert len(told["turned"]["geometry"]["coordinates"][0]) == 5
+    west, _, east, _ = told["fiji"]["bbox"]
+    assert west > 179
+    assert east < -179
+    assert told["fiji"]["geometry"]["type"] == "MultiPolygon"
+    assert {link["href"] for link in told["turned"]["links"]} >= {"https://example.com/items/turned"}
+    assert told["upright"]["properties"]["kestrel:scene_licence"] == "CC-BY-4.0"
+
+
+def test_the_model_says_what_it_looks_at_and_how_its_numbers_are_scaled(collected: Path) -> None:
+    model = documents(collected)["models/tiny@fedcba987654.json"]
+    said = model["properties"]
+    assert said["license"] == "CC0-1.0"
+    assert said["mlm:architecture"] == "backbone of none, head of truth"
+    (taken,) = said["mlm:input"]
+    assert (taken["bands"], taken["input"]["shape"]) == (["red", "green", "blue"], [-1, 3, 64, 64])
+    assert taken["input"]["dim_order"][1] == "bands"
+    assert taken["value_scaling"][0] == {"type": "z-score", "mean": 127.5, "stddev": 63.75}
+    assert [one["name"] for one in said["mlm:output"][0]["classification:classes"]] == ["ship", "quay-crane-1"]
+    assert said["start_datetime"] < said["end_datetime"]
+
+
+def test_the_mirror_gives_the_same_items_to_other_readers(collected: Path) -> None:
+    import duckdb
+    import geopandas
+
+    mirror = collected / "items.parquet"
+    frame = geopandas.read_parquet(mirror)
+    assert frame.crs == "OGC:CRS84"
+    assert set(frame["id"]) == set(KINDS)
+    assert str(frame["datetime"].dtype).startswith("datetime64")
+    back = {one["id"]: one for one in stac_geoparquet.arrow.stac_table_to_items(pq.read_table(mirror))}
+    for name in KINDS:
+        read, said = back[name], item(collected, name)
+        assert read["assets"].keys() == said["assets"].keys()
+        assert read["properties"]["kestrel:tiles"] == said["properties"]["kestrel:tiles"]
+        if said["geometry"] is None:
+            assert not read["geometry"]["coordinates"]
+            assert np.isnan(read["bbox"]).all()
+        else:
+            assert list(read["bbox"]) == said["bbox"]
+            shapes = [shapely.from_geojson(json.dumps(one["geometry"])) for one in (read, said)]
+            assert shapely.equals(*shapes)
+    rows = duckdb.sql(
+        f"select id, \"kestrel:detections\", bbox.xmin, assets.detections.href from '{mirror}' order by id"
+    ).fetchall()
+    assert rows[-1][:2] == ("upright", 3)
+    assert rows[-1][3] == "../../upright/detections.parquet"
+    meta = json.loads(pq.read_schema(mirror).metadata[b"stac-geoparquet"])
+    assert meta["version"] == "1.1.0"
+    assert complaints(meta["collections"]["harbours"]) == []
+    assert "collection-mirror" in documents(collected)["collection.json"]["assets"]["items"]["roles"]
+
+
+def test_what_is_in_the_collection_already_is_compared_and_not_written(out: Path) -> None:
+    first = collect(str(out), SILENT)
+    assert counts(first) == (5, 5, 0, 0)
+    assert first.placeless == 1
+    before = {path: path.stat().st_mtime_ns for path in (out / "_catalogue").rglob("*") if path.is_file()}
+    assert counts(collect(str(out), SILENT)) == (5, 0, 0, 0)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_results_that_come_change_and_go_are_followed(out: Path, tmp_path: Path) -> None:
+    collect(str(out), SILENT)
+    shutil.rmtree(out / "points")
+    (out / "fiji" / "detections.parquet").unlink()
+    publish(tmp_path, str(out), "upright", KINDS["upright"], card(sha256="00" * 32))
+    publish(tmp_path, str(out), "another")
+    assert counts(collect(str(out), SILENT, ("another",))) == (6, 1, 0, 0)
+    # Of a result that lost a file the manifest is the same: nobody looks at all files of what has not changed.
+    assert counts(collect(str(out), SILENT)) == (5, 0, 1, 1)
+    found = documents(out / "_catalogue")
+    assert "items/points.json" not in found
+    assert [link["href"] for link in found["collection.json"]["links"] if link["rel"] == "derived_from"] == [
+        "./models/tiny@000000000000.json", "./models/tiny@fedcba987654.json",
+    ]  # fmt: skip
+    assert not [said for document in found.values() for said in complaints(document)]
+    assert set(pq.read_table(out / "_catalogue" / "items.parquet")["id"].to_pylist()) == {
+        "another", "fiji", "pixels", "turned", "upright",
+    }  # fmt: skip
+
+
+def test_items_that_no_mirror_names_are_swept_and_a_broken_mirror_is_made_anew(out: Path) -> None:
+    collect(str(out), SILENT)
+    catalogue = out / "_catalogue"
+    (catalogue / "items" / "killed.json").write_text("{}")
+    (catalogue / "items.parquet").write_bytes(b"half a file")
+    (catalogue / "collection.json").write_text("{")
+    said: list[str] = []
+    assert counts(collect(str(out), Journal(said.append))) == (5, 5, 0, 0)
+    assert any("no table of items" in line for line in said)
+    assert set(documents(catalogue)) == {
+        "collection.json", "models/tiny@fedcba987654.json", *(f"items/{name}.json" for name in KINDS),
+    }  # fmt: skip
+
+
+def test_what_a_person_wrote_into_the_collection_stays(out: Path, tmp_path: Path) -> None:
+    collect(str(out), SILENT)
+    file = out / "_catalogue" / "collection.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"title": "Ours", "license": "CC-BY-4.0", "id": "ours"}))
+    publish(tmp_path, str(out), "another")
+    collect(str(out), SILENT)
+    said = json.loads(file.read_text())
+    assert (said["title"], said["license"], said["id"]) == ("Ours", "CC-BY-4.0", "ours")
+    assert len([link for link in said["links"] if link["rel"] == "item"]) == 6
+    assert item(out / "_catalogue", "another")["collection"] == "ours"
+
+
+def test_a_record_of_an_older_version_gives_an_item_that_says_less(out: Path) -> None:
+    """Before there were columns, bands and licences in it, and local addresses were as given."""
+    path = out / "upright" / "run.json"
+    record = json.loads(path.read_text())
+    record["model"] = {name: record["model"][name] for name in ("name", "sha256", "gsd_m", "classes")}
+    record["config"]["weights"] = "weights/mine"
+    for name in ("columns", "origin", "work", "metrics"):
+        del record[name]
+    for name in ("rpc", "band_nodata", "palette", "negative", "band_names"):
+        del record["scene"][name]
+    path.write_text(json.dumps(record))
+    manifest = json.loads((out / "upright" / "manifest.json").read_text())
+    manifest["files"]["run.json"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (out / "upright" / "manifest.json").write_text(json.dumps(manifest))
+    for name in KINDS:
+        if name != "upright":
+            shutil.rmtree(out / name)
+    assert counts(collect(str(out), SILENT)) == (1, 1, 0, 0)
+    found = documents(out / "_catalogue")
+    assert not [said for document in found.values() for said in complaints(document)]
+    assert "table:columns" not in found["items/upright.json"]["assets"]["detections"]
+    weights = found["models/tiny@fedcba987654.json"]["assets"]["weights"]
+    assert weights["href"] == f"urn:sha256:{record['model']['sha256']}"
+
+
+def test_a_record_that_no_run_wrote_is_left_out_and_named(out: Path) -> None:
+    content = b'{"scene_id": "turned", "status": "PUBLISHED"}'
+    (out / "turned" / "run.json").write_bytes(content)
+    manifest = {"files": {"run.json": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}}
+    (out / "turned" / "manifest.json").write_text(json.dumps(manifest))
+    said: list[str] = []
+    assert counts(collect(str(out), Journal(said.append))) == (4, 4, 0, 0)
+    assert [line for line in said if line.startswith("turned: its run.json is none that a run writes")]
+
+
+def test_two_who_collect_at_once_leave_one_whole_collection(out: Path) -> None:
+    names = [name for name in KINDS if name != "pixels"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: collect(str(out), SILENT, (name,)), names))
+    assert set(pq.read_table(out / "_catalogue" / "items.parquet")["id"].to_pylist()) == set(names)
+    said = json.loads((out / "_catalogue" / "collection.json").read_text())
+    assert {link["title"] for link in said["links"] if link["rel"] == "item"} == set(names)
+    assert said["assets"]["items"]["file:size"] == (out / "_catalogue" / "items.parquet").stat().st_size
+
+
+def test_a_folder_without_results_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no results"):
+        collect(str(tmp_path), SILENT)
+    assert not list(tmp_path.iterdir())
