@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, folder_of, meets
 from pipeline.catalogue.times import month_at
-from pipeline.outputs.scene_index import SceneEntry, read_scenes, read_scenes_at, write_scenes
+from pipeline.outputs.scene_index import SceneEntry, read_scenes, read_scenes_at, read_versions, write_scenes
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join
 
@@ -30,6 +30,10 @@ class SceneLists:
             if len(found) < len(scene_ids):
                 found += read_scenes(self._path(month), scene_ids)
         return {entry.scene_id: entry for entry in found}
+
+    def versions(self) -> dict[str, str]:
+        """scene_id → version of its rows, of all scenes."""
+        return {name: version for month in self._lists for name, version in read_versions(self._path(month))}
 
     def same_passes(
         self, touched: Iterable[SceneEntry], same_pass_s: float, without: Collection[str]
@@ -67,15 +71,11 @@ class SceneLists:
                 lists.pop(month, None)
         return lists
 
-    def without_files(self, paths: Collection[str]) -> dict[str, SceneList]:
-        """The lists after the parts ``paths`` were compacted."""
-        moved = {
-            entry.scene_id: replace(entry, file="")
-            for month in self._lists
-            for entry in read_scenes(self._path(month))
-            if entry.file in paths
-        }
-        return self.changed(moved)
+    def compacted(self, month: str, paths: Collection[str]) -> dict[str, SceneList]:
+        """The lists after the parts ``paths`` of a month were compacted."""
+        before = read_scenes(self._path(month))
+        after = [replace(entry, file="") if entry.file in paths else entry for entry in before]
+        return dict(self._lists) if after == before else {**self._lists, month: self._written(month, after)}
 
     def _path(self, month: str) -> Path:
         path = self._lists[month].path

@@ -29,16 +29,16 @@ def connected(config: ClusterConfig) -> Iterator[None]:
 
     Raises ClusterError when there is none at the address, or none can be started here.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
+    given, address = config.address or os.environ.get("RAY_ADDRESS"), joined_address(config)
     os.environ.setdefault(*KEEP_READERS)
     with contextlib.ExitStack() as begun:
-        folder = begun.enter_context(session_folder()) if address in (None, "local") else None
+        folder = begun.enter_context(session_folder()) if address is None else None
         begun.callback(ray.shutdown)
         try:
             with _own_signals():
                 ray.init(
                     address=address or "local",  # none given: never one that happens to run on this machine
-                    include_dashboard=False if address is None else None,
+                    include_dashboard=False if given is None else None,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
                     **({} if folder is None else {"_temp_dir": folder}),
@@ -50,6 +50,12 @@ def connected(config: ClusterConfig) -> Iterator[None]:
                 "--executor local"
             ) from error
         yield
+
+
+def joined_address(config: ClusterConfig) -> str | None:
+    """Of the cluster that is joined: what is configured, else of the submitted job. None for one of our own."""
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    return None if address == "local" else address
 
 
 @contextlib.contextmanager
@@ -91,11 +97,15 @@ _missing_task: Any = ray.remote(num_cpus=0)(_missing)
 
 
 def device_of(config: ClusterConfig) -> str:
-    """``cuda`` or ``cpu``. Raises ClusterError when a GPU is asked for and the cluster has none."""
+    """``cuda`` or ``cpu``. Raises ClusterError when a GPU is asked for, and our own cluster has none.
+
+    One that we joined may start a node for the workers that want one (ruling 11: they wait); ``auto`` goes by what is
+    there.
+    """
     gpus = ray.cluster_resources().get("GPU", 0)
-    if config.device == "cuda" and not gpus:
+    if config.device == "cuda" and not gpus and joined_address(config) is None:
         raise ClusterError("--cluster.device cuda, but the cluster has no GPU; use --cluster.device auto or cpu")
-    return "cuda" if gpus and config.device != "cpu" else "cpu"
+    return "cuda" if config.device == "cuda" or (gpus and config.device == "auto") else "cpu"
 
 
 def wanted_workers(config: ClusterConfig, device: str) -> int:

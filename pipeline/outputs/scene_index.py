@@ -81,6 +81,12 @@ def read_scenes(path: Path, scene_ids: Collection[str] | None = None) -> list[Sc
     return _some(path, pc.is_in(pq.read_table(path, columns=["scene_id"]).column(0), names))
 
 
+def read_versions(path: Path) -> list[tuple[str, str]]:
+    """``scene_id`` and ``version`` of every entry of a file."""
+    table = pq.read_table(path, columns=["scene_id", "version"])
+    return list(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
+
+
 def read_scenes_at(path: Path, seconds: FloatArray, within_s: float) -> list[SceneEntry]:
     """The entries of scenes that were taken within so many seconds of one of the times ``seconds``, ascending."""
     times = pq.read_table(path, columns=["acquired_s"]).column(0).to_numpy()

@@ -231,6 +231,36 @@ def test_a_pool_that_cannot_start_ends_the_cluster_it_started_and_no_other(
 
 
 @pytest.mark.parametrize("case", ["oracle"], indirect=True)
+def test_a_gpu_that_is_not_there_yet_is_waited_for(
+    case: Case, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that grows has no GPU before anybody wants one: the workers wait, and a node comes for them."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from pipeline.cluster.executor import RayExecutor
+
+    ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200_000_000})
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # as a submitted job has it
+
+    def autoscaler(said: str) -> None:
+        if "room for 0 of the 1 workers" in said:
+            cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=200_000_000)
+
+    try:
+        environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
+        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        config = ClusterConfig(device="cuda", workers=1, start_s=240.0)
+        with RayExecutor(case.load, config, Journal(autoscaler)) as executor:
+            assert case.run(executor, tmp_path / "grown").exit_code == 0
+        assert published(tmp_path / "grown") == expected
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.parametrize("case", ["oracle"], indirect=True)
 def test_node_removed_while_blocks_are_in_flight_on_it(case: Case, expected: dict[str, bytes], tmp_path: Path) -> None:
     """Two nodes, one taken away mid-work: at least one block is recomputed, and the bytes are the same."""
     import ray

@@ -38,9 +38,6 @@ def exported() -> dict[str, set[str]]:
 
 
 EXPORTED = exported()
-if not any("_ingest_" in name for name in EXPORTED):  # until a tick exports its ledger
-    EXPORTED["ray_kestrel_ingest_scenes"] = {"state", *EVERYWHERE}
-    EXPORTED["ray_kestrel_ingest_lag_s"] = EXPORTED["ray_kestrel_ingest_oldest_failure_s"] = set(EVERYWHERE)
 
 
 def rules() -> list[tuple[str, str]]:
