@@ -15,6 +15,7 @@ from pipeline.raster.overview import read_thumbnail
 from pipeline.runs.context import Run
 from pipeline.runs.identity import FINGERPRINT_PX, Identity, run_identity
 from pipeline.runs.in_time import in_time
+from pipeline.runs.published import RECORD
 from pipeline.runs.record import run_record
 from pipeline.runs.report import Clock, SceneReport, ending
 from pipeline.runs.result_files import (
@@ -46,6 +47,8 @@ class Finding:
     """Files that were made on the way and belong to the result."""
     request: str
     """Digest of all that was asked for."""
+    inputs: str | None
+    """The same, told without opening the scene; None where it cannot be."""
     first: bool = False
     """Whether nothing of the scene lay in its place before this job."""
 
@@ -74,7 +77,9 @@ def publish_scene(uri: str, finding: Finding, run: Run, clock: Clock) -> SceneRe
         clock.lap("write")
         ended = {"status": status, "exit_code": exit_code, "detections": found, **asdict(identity)}
         record = run_record(ended, plan, finding.order, results, run, clock)
-        write_json(record | {"request": finding.request}, folder / "run.json")
+        files = sorted({path.name for path in folder.iterdir()} | {RECORD})
+        asked = {"request": finding.request, "inputs": finding.inputs, "files": files}
+        write_json(record | asked, folder / RECORD)
         where = publish_folder(folder, config.out, scene_id, whole=whole, first=finding.first)
     return SceneReport(
         uri=uri,

@@ -105,14 +105,24 @@ def entries_in(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | 
             for entry in fs.ls(folder, detail=True):
                 yield str(entry["name"]).rstrip("/").rsplit("/", 1)[-1], entry if entry["type"] == "file" else None
         return
-    # Where nothing lies in it, s3fs lists the folder above, which may hold thousands of others.
-    above, _, name = folder.rpartition("/")
     seen = set()
-    for path, entry in fs.find(above, prefix=f"{name}/", detail=True).items():
-        inside, below, _ = path.removeprefix(f"{folder}/").partition("/")
-        if inside and inside not in seen:
+    for path, entry in files_under(fs, folder):
+        inside, below, _ = path.partition("/")
+        if inside not in seen:
             seen.add(inside)
             yield inside, None if below else entry
+
+
+def files_under(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name relative to a folder of a store, and entry, of all files in it and in those in it; nothing where there is no
+    such folder."""
+    above, _, name = folder.rpartition("/")
+    # Where nothing lies in a folder, s3fs lists the one above, which may hold thousands of others; with a prefix not.
+    where, options = (above, {"prefix": f"{name}/"}) if above and "s3" in fs.protocol else (folder, {})
+    with suppress(FileNotFoundError):
+        for path, entry in fs.find(where, detail=True, **options).items():
+            if path.startswith(f"{folder}/") and not path.endswith("/"):
+                yield path.removeprefix(f"{folder}/"), entry
 
 
 def change_mark(entry: Mapping[str, Any]) -> Any:

@@ -15,7 +15,16 @@ from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, change_mark, entries_in, remote, remove_there, translated, whole_file
+from pipeline.storage.clients import (
+    attempt,
+    change_mark,
+    entries_in,
+    files_under,
+    remote,
+    remove_there,
+    translated,
+    whole_file,
+)
 from pipeline.storage.paths import local_path
 
 UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
@@ -165,6 +174,28 @@ def file_ages(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None
         return {name: _age(entry, now) for name, entry in entries_in(fs, target) if entry is not None}
 
     return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
+
+
+def ages_below(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None]:
+    """As :func:`file_ages`, of the files in a folder and in those in it, by their names relative to it."""
+    path, now = local_path(uri), time.time()
+    if path is not None:
+        with translated(f"cannot list {uri}"):
+            return {name: now - status.st_mtime for name, status in _statuses(path, "")} if path.is_dir() else {}
+    fs, target = remote(uri)
+
+    def ages() -> dict[str, float | None]:
+        return {name: _age(entry, now) for name, entry in files_under(fs, target)}
+
+    return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
+
+
+def _statuses(folder: Path, above: str) -> Iterator[tuple[str, os.stat_result]]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _statuses(Path(entry.path), f"{above}{entry.name}/")
+        else:
+            yield f"{above}{entry.name}", entry.stat()
 
 
 def _age(entry: Mapping[str, Any], now: float) -> float | None:
