@@ -14,8 +14,9 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import pipeline
 from pipeline.errors import PipelineError
@@ -26,10 +27,10 @@ from pipeline.raster.beside import state_beside
 from pipeline.reporting.versions import versions
 from pipeline.retrying import Patience
 from pipeline.runs.context import Run
-from pipeline.runs.identity import model_version
+from pipeline.runs.identity import files_of, model_version, version_of
 from pipeline.runs.published import last_record
 from pipeline.runs.report import SceneReport, unchanged
-from pipeline.storage.files import ages_below, file_version
+from pipeline.storage.files import ages_below
 from pipeline.storage.folders import MANIFEST, WORK
 from pipeline.storage.paths import join, local_path
 
@@ -55,7 +56,8 @@ class Glance:
 
 def settings_sha256(run: Run) -> str:
     """Hex digest over what all scenes of a run share that may change a result, or which scenes are let in."""
-    config, aoi = run.config, run.aoi
+    aoi = run.aoi
+    config = replace(run.config, raster=replace(run.config.raster, mask_file=None))  # it is one of the files
     found = versions()
     content = [
         pipeline.__version__,
@@ -101,20 +103,20 @@ def confirmed(uri: str, run: Run, inputs: str | None) -> str | None:
 def _inputs(uris: tuple[str, ...], scene_id: str, run: Run, settings: str | None) -> tuple[str | None, str | None]:
     """The version of a scene's files, and the digest of all that its result depends on."""
     raster = run.config.raster
-    if raster.allow_vrt or any(is_virtual(path_part(uri)) for uri in uris):  # they may read from anywhere
+    files = files_of(uris, raster)
+    if raster.allow_vrt or any(is_virtual(path_part(uri)) for uri in files):  # they may read from anywhere
         return None, None
-    found = [file_version(uri, ONCE, pays=raster.requester_pays) for uri in uris]
-    if None in found:
-        return None, None
-    version = "; ".join(map(str, found))
-    beside = []
-    for uri in uris:
-        path = None if is_remote(uri) else local_path(uri)
-        state = () if path is None else state_beside(path.absolute())
-        if state is None:
-            return version, None
-        beside.append(state)
-    return version, _sha256([settings or settings_sha256(run), scene_id, origin_of(uris), version, beside])
+    version = version_of(files, raster, ONCE)
+    beside = [() if is_remote(uri) else state_beside(_path(uri)) for uri in files]
+    if version is None or None in beside:
+        return version, None
+    return version, _sha256([settings or settings_sha256(run), scene_id, origin_of(files), version, beside])
+
+
+def _path(uri: str) -> Path:
+    path = local_path(uri)
+    assert path is not None, uri
+    return path.absolute()
 
 
 def _published(uri: str, scene_id: str, inputs: str, run: Run) -> SceneReport | None:

@@ -57,7 +57,7 @@ def detect_scene(uri: str, run: Run, seen: Glance | None = None) -> SceneReport:
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
         known = check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
-        version = seen.version or scene_version(scene, pays=run.config.raster.requester_pays)
+        version = seen.version or scene_version(scene, run.config.raster)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex

@@ -111,9 +111,12 @@ def test_a_store_that_fails_once_the_scene_is_published_leaves_it_published(
 def test_a_small_scene_costs_few_requests_and_no_listing_of_others(
     proxy: FaultProxy, server: str, bucket: str, harbour: HarbourCase
 ) -> None:
-    """Beside its pixels: five of its lease, one look for a result and one for what lies there, the scene's version, one
-    part, and its files, with the manifest last."""
-    config = replace(run_config(str(harbour.path), f"s3://{bucket}/out"), tiling=replace(TilingConfig(), tile_px=512))
+    """Beside its pixels: five of its lease, two looks for a result (one with the lease) and one for what lies there,
+    one part, and its files, with the manifest last. Where it is published already: its record, and if all is there."""
+    config = replace(
+        run_config(str(harbour.path), f"s3://{bucket}/out"), tiling=TilingConfig(tile_px=512),
+        work=WorkConfig(lease_s=600),
+    )  # fmt: skip
     for number in range(3):
         s3_client(server).put_object(Bucket=bucket, Key=f"out/other{number}/run.json", Body=b"{}")
     assert detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
@@ -126,7 +129,11 @@ def test_a_small_scene_costs_few_requests_and_no_listing_of_others(
     listings = proxy.traffic.of("GET", f"^/{bucket}/?$")
     assert len(listings) == 1
     assert not any("other" in one.path for one in proxy.traffic.requests)
-    assert len(proxy.traffic.requests) == 7 + 5 + 1 + 1 + 1 + 2, "and two that show that OUT can be written to"
+    assert len(proxy.traffic.requests) == 7 + 5 + 2 + 1 + 1 + 2, "and two that show that OUT can be written to"
+    proxy.forget_traffic()
+    again = detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
+    assert "nothing to do" in again.scenes[0].message
+    assert len(proxy.traffic.requests) == 1 + 1 + 2
     proxy.forget_traffic()
     assert detect(replace(config, force=True), harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
     order = [(one.method, one.path.rpartition("/")[2]) for one in proxy.traffic.requests]

@@ -134,6 +134,19 @@ def test_other_settings_are_left_to_the_long_way(place: Path, other: Callable[[R
     assert seen(replace(config_of(place), executor="local", log="json")).report is not None
 
 
+def test_the_file_of_classes_is_one_of_a_scenes_files(place: Path) -> None:
+    (place / "in" / "classes.tif").write_text("SCL")
+    raster = RasterConfig(mask_file=str(place / "in" / "classes.tif"), mask_values=(3, 8))
+    config = replace(config_of(place), raster=raster)
+    before = seen(config).inputs
+    assert before is not None
+    assert seen(config).inputs == before
+    _written("in/classes.tif.aux.xml")(place)
+    beside = seen(config).inputs
+    _written("in/classes.tif", "another SCL")(place)
+    assert len({before, beside, seen(config).inputs, seen(config_of(place)).inputs}) == 4
+
+
 def test_a_scene_that_is_replaced_while_it_is_read_is_not_taken_for_done(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
