@@ -17,6 +17,7 @@ from pipeline.ingest.ledger import Ledger, Record
 from pipeline.ingest.retries import STOPS_THE_TICK, End
 from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo
+from pipeline.ingest.signing import signed
 from pipeline.ingest.survey import about, new_entry
 from pipeline.ingest.transitions import changed, claimed, died, ended, given_back, looked_at
 from pipeline.raster.addresses import split_uris
@@ -56,7 +57,7 @@ class Claims:
 
     def claim(self, one: Candidate, *, alone: bool) -> SceneTask | None:
         """The task of a scene that is ours now; None where it need not be done, or another tick was faster."""
-        scene, record = one.scene, one.record
+        scene, record = signed(one.scene), one.record
         try:
             config = scene_config(self._feed, self._base, scene)
         except ConfigError as error:

@@ -50,7 +50,7 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
         check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
-        version = scene_version(scene, pays=run.config.raster.requester_pays)
+        version = scene_version(scene, run.config.raster)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
