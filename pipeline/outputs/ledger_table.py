@@ -51,6 +51,7 @@ class LedgerTable:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table.combine_chunks()
+        self._columns = {name: _one_chunk(self._table[name]) for name in SCHEMA.names}
         self._places = dict(zip(self._table["name"].to_pylist(), range(len(self._table)), strict=True))
 
     def __len__(self) -> int:
@@ -59,7 +60,9 @@ class LedgerTable:
     def get(self, name: str) -> LedgerRow | None:
         """The row of this name."""
         place = self._places.get(name)
-        return None if place is None else LedgerRow(**self._table.slice(place, 1).to_pylist()[0])
+        if place is None:
+            return None
+        return LedgerRow(**{name: column[place].as_py() for name, column in self._columns.items()})
 
     def marks(self) -> dict[str, str | None]:
         """Name → mark, of all rows."""
@@ -114,5 +117,9 @@ def read_ledger(content: bytes) -> LedgerTable:
 
 
 def _table(rows: Iterable[LedgerRow]) -> pa.Table:
-    columns = [[getattr(row, name) for name in SCHEMA.names] for row in rows]
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in columns], schema=SCHEMA)
+    every = list(rows)
+    return pa.table({name: [getattr(row, name) for row in every] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
