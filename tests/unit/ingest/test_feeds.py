@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.feed_file import FeedConfig, Filter, Source
 from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.survey import Survey
 from tests.support import stac_items
 from tests.support.layouts import write_band
 from tests.support.servers import http_server
@@ -70,6 +71,8 @@ class TestStatic:
         assert "HTTP 403" in said[0]
         assert "is no JSON" in said[1]
         assert "there is nothing at" in said[2]
+        assert sorted(one.hides_scenes for one in unusable) == [False, True, True]
+        assert not Survey(keys={one.key for one in found}, unusable=unusable).is_full
 
     def test_only_some_collections_and_a_limit(self, tmp_path: Path) -> None:
         root = stac_items.write_static(tmp_path, [stac_items.maxar(), *views(3)])

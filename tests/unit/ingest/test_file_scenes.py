@@ -53,7 +53,7 @@ def test_every_layout_is_recognised_in_one_tree(tree: Path) -> None:
     for scene in every.values():
         config = scene_config(feed(tree), base, scene)
         opened = open_scene(config.scene[0], config.raster)
-        assert (opened.width, len(opened.bands)) == (layouts.PX, 3)
+        assert (opened.width, len(opened.bands), opened.has_mask) == (layouts.PX, 3, False)
 
 
 def test_bands_of_a_product_are_joined_red_green_blue(tree: Path) -> None:
