@@ -28,6 +28,8 @@ MOST_PASSES = 5
 """A source that never comes to rest is listed so often in one tick; the next one goes on."""
 MOST_REPEATED = 3
 """Pages in a row without an item that is new to the pass: a server that pages in a circle."""
+LOOKBACK = timedelta(hours=48)
+"""Entries appear so late after the time that they say they were changed at."""
 TIMEOUT_S = 60.0
 TRIES = 5
 BUSY = (429, 500, 502, 503, 504)
@@ -84,7 +86,7 @@ def _questions(feed: FeedConfig, since: datetime | None, client: Any) -> Iterato
     if client.conforms_to("SORT"):
         question["sortby"] = [{"field": "properties.updated", "direction": "asc"}, {"field": "id", "direction": "asc"}]
     if since is not None:
-        changed = written(since - timedelta(hours=source.lookback_h))
+        changed = written(since - LOOKBACK)
         if client.conforms_to("QUERY"):
             question["query"] = {"updated": {"gte": changed}}
         elif client.conforms_to("FILTER"):
