@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 
 from pipeline.config import RunConfig
@@ -23,12 +24,22 @@ from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.survey import Survey, survey
+from pipeline.ingest.watermark import (
+    ASKED_FOR_CHANGES,
+    Watermark,
+    next_mark,
+    read_watermark,
+    since_when,
+    write_watermark,
+)
 from pipeline.ingest.writing import clear, write_down
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask
 from pipeline.storage.lease import Lease
 
+Listing = Callable[[datetime | None], Iterable[SceneToDo | Unusable]]
+"""What a feed shows, from a time on or all of it."""
 Detect = Callable[[Iterable[SceneTask], int | None, Callable[[SceneReport], None]], None]
 """Tasks, how many may be in flight, and who is told of each that ended: a cluster, or this process."""
 Collect = Callable[[Collection[str] | None], None]
@@ -90,7 +101,7 @@ class Tick:
         self._uncollected: set[str] = set()
         self._behind = False
 
-    def run(self, listing: Iterable[SceneToDo | Unusable], retry: str | None = None) -> TickReport:
+    def run(self, listing: Listing, retry: str | None = None) -> TickReport:
         """List, compare, claim, detect, publish, tell the catalogue. ``retry``: see :func:`clear`.
 
         Raises StorageError where the ledger cannot be kept; what ended the work for another reason is in the report.
@@ -103,7 +114,9 @@ class Tick:
             orphans.recover()
             if retry is not None:
                 clear(ledger, self._feed.name, retry)
-            found = survey(self._feed.name, listing, self._tools.unwanted, ledger)
+            known = read_watermark(ledger, self._feed)
+            since = None if retry is not None else since_when(self._feed, known, ledger.now())
+            found = survey(self._feed.name, listing(since), self._tools.unwanted, ledger, since)
             try:
                 with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
                     self._report.ended = claims.outcomes
@@ -114,6 +127,7 @@ class Tick:
             self._report.lost, self._report.begun = claims.lost, claims.begun
             self._uncollected |= write_down(found, ledger, self._feed.name)
             self._collect(self._uncollected, everything=bool(orphans.dead))
+            self._mark(found, known)
             ledger.compact()
             orphans.clear()
             if self._behind:
@@ -148,6 +162,13 @@ class Tick:
             detect(self._tasks(iter(suspects[done : done + 1]), claims, alone=True, bound=False), 1, ended)
             done += 1
         self._report.not_reached += len(suspects) - done + sum(1 for _ in turn)
+
+    def _mark(self, found: Survey, known: Watermark | None) -> None:
+        """Note how far back the next tick must list."""
+        if found.error is None and self._feed.source.kind == ASKED_FOR_CHANGES:
+            entries = (one.entry for one in self.ledger.of_feed(self._feed.name))
+            mark = next_mark(self._feed, known, entries, self.ledger.now(), full=found.since is None)
+            write_watermark(self.ledger, self._feed, mark)
 
     def _collect(self, scene_ids: Collection[str], *, everything: bool = False) -> None:
         """Tell the catalogue. Where it cannot be told, the mark of this tick stays, and the next one tells it all."""

@@ -61,7 +61,7 @@ def run_tick(arguments: argparse.Namespace, feed: FeedConfig, base: RunConfig, j
         tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=workers.detect,
                       collect=partial(tell_catalogue, base.out, journal))  # fmt: skip
         one = Tick(feed, base, bounds, tools, journal)
-        report = one.run(scenes(feed, None), retry=arguments.retry)
+        report = one.run(partial(scenes, feed), retry=arguments.retry)
         status = status_of(one.ledger)
         workers.tell(status.counts, status.lag_s, status.oldest_failure_s)
     done = ", ".join(f"{count} {state}" for state, count in sorted(report.ended.items())) or "nothing to do"

@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,14 @@ from pipeline.command_line import run_from
 from pipeline.detectors.protocol import Detector
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import PipelineError
+from pipeline.ingest import claims, ledger, orphans, retries
 from pipeline.ingest.entry import Entry
 from pipeline.ingest.feed_file import read_feed
 from pipeline.ingest.feeds import scenes
 from pipeline.ingest.filters import why_skipped
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.tick import Bounds, Tick, TickReport, Tools
+from pipeline.ingest.verbs import tell_catalogue
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask, detect_scenes
@@ -39,6 +43,7 @@ from tests.support.scenes import picture, write_geotiff
 
 CARD = ModelCard(name="oracle", sha256="0" * 64, classes=("boat",), bands=("red", "green", "blue"), input_px=64,
                  gsd_m=None, oriented=True, licence="CC0-1.0")  # fmt: skip
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 RUN = {"executor": "local", "output.preview_px": 0, "raster.stretch": "fixed", "raster.stretch_range": [0, 255],
        "tiling.tile_px": 64, "tiling.halo_px": 0, "work.lease_s": 5.0}  # fmt: skip
 
@@ -126,14 +131,14 @@ def tick(
 
     tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=detect, collect=told)
     one = Tick(feed, base, Bounds(**bounds), tools, journal)
-    return Went(one.run(scenes(feed, None), retry), begun, collected, said)
+    return Went(one.run(partial(scenes, feed), retry), begun, collected, said)
 
 
 def entries(out: Path | str) -> dict[str, Entry]:
     """What the ledger says, by the last part of the keys."""
-    ledger = Ledger(str(out), lambda _: None)
-    ledger.load()
-    return {record.entry.key.rsplit("/", 1)[-1]: record.entry for record in ledger.records()}
+    known = Ledger(str(out), lambda _: None)
+    known.load()
+    return {record.entry.key.rsplit("/", 1)[-1]: record.entry for record in known.records()}
 
 
 def states(out: Path | str) -> dict[str, str]:
@@ -151,8 +156,13 @@ def main(argv: Sequence[str], log: Path) -> int:
     parser.add_argument("--lease-s", type=float, default=2.0)
     parser.add_argument("--dies-with", default="")
     parser.add_argument("--clock-s", type=float, default=0.0)
+    parser.add_argument("--pause-s", type=float, default=retries.PAUSES_S[0])
+    parser.add_argument("--endpoint", default="")
     given = parser.parse_args(argv)
     _set_clock(given.clock_s)
+    retries.PAUSES_S = (given.pause_s,)
+    if given.endpoint:  # a forked process has the environment of the one that forks
+        os.environ |= {**KEYS, "AWS_ENDPOINT_URL": given.endpoint}
 
     def told(**facts: Any) -> None:
         with log.open("a") as lines:
@@ -165,11 +175,12 @@ def main(argv: Sequence[str], log: Path) -> int:
 
     try:
         went = tick(given.feed, given.out, detector=lambda: Slow(oracle(), seconds=given.slow_s), began=began,
-                    in_flight=given.in_flight, lease_s=given.lease_s)  # fmt: skip
+                    collect=partial(tell_catalogue, given.out, Journal(lambda _: None)), in_flight=given.in_flight,
+                    lease_s=given.lease_s)  # fmt: skip
     except PipelineError as error:
         told(error=str(error))
         return error.exit_code
-    told(ended=dict(went.report.ended), error=str(went.report.error))
+    told(ended=dict(went.report.ended), error=str(went.report.error), said=went.said[-5:])
     return 0 if went.report.error is None else went.report.error.exit_code
 
 
@@ -199,3 +210,16 @@ def _set_clock(off_s: float) -> None:
     if off_s:
         real = time.time
         time.time = lambda: real() + off_s
+        for module in (claims, ledger, orphans):
+            module.datetime = _Off  # type: ignore[attr-defined]
+        _Off.by = timedelta(seconds=off_s)
+
+
+class _Off(datetime):
+    """A clock that is so much off."""
+
+    by = timedelta()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + cls.by
