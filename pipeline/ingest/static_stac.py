@@ -87,11 +87,12 @@ def _links(feed: FeedConfig, document: Document) -> Iterator[tuple[str, str]]:
     content = document.content
     if kind_of(content) not in ("catalogue", "collection"):
         return
+    wanted: tuple[str, ...] = ("child", "item")
     if kind_of(content) == "collection" and feed.source.collections and not _of(feed, content.get("id")):
-        return
+        wanted = ("child",)  # a collection of collections: one of those may be named
     links = content.get("links")
     for link in links if isinstance(links, list) else []:
-        if isinstance(link, Mapping) and link.get("rel") in ("child", "item") and isinstance(link.get("href"), str):
+        if isinstance(link, Mapping) and link.get("rel") in wanted and isinstance(link.get("href"), str):
             href = resolved(document.href, link["href"])
             if why_not_linked(document.href, href) is None:
                 yield link["rel"], href

@@ -98,6 +98,10 @@ class TestStatic:
         root = stac_items.write_static(tmp_path, [stac_items.maxar(), *views(3)])
         found, _ = both(feed("static-stac", root, collections=("sentinel-2-l2a",)))
         assert len(found) == 3
+        event = json.loads(root.read_text()) | {"type": "Collection", "id": "quake"}
+        root.write_text(json.dumps(event))
+        tiles, _ = both(feed("static-stac", root, collections=("10300100DFC06D00",)))
+        assert [one.key for one in tiles] == ["f/10300100DFC06D00/31/031133102003/10300100DFC06D00"]
         with pytest.raises(ConfigError, match="more than 2 items"):
             both(feed("static-stac", root, max_items=2))
 
