@@ -50,7 +50,7 @@ def test_every_scene_is_detected_once_whatever_happens(tmp_path: Path, monkeypat
 
 def _flags(proxy: FaultProxy, clock_s: float) -> list[object]:
     return ["--endpoint", proxy.url, "--clock-s", clock_s, "--slow-s", 0.2, "--in-flight", 3, "--dies-with", KILLER,
-            "--lease-s", 2, "--pause-s", 0.5]  # fmt: skip
+            "--lease-s", 10, "--pause-s", 0.5]  # fmt: skip
 
 
 def _disturbed(feed: Path, log: Path, proxy: FaultProxy, draw: random.Random) -> int:
