@@ -22,6 +22,7 @@ from pipeline.reporting.journal import Journal
 from pipeline.reporting.progress import Progress
 from pipeline.runs.at_once import at_once
 from pipeline.runs.context import Run, forewarnings
+from pipeline.runs.glance import Glance, glances
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
 from pipeline.runs.summary import in_order, summed_up
@@ -58,7 +59,7 @@ def detect(
         asked = executor.scenes if config.cluster.scenes == "auto" else config.cluster.scenes
         with summed_up(reports, run):
             at_once(
-                (partial(_attempt, uri, run) for uri in config.scene),
+                (partial(_attempt, uri, run, seen) for uri, seen in glances(config.scene, run)),
                 min(asked, len(config.scene)),
                 lambda report: reports.update({report.uri: report}),
                 progress,
@@ -134,11 +135,11 @@ def check_run(config: RunConfig) -> None:
         seen[scene_id.lower()] = uri
 
 
-def _attempt(uri: str, run: Run) -> SceneReport:
+def _attempt(uri: str, run: Run, seen: Glance | None = None) -> SceneReport:
     """One scene; its own errors end in its report, everything else ends the run."""
     started = time.perf_counter()
     try:
-        report = detect_scene(uri, run)
+        report = detect_scene(uri, run, seen)
     except (SceneError, StorageError, ConfigError) as error:
         skipped = isinstance(error, OutsideArea)
         report = SceneReport(
