@@ -15,6 +15,7 @@ JOBS = {
     "train": ("jobs.train_detector", "train an oriented detector on COCO or DOTA annotations"),
     "evaluate": ("jobs.evaluate_detector", "measure a detector or a result against annotations"),
     "collect": ("jobs.collect_results", "tell all results of an output folder as one STAC collection"),
+    "export": ("jobs.export_detections", "write the detections of all scenes of an output folder to one file"),
     "make-scene": ("jobs.make_scene", "write a synthetic scene of any size with known objects"),
     "demo": ("jobs.demo", "make the embedded scene, detect its ships, count what was found"),
 }

@@ -7,10 +7,11 @@ is given.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
+
+from pipeline.threads import pause as wait
 
 _T = TypeVar("_T")
 
@@ -60,5 +61,5 @@ def retried(
         except Exception as error:
             if not may_pass(error):
                 raise
-        time.sleep(pause)
+        wait(pause)
     return action()

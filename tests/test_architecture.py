@@ -17,7 +17,7 @@ SOURCES = sorted((ROOT / "pipeline").rglob("*.py"))
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
 
 ROWS: tuple[tuple[frozenset[str], ...], ...] = (
-    (frozenset({"types", "errors", "names", "retrying"}),),
+    (frozenset({"types", "errors", "names", "retrying", "threads"}),),
     tuple(frozenset({one}) for one in ("geometry", "storage", "reporting", "pictures", "config")),
     tuple(frozenset({one}) for one in ("pixels", "georeference", "second_look", "outputs")),
     tuple(frozenset({one}) for one in ("raster", "detectors", "command_line")),
@@ -38,6 +38,7 @@ HOMES = {
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "obstore": ("storage.conditional", "storage.object_stores"),
+    "pystac_client": ("ingest.stac_api",),
     "pyarrow": ("outputs", "engine.parts", "georeference.parquet_files"),
     "pyogrio": ("outputs", "georeference.vector_files"),
     "pycocotools": ("evaluation.coco_metrics",),

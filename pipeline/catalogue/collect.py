@@ -1,9 +1,9 @@
 """All results of an output folder as one STAC collection: ``OUT/_catalogue/``.
 
-Items and models come first, then ``items.parquet``, which holds all items and says which results they are of, then
-``collection.json``, which is worked out from it: whoever reads one of the last two finds whatever it names. Both are
-exchanged only as they were read, so of two who collect at once one begins again; and one that is killed leaves files
-that the next writes once more.
+Items and models come first, then the table of all detections, then ``items.parquet``, which holds all items and says
+which results they are of, then ``collection.json``, which is worked out from it: whoever reads one of the last two
+finds whatever it names. Both are exchanged only as they were read, so of two who collect at once one begins again; and
+one that is killed leaves files that the next writes once more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from pipeline.catalogue.detections import SAME_PASS_S, update
 from pipeline.catalogue.mirror import (
     CATALOGUE,
     COLLECTION,
@@ -28,6 +29,7 @@ from pipeline.catalogue.mirror import (
 )
 from pipeline.catalogue.places import placement
 from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, published_results
+from pipeline.catalogue.snapshot import read_snapshot
 from pipeline.errors import ConfigError, redacted
 from pipeline.outputs.stac import result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
@@ -56,14 +58,20 @@ class Collected:
     added: int
     replaced: int
     removed: int
+    rows: int
+    """Detections of scenes that were added or replaced."""
 
 
-def collect(out_uri: str, journal: Journal, scene_ids: Collection[str] | None = None) -> Collected:
+def collect(
+    out_uri: str, journal: Journal, scene_ids: Collection[str] | None = None, *, same_pass_s: float | None = None
+) -> Collected:
     """Bring the collection of ``out_uri`` to what lies there now; what is in it already costs one comparison.
 
-    ``scene_ids``: look at these scenes alone. Raises ConfigError when there never was a result, StorageError when the
-    store fails, or others collect without end.
+    ``scene_ids``: look at these scenes alone. ``same_pass_s``: views of one object are no further apart in time; None:
+    as before. Raises ConfigError when there never was a result, or with another ``same_pass_s`` than before,
+    StorageError when the store fails, or others collect without end.
     """
+    rows = 0
     added: set[str] = set()
     replaced: set[str] = set()
     removed: set[str] = set()
@@ -80,6 +88,7 @@ def collect(out_uri: str, journal: Journal, scene_ids: Collection[str] | None = 
         made = {name for table in tables for name in versions_of(table)}
         asked = known.keys() if scene_ids is None else known.keys() & set(scene_ids)
         gone = (asked - there.keys()) | (known.keys() & (fresh - made))
+        rows += _update_detections(out_uri, made, gone, journal, same_pass_s)
         ours |= made  # written once more where the turn is lost: somebody may have written another state since
         added, replaced, removed = added | (made - known.keys()), replaced | (made & known.keys()), removed | gone
         nothing = not made and not gone and before.file is not None
@@ -89,8 +98,28 @@ def collect(out_uri: str, journal: Journal, scene_ids: Collection[str] | None = 
     _tidy(out_uri, removed - added, versions_of(items).keys() if scene_ids is None else None, journal)
     return Collected(
         address=join(out_uri, CATALOGUE, COLLECTION), scenes=len(items), placeless=placeless(items), added=len(added),
-        replaced=len(replaced - added), removed=len(removed),
+        replaced=len(replaced - added), removed=len(removed), rows=rows,
     )  # fmt: skip
+
+
+def _update_detections(
+    out_uri: str, made: Collection[str], gone: Collection[str], journal: Journal, same_pass_s: float | None
+) -> int:
+    """Bring the table of all detections to what these scenes are now; the rows that came."""
+    before = read_snapshot(out_uri)
+    if same_pass_s is None:
+        same_pass_s = SAME_PASS_S if before is None else before[0].same_pass_s
+    # Where there is no table, it is younger than the items, or somebody took it away. Another same_pass_s is refused.
+    if before is None or same_pass_s != before[0].same_pass_s:
+        results = published_results(out_uri)
+    elif made or gone:
+        results = published_results(out_uri, made)
+    else:
+        return 0
+    done = update(out_uri, results, gone, same_pass_s=same_pass_s)
+    for scene_id, reason in done.left_out:
+        journal.emit("left_out", f"{scene_id}: its detections are not in the table of all: {reason}", scene_id=scene_id)
+    return done.rows
 
 
 def _made(out_uri: str, scene_ids: Collection[str], journal: Journal) -> Iterator[Table]:

@@ -15,33 +15,36 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.catalogue.compaction import compact
 from pipeline.catalogue.results import Published
 from pipeline.catalogue.scene_lists import SceneLists, one_pass
-from pipeline.catalogue.scene_rows import SceneRows, scene_rows, version_of
+from pipeline.catalogue.scene_rows import SceneRows, rows_version, scene_rows
 from pipeline.catalogue.snapshot import (
     PART,
+    PAUSE_S,
+    TURNS,
     DatasetFile,
     Snapshot,
     files_of,
     folder_of,
-    partition,
+    put_in_place,
     read_snapshot,
     swapped,
+    sweep,
 )
 from pipeline.catalogue.verdicts import new_verdicts
 from pipeline.errors import ConfigError, StorageError, redacted
 from pipeline.outputs.dataset import DatasetWriter, Verdict, Written, read_rows, rewritten
 from pipeline.outputs.dataset_views import VIEW_COLUMNS, ViewRows, view_rows
 from pipeline.outputs.scene_index import SceneEntry
-from pipeline.storage.moving import local_copy, put_file
+from pipeline.storage.clients import translated
+from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
 
 SAME_PASS_S = 60.0
 """Default of ``merge.same_pass_s``."""
 SCENES_AT_ONCE, ROWS_AT_ONCE = 256, 2_000_000
 """Of one exchange of the snapshot: they bound its memory, and what somebody faster lets one do in vain."""
-TURNS, PAUSE_S = 30, 0.2
-"""Attempts against writers that are faster, and the mean pause after the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +73,22 @@ def update(
     """Bring the dataset of ``out_uri`` to what ``results`` are now, and take out the scenes ``gone``.
 
     Results that are in it already cost a look at the lists of scenes. A scene's old rows go and its new ones come in
-    one step; the objects of all scenes of its pass are settled in the same step. Raises ConfigError when the dataset
-    was made with another ``same_pass_s``, StorageError when the store fails or others write without end.
+    one step; the objects of all scenes of its pass are settled in the same step. Then parts that are many enough are
+    compacted, and files that are out of use for a day removed. Raises ConfigError when the dataset was made with
+    another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
     done, leaving = Updated(), set(gone)
-    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+    what = f"cannot put together the detections of {redacted(out_uri)}"
+    with translated(what), tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         for batch in _batches(results):
             leaving -= batch.keys()
             done += _committed(out_uri, batch, leaving, same_pass_s, Path(folder))
             leaving = set()
         if leaving:
             done += _committed(out_uri, {}, leaving, same_pass_s, Path(folder))
+        if done != Updated():
+            compact(out_uri)
+            sweep(out_uri)
     return done
 
 
@@ -141,7 +149,8 @@ class _Edit:
         ``made`` keeps in ``folder`` what was made of results, for another turn.
         """
         old = self._lists.find({*batch, *gone})
-        fresh = [result for name, result in batch.items() if name not in old or old[name].version != version_of(result)]
+        versions = {name: entry.version for name, entry in old.items()}
+        fresh = [result for name, result in batch.items() if versions.get(name) != rows_version(result.version)]
         for result in fresh:
             if result.scene_id not in made:
                 made[result.scene_id] = scene_rows(result, folder)
@@ -239,11 +248,3 @@ class _Edit:
         if file.path not in self._copies:
             self._copies[file.path] = local_copy(join(self._base, file.path), self._scratch)
         return self._copies[file.path]
-
-
-def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:
-    """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is."""
-    assert written.bbox is not None, "a file without rows has no place"
-    name = f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet"
-    put_file(path, join(base, name))
-    return replace(file, path=name, rows=written.rows, bytes=written.bytes, bbox=written.bbox, kinds=written.kinds)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +35,9 @@ class SceneRows:
     written: Written | None
 
 
-def version_of(result: Published) -> str:
-    """Changes when other rows would come of a result."""
-    scene = _scene(result)
-    found = (result.manifest["files"].get(SOURCE) or {}).get("sha256")
-    said = [ROWS_VERSION, found, result.record.get("status"), scene.get("acquired"), scene.get("sensor")]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+def rows_version(result_version: str) -> str:
+    """Changes when other rows may come of a result: with its own version, and with this code's."""
+    return f"{ROWS_VERSION}-{result_version[:32]}"
 
 
 def scene_rows(result: Published, folder: Path) -> SceneRows:
@@ -81,12 +76,12 @@ def _facts(result: Published) -> SceneFacts:
 
 def _entry(result: Published, written: Written | None, left_out: str) -> SceneEntry:
     record, scene = result.record, _scene(result)
-    lattice = record.get("lattice") or {}
+    lattice, acquired = record.get("lattice") or {}, scene.get("acquired")
     scale = max(float(lattice.get("scale_x", 1.0)), float(lattice.get("scale_y", 1.0)))
     west, south, east, north = (written.bbox if written else None) or (None,) * 4
     return SceneEntry(
         scene_id=result.scene_id, model_id=str(record.get("model_id", "")), run_id=str(record.get("run_id", "")),
-        version=version_of(result), month=month_of(scene.get("acquired")), acquired_s=exact_s(scene.get("acquired")),
+        version=rows_version(result.version), month=month_of(acquired), acquired_s=exact_s(acquired),
         sensor=scene.get("sensor") or "", width=int(scene.get("width", 0)), height=int(scene.get("height", 0)),
         border_px=BORDER_PX * scale, rows=written.rows if written else 0, file="",
         west=west, south=south, east=east, north=north, left_out=left_out,

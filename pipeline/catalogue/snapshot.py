@@ -11,18 +11,23 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.errors import ConfigError, redacted
+from pipeline.outputs.dataset import Written
 from pipeline.outputs.scene_index import Bounds, SceneEntry
 from pipeline.storage.conditional import create_if_absent, list_objects, read_versioned, replace_if_unchanged
 from pipeline.storage.files import remove_file
+from pipeline.storage.moving import put_file
 from pipeline.storage.paths import join
 
 CATALOGUE, DETECTIONS, SNAPSHOT, SCENES = "_catalogue", "detections", "snapshot.json", "_scenes"
 FORMAT = 1
 PART, COMPACTED = "part", "compacted"
+TURNS, PAUSE_S = 30, 0.2
+"""Attempts against writers that are faster, and the mean pause after the first of them."""
 KEPT = timedelta(days=1)
 """How long a file stays that is not, or no longer, in the snapshot."""
 
@@ -76,7 +81,9 @@ class Snapshot:
         ordered = tuple(sorted(files, key=lambda one: one.path))
         after = replace(self, files=ordered, scenes=dict(sorted(scenes.items())))
         left, now = self.paths - after.paths, datetime.now(UTC)
-        retired = {path: since for path, since in self.retired.items() if path not in after.paths}
+        # What is older is swept, or will be for its own age.
+        recent = (now - 2 * KEPT).isoformat(timespec="seconds")
+        retired = {path: since for path, since in self.retired.items() if path not in after.paths and since > recent}
         return replace(after, retired=retired | dict.fromkeys(sorted(left), now.isoformat(timespec="seconds")))
 
 
@@ -154,6 +161,14 @@ def sweep(out_uri: str, now: datetime | None = None) -> int:
             remove_file(join(base, one.name))
             removed += 1
     return removed
+
+
+def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:
+    """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is."""
+    assert written.bbox is not None, "a file without rows has no place"
+    name = f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet"
+    put_file(path, join(base, name))
+    return replace(file, path=name, rows=written.rows, bytes=written.bytes, bbox=written.bbox, kinds=written.kinds)
 
 
 def meets(one: Bounds, other: Bounds) -> bool:

@@ -54,12 +54,12 @@ class Member:
     def idle(self) -> bool:
         return self.phase == "ready" and self.work is None
 
-    def look(self, order: Any, work: Work, scene_id: str) -> None:
+    def look(self, work: Work) -> None:
         """Start on a block whose pixels are there."""
         self.work = work
         work.begin(self.place)
-        call = self.actor.look.options(num_returns="streaming", name=work.title("look", scene_id))
-        self.step = call.remote(order, work.block, work.pixels)
+        call = self.actor.look.options(num_returns="streaming", name=work.title("look"))
+        self.step = call.remote(work.queue.order, work.block, work.pixels)
 
     def let_go(self) -> Work | None:
         """The block it was busy with, if any; it no longer is."""

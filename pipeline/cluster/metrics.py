@@ -19,7 +19,7 @@ class RayExporter:
     def __init__(self) -> None:
         self._counters = {name: Counter(f"kestrel_{name}", text) for name, text in COUNTERS.items()}
         self._scenes = Counter("kestrel_scenes", "Scenes that ended, by status.", ("status",))
-        self._blocks = Gauge("kestrel_blocks", "Blocks of the scene at work that have not ended, by phase.", ("phase",))
+        self._blocks = Gauge("kestrel_blocks", "Blocks of scenes at work that have not ended, by phase.", ("phase",))
         self._ledger = Gauge("kestrel_ingest_scenes", "Scenes in the ledger of ingestion, by state.", ("state",))
         self._lag = Gauge("kestrel_ingest_lag_s", "Seconds since the scene was first seen that has waited longest.")
         self._oldest_failure = Gauge("kestrel_ingest_oldest_failure_s", "Seconds that the oldest failure has stood.")

@@ -114,7 +114,8 @@ class Pool:
     def bury(self, member: Member, error: Exception) -> None:
         """``member`` died or was killed. Raises ClusterError when workers keep dying and none has loaded the model."""
         self.members.remove(member)
-        self._metrics.count(worker_deaths=1)
+        metrics = self._metrics if member.work is None else member.work.queue.metrics
+        metrics.count(worker_deaths=1)
         doing = member.phase if member.work is None else "looking"
         why = one_sentence(plain(error) if doing == "looking" else error)
         self._journal.emit(
@@ -122,6 +123,7 @@ class Pool:
             f"a worker died while {doing}; replacing it",
             phase=doing,
             **place_facts(member.place),
+            scene_id=member.work and member.work.queue.scene_id,
             block_id=member.work and member.work.block.block_id,
             error=type(error).__name__,
             reason=why,
@@ -144,7 +146,8 @@ class Pool:
             if member.silent_s() <= limit_s:
                 continue
             ray.kill(member.actor)
-            self._metrics.count(deadlines_exceeded=1)
+            metrics = self._metrics if member.work is None else member.work.queue.metrics
+            metrics.count(deadlines_exceeded=1)
             error = DeadlineExceeded(f"the detector gave no sign of life for {limit_s:g} s (cluster.deadline_s)")
             self.bury(member, error)
             yield member.let_go(), error

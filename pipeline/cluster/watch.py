@@ -23,6 +23,7 @@ class Flight:
     """In this phase."""
     silent_s: float | None = None
     """Since the last sign of life; None where there can be none."""
+    scene_id: str | None = None
     block_id: int | None = None
     """None for a worker."""
     tiles: int = 0
@@ -36,7 +37,7 @@ class Flight:
         what = (
             "a worker"
             if self.block_id is None
-            else f"block {self.block_id} ({self.tiles} tiles from {self.first_tile})"
+            else f"block {self.block_id} of {self.scene_id} ({self.tiles} tiles from {self.first_tile})"
         )
         where = f" on {self.node} pid {self.pid}" if self.node else ""
         silent = "" if self.silent_s is None else f", silent for {self.silent_s:.0f} s"

@@ -15,15 +15,22 @@ Answer = TypeVar("Answer")
 
 
 class Executor(Protocol):
-    """Turns blocks into outcomes: exactly one outcome per tile, blocks in any order."""
+    """Turns blocks into outcomes: exactly one outcome per tile, blocks in any order. For several threads at once."""
 
     metrics: Metrics
-    """What the work is counted in."""
+    """What the work of the run is counted in."""
 
-    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    @property
+    def scenes(self) -> int:
+        """How many scenes are best worked on at once, each by a thread of its own."""
+        ...
+
+    def map(self, order: WorkOrder, blocks: Sequence[Block], metrics: Metrics | None = None) -> Iterator[BlockOutcome]:
         """Outcomes as they come. A block that fails is bisected, so each failure names one tile.
 
-        Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made.
+        ``metrics``: of the scene, what its work is counted in; those of the run when there are none.
+        Raises ModelError when the detector cannot be loaded, ClusterError when no progress can be made, Halted when
+        this thread is told to stop.
         """
         ...
 

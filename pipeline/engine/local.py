@@ -1,7 +1,8 @@
-"""The executor of one process: blocks one after another."""
+"""The executor of one process: blocks one after another, whichever scene they are of."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.engine.worker import LoadDetector, TileWorker
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.metrics import Metrics
 from pipeline.second_look.windows import Gain
+from pipeline.threads import look_up
 from pipeline.types import Block, BlockOutcome
 
 ReadBlock = Callable[[WorkOrder, Block], BlockPixels]
@@ -40,39 +42,59 @@ class LocalExecutor:
         """
         self._load, self._gain, self._max_attempts, self._read = load, gain, max_attempts, read
         self._worker: TileWorker | None = None
+        self._looking = threading.Lock()
+        """There is one detector, and it looks at one block at a time."""
         self.metrics = Metrics()
 
-    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-        """See :class:`Executor`."""
-        if blocks and self._worker is None:
-            self._worker = TileWorker(self._load(), self._gain)
-        for block in blocks:
-            yield from self._outcomes(order, Tried(block=block, limit=self._max_attempts))
+    @property
+    def scenes(self) -> int:
+        """Of two, one is looked at while the other is planned, read or published."""
+        return 2
 
-    def _outcomes(self, order: WorkOrder, tried: Tried) -> Iterator[BlockOutcome]:
+    def map(self, order: WorkOrder, blocks: Sequence[Block], metrics: Metrics | None = None) -> Iterator[BlockOutcome]:
+        """See :class:`Executor`."""
+        if not blocks:
+            return
+        with self._looking:
+            worker = self._worker = self._worker or TileWorker(self._load(), self._gain)
+        for block in blocks:
+            tried = Tried(block=block, limit=self._max_attempts)
+            yield from self._outcomes(worker, order, tried, metrics or self.metrics)
+
+    def _outcomes(self, worker: TileWorker, order: WorkOrder, tried: Tried, metrics: Metrics) -> Iterator[BlockOutcome]:
         """One of the block, or one of each of the pieces that it had to be taken apart into, in the order of tiles."""
-        assert self._worker is not None
         todo = [tried]
         while todo:
             tried = todo.pop()
+            look_up()
             try:
-                outcome = self._worker(order, tried.block, self._read(order, tried.block))
+                outcome = self._look(worker, order, tried.block, self._read(order, tried.block))
             except Exception as error:  # noqa: BLE001 - as in a cluster, whatever goes wrong must cost its tiles only
                 step = next_step(tried, error)
                 if isinstance(step, GiveUp):
                     yield failed_block(step.tried, error)
                 elif isinstance(step, Retry):
-                    self.metrics.count(blocks_recomputed=1)
+                    metrics.count(blocks_recomputed=1)
                     todo.append(step.tried)
                 else:
-                    self.metrics.count(blocks_bisected=1)
+                    metrics.count(blocks_bisected=1)
                     todo += [step.second, step.first]
             else:
                 yield outcome
 
+    def _look(self, worker: TileWorker, order: WorkOrder, block: Block, pixels: BlockPixels) -> BlockOutcome:
+        with self._looking:
+            for said in worker.steps(order, block, pixels):
+                look_up()
+                if isinstance(said, BlockOutcome):
+                    return said
+        raise AssertionError("a look ends with its outcome")
+
     def run(self, function: Callable[[Part], Answer], parts: Iterable[Part]) -> Iterator[Answer]:
         """See :class:`Executor`."""
-        return map(function, parts)
+        for part in parts:
+            look_up()
+            yield function(part)
 
     def check_visible(self, paths: Iterable[Path]) -> None:
         """This process sees what it sees; opening the scene tells."""

@@ -11,6 +11,7 @@ from pipeline.engine.executor import Executor
 from pipeline.engine.parts_folder import THREADS, WorkFolder
 from pipeline.errors import ConfigError
 from pipeline.planning.plan import WorkOrder
+from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome, Cost, Done
 
 UNWRITTEN = 2 * THREADS
@@ -31,11 +32,12 @@ class Resume:
     say: Callable[[str], None]
 
     def outcomes(
-        self, executor: Executor, blocks: Sequence[Block], score_threshold: float
+        self, executor: Executor, blocks: Sequence[Block], score_threshold: float, metrics: Metrics
     ) -> Iterator[tuple[BlockOutcome, bool]]:
         """The outcomes of all blocks, without detections below ``score_threshold``, and whether each is fresh.
 
-        What was kept comes first. A block with a failed tile is done again, but for ``only_merge``.
+        What was kept comes first; ``metrics`` count the work on the others. A block with a failed tile is done again,
+        but for ``only_merge``.
         Raises ConfigError when that finds a block that was never done, StorageError when parts cannot be read or
         written, and what the executor raises.
         """
@@ -56,7 +58,7 @@ class Resume:
             left = sum(len(block.tiles) for block in todo)
             self.say(f"{kept_tiles} tiles in {len(blocks) - len(todo)} blocks were done before; {left} tiles to do")
         with _Keeper(self.work, todo) as keeper:
-            for outcome in executor.map(self.order, todo):
+            for outcome in executor.map(self.order, todo, metrics):
                 keeper.add(outcome)
                 yield above(outcome, score_threshold), True
 

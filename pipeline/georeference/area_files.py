@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from pipeline.errors import ConfigError
 from pipeline.georeference.vector_files import read_layers
 from pipeline.names import complaint, shown
+from pipeline.threads import unwarned
 
 LARGEST = 1e9
 """No CRS has larger coordinates (the Earth measures 4e7 m around), and areas must not overflow."""
@@ -117,8 +117,7 @@ def _union(polygons: Any, name: str) -> BaseGeometry:
 def _repairing(name: str) -> Iterator[None]:
     """What GEOS cannot repair as ConfigError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with unwarned(RuntimeWarning):
             yield
     except shapely.errors.GEOSException as error:
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from pipeline.georeference.crs import WGS84_LONLAT, transformer
 from pipeline.names import shown
+from pipeline.threads import unwarned
 
 COARSE_M = 2.0
 """From this accuracy on a better way that is not installed is worth a word; beyond it the loss is, in any case."""
@@ -68,8 +68,7 @@ def _better(crs_wkt: str, lon: float, lat: float, accuracy: float | None) -> tup
         return None, ()
     west, east = max(-180.0, lon - 0.05), min(180.0, lon + 0.05)
     south, north = max(-90.0, lat - 0.05), min(90.0, lat + 0.05)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pyproj's own words on the same matter
+    with unwarned(UserWarning):  # pyproj's own words on the same matter
         group = TransformerGroup(
             CRS.from_wkt(crs_wkt), CRS.from_user_input(WGS84_LONLAT), always_xy=True,
             area_of_interest=AreaOfInterest(west, south, east, north),

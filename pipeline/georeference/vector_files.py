@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pipeline.config.environment import hidden
 from pipeline.errors import ConfigError
 from pipeline.names import brief
 from pipeline.storage.fetching import fetched_file
+from pipeline.threads import unwarned
 
 FORMATS = {b"SQLite format 3\0": ".gpkg", b"fgb\x03": ".fgb", b"\x00\x00\x27\x0a": ".shp"}
 """First bytes → the suffix that leads GDAL to the one driver for them. GeoJSON is told by its content."""
@@ -129,7 +129,7 @@ def _check_geopackage(path: Path, name: str) -> None:
     try:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)) as database:
             made = database.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of a schema that is no text
         raise ConfigError(f"{name} is a damaged GeoPackage; copy it again") from error
     for kind, view, sql in made:
         text = str(sql or "").upper()
@@ -148,8 +148,7 @@ def _read(path: Path, name: str, columns: Sequence[str] | None) -> dict[str, Lay
         import pyogrio
     errors = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # what GDAL finds odd fails later or is harmless
+        with unwarned(RuntimeWarning):  # what GDAL finds odd fails later or is harmless
             layers = [str(layer) for layer, kind in pyogrio.list_layers(path) if kind is not None]
             read = {layer: pyogrio.raw.read(path, layer=layer, columns=wanted, force_2d=True) for layer in layers}
     except (*errors, ValueError) as error:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipeline.ingest.entry import Damaged, Entry, State, from_json, name_of, to_json
+from pipeline.ingest.ledger_files import READERS, TICKS, is_entry, ledger_files
 from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, empty_ledger, read_ledger
 from pipeline.storage.conditional import (
     Listed,
     create_if_absent,
-    list_objects,
     read_versioned,
     replace_if_unchanged,
 )
@@ -29,10 +29,6 @@ from pipeline.storage.paths import join
 LEDGER = "_ledger"
 """Folder beside those of the scenes."""
 TABLE = "ledger.parquet"
-TICKS = "ticks"
-"""Folder in the ledger: a mark of every tick that is at work, and its lease."""
-READERS = 16
-"""Files read, and folders listed, at once."""
 MANY = 20_000
 """From so many scenes on, the 256 folders of the ledger are listed at once and not one after another."""
 TRIES = 8
@@ -87,13 +83,13 @@ class Ledger:
         """
         self._table = self._read_table()
         began = time.monotonic()
-        listed = {one.name: one for one in self._list()}
+        listed = {one.name: one for one in ledger_files(self.folder, many=len(self._table) >= MANY)}
         mark = listed.get(f"{TICKS}/{tick}.json")
         if mark is not None:
             self._zero, self._began = mark.modified, began
         ticks = (name.removeprefix(f"{TICKS}/") for name in listed if name.startswith(f"{TICKS}/"))
         self.marked = {name.removesuffix(".json") for name in ticks}
-        files = {name: one for name, one in listed.items() if _is_entry(name)}
+        files = {name: one for name, one in listed.items() if is_entry(name)}
         before = self._table.marks()
         self._gone = {name for name, old in before.items() if old is not None and name not in files}
         newer = [one for name, one in files.items() if before.get(name) != one.version]
@@ -117,18 +113,29 @@ class Ledger:
 
     def records(self, *states: State) -> Iterator[Record]:
         """All records, or those in one of ``states``."""
-        for row in self._table.rows(states or None, {*self._fresh, *self._gone, *self.damaged}):
+        for row in self._table.rows(states or None, self._besides()):
             record = self._parsed(row)
             if record is not None:
                 yield record
         yield from (one for one in list(self._fresh.values()) if not states or one.entry.state in states)
 
+    def of_feed(self, feed: str) -> Iterator[Record]:
+        """Records of the scenes of a feed."""
+        return self._by_key(lambda key: key.startswith(f"{feed}/"))
+
     def of_other_feeds(self, feed: str) -> Iterator[Record]:
         """Records of scenes that another feed has shown."""
-        for row in self._table.rows(None, {*self._fresh, *self._gone, *self.damaged}):
-            if not row.key.startswith(f"{feed}/") and (record := self._parsed(row)) is not None:
+        return self._by_key(lambda key: not key.startswith(f"{feed}/"))
+
+    def _by_key(self, wanted: Callable[[str], bool]) -> Iterator[Record]:
+        for row in self._table.rows(None, self._besides()):
+            if wanted(row.key) and (record := self._parsed(row)) is not None:
                 yield record
-        yield from (one for one in list(self._fresh.values()) if not one.entry.key.startswith(f"{feed}/"))
+        yield from (one for one in list(self._fresh.values()) if wanted(one.entry.key))
+
+    def _besides(self) -> set[str]:
+        """Names whose rows in the table are not what counts."""
+        return {*self._fresh, *self._gone, *self.damaged}
 
     def forget(self, feed: str, keys: Collection[str]) -> None:
         """Drop scenes of a feed that have no file and are not among ``keys``, those of a full listing."""
@@ -139,7 +146,7 @@ class Ledger:
 
     def counts(self) -> Counter[str]:
         """State → scenes in it."""
-        counts = self._table.counts({*self._fresh, *self._gone, *self.damaged})
+        counts = self._table.counts(self._besides())
         counts.update(str(one.entry.state) for one in self._fresh.values())
         return counts
 
@@ -242,20 +249,6 @@ class Ledger:
             self._say(f"{join(self.folder, TABLE)} is not used, for {error}; it is made anew from the files")
             return empty_ledger()
 
-    def _list(self) -> Iterator[Listed]:
-        if len(self._table) < MANY:
-            yield from list_objects(self.folder)
-            return
-        folders = [f"{number:02x}" for number in range(256)]
-        with ThreadPoolExecutor(READERS) as pool:
-            pages = pool.map(lambda folder: list(list_objects(join(self.folder, folder))), folders)
-            for folder, page in zip(folders, pages, strict=True):
-                for one in page:
-                    yield Listed(name=f"{folder}/{one.name}", bytes=one.bytes, version=one.version,
-                                 modified=one.modified)  # fmt: skip
-        for one in list_objects(join(self.folder, TICKS)):
-            yield Listed(name=f"{TICKS}/{one.name}", bytes=one.bytes, version=one.version, modified=one.modified)
-
     def _read_listed(self, one: Listed) -> Record | None:
         found = read_versioned(join(self.folder, one.name))
         if found is None:  # removed since the listing
@@ -281,11 +274,6 @@ class Ledger:
             name=name, mark=self._marks.get(name) if record.has_file else None, modified=record.modified,
             key=entry.key, scene_id=entry.scene_id, state=str(entry.state), entry=to_json(entry).decode(),
         )  # fmt: skip
-
-
-def _is_entry(name: str) -> bool:
-    folder, _, rest = name.partition("/")
-    return len(folder) == 2 and rest.endswith(".json") and "/" not in rest
 
 
 def _is_newer(there: LedgerRow | None, ours: LedgerRow) -> bool:

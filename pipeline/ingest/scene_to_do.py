@@ -49,6 +49,8 @@ class SceneToDo:
     """Scenes of one group are the same view, processed again: one of them is to be detected."""
     rank: str = ""
     """The highest of a group, as text, is the one."""
+    signer: str | None = None
+    """What gives signatures for its files, see :mod:`pipeline.ingest.signing`."""
     item_href: str | None = None
     """Address of its STAC item."""
 

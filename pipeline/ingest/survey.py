@@ -33,13 +33,15 @@ class Survey:
     """All that was listed."""
     held: dict[str, SceneToDo] = field(default_factory=dict)
     """Key → scene that another tick is at work on."""
+    since: datetime | None = None
+    """From when on it was listed; None: all there is."""
     error: PipelineError | None = None
     """What ended the listing before its end: then nothing counts as gone."""
 
     @property
     def is_full(self) -> bool:
         """Whether what it does not show is gone. A listing of nothing is rather a wrong address than an empty feed."""
-        return self.error is None and bool(self.keys)
+        return self.error is None and self.since is None and bool(self.keys)
 
     def freed(self, keys: Iterable[str], ledger: Ledger) -> list[Candidate]:
         """Scenes that another tick had claimed when they were listed, and now has no more."""
@@ -74,9 +76,13 @@ def survey(
     listing: Iterable[SceneToDo | Unusable],
     unwanted: Callable[[SceneToDo], str | None],
     ledger: Ledger,
+    since: datetime | None = None,
 ) -> Survey:
-    """Go through a listing. ``unwanted``: why a scene is filtered out, in a sentence; None for one that is wanted."""
-    found, ranks, now = Survey(), _Ranks(ledger, feed), ledger.now()
+    """Go through a listing. ``unwanted``: why a scene is filtered out, in a sentence; None for one that is wanted.
+
+    ``since``: what changed before is not in the listing.
+    """
+    found, ranks, now = Survey(since=since), _Ranks(ledger, feed), ledger.now()
     others = {one.entry.origin: one.entry.key for one in ledger.of_other_feeds(feed) if _counts(one.entry)}
     wanted: list[Candidate] = []
     try:

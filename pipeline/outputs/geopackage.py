@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-import warnings
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipeline.errors import StorageError
 from pipeline.outputs.qgis import qgis_style
 from pipeline.outputs.result import Result
 from pipeline.outputs.tables import Table
+from pipeline.threads import unwarned
 
 LAYER = "detections"
 """Name of the GeoPackage layer, followed by that of the scene: in a project of many scenes each layer has its own."""
@@ -64,9 +65,7 @@ def _write_database(table: Table, path: Path, crs_wkt: str | None, layer: str) -
     with hidden():  # it reads the environment while it is imported; late: it brings pandas along
         import pyogrio
     options = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
-    with _gdal_options(pyogrio, options), warnings.catch_warnings():
-        if crs_wkt is None:
-            warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+    with gdal_options(pyogrio, options), unwarned(UserWarning, "'crs' was not provided"):
         try:
             pyogrio.write_arrow(
                 table.drop_columns(["bbox"]),
@@ -110,11 +109,15 @@ def _free_space(path: Path) -> str:
 
 
 @contextmanager
-def _gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
-    """GDAL options for the length of a block; they are the process's, so they are taken back."""
-    before = {name: pyogrio.get_gdal_config_option(name) for name in options}
-    pyogrio.set_gdal_config_options(options)
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options(before)
+def gdal_options(pyogrio: Any, options: dict[str, str]) -> Iterator[None]:
+    """GDAL options for the length of a block; they are the process's, so they are taken back. One thread at a time."""
+    with _OPTIONS:
+        before = {name: pyogrio.get_gdal_config_option(name) for name in options}
+        pyogrio.set_gdal_config_options(options)
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options(before)
+
+
+_OPTIONS = threading.Lock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,22 @@ def hilbert_index(points: FloatArray, order: int = 16) -> IntArray:
     low = points.min(axis=0)
     extent = max(float((points.max(axis=0) - low).max()), np.finfo(np.float64).tiny)
     cells = np.minimum((points - low) / extent * (1 << order), (1 << order) - 1).astype(np.uint32)
+    return _along_curve(cells, order)
+
+
+def earth_index(lon: FloatArray, lat: FloatArray, order: int = 24) -> IntArray:
+    """Position of places, degrees, along one Hilbert curve for the whole Earth: the same whatever else there is.
+
+    Its cells are 2.4 m at the equator.
+    """
+    cells = np.stack([lon + 180, lat + 90], axis=-1) / 360 * (1 << order)
+    return _along_curve(np.clip(cells, 0, (1 << order) - 1).astype(np.uint32), order)
+
+
+def _along_curve(cells: NDArray[np.uint32], order: int) -> IntArray:
+    """(N, 2) cells of a grid of 2**order a side → their places along the curve."""
     x, y = cells[:, 0].copy(), cells[:, 1].copy()
-    index = np.zeros(len(points), np.uint32)
+    index: NDArray[Any] = np.zeros(len(cells), np.uint32 if order <= 16 else np.uint64)
     for bit in range(order - 1, -1, -1):
         right, upper = (x >> bit) & 1, (y >> bit) & 1
         index = (index << 2) | ((3 * right) ^ upper)

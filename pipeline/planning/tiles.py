@@ -145,8 +145,8 @@ def with_valid_pixels(
     ``coverage`` (rows, columns) spans the lattice exactly and is conservative: True where a cell may hold a valid
     pixel. Cells that a window only partly covers count.
     """
-    if not tiles:
-        return (), ()
+    if not tiles or coverage.all():
+        return tuple(tiles), ()
     rows, columns = coverage.shape
     counts = np.zeros((rows + 1, columns + 1), np.int64)
     np.cumsum(np.cumsum(coverage, axis=0, dtype=np.int64), axis=1, out=counts[1:, 1:])

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from pipeline.config import RasterConfig
 from pipeline.raster.addresses import is_remote
 from pipeline.retrying import PATIENCE, Patience
+from pipeline.threads import unwarned
 
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
 """GDAL drivers that scenes may use (COG files are read by GTiff). A short list, because several others follow
@@ -159,8 +159,7 @@ EAR = _Ear()
 def gdal_environment(config: RasterConfig, uris: Sequence[str], patience: Patience = PATIENCE) -> Iterator[None]:
     """GDAL's options for calls of ours, gone afterwards; what it says goes to no log. Pixel scenes are no warning."""
     options = gdal_options(config, any(map(is_remote, uris)), patience)
-    with EAR.listening(), rasterio.Env(**options), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with EAR.listening(), rasterio.Env(**options), unwarned(NotGeoreferencedWarning):
         yield
 
 

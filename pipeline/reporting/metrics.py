@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -82,36 +83,40 @@ class Exporter(Protocol):
 
 
 class Metrics:
-    """Counts for the scene at work and for the run, and tells the exporter."""
+    """Counts for a run, or for one scene of it and for the run too, and tells the exporter. For any thread."""
 
-    def __init__(self, exporter: Exporter | None = None) -> None:
+    def __init__(self, exporter: Exporter | None = None, run: Metrics | None = None) -> None:
+        """``run``: what this is of a scene of."""
         self._exporter = exporter
-        self.run, self.scene = Numbers(), Numbers()
+        self._lock: threading.Lock = threading.Lock() if run is None else run._lock
+        self.numbers = Numbers()
+        self._all = (self.numbers,) if run is None else (self.numbers, run.numbers)
 
-    def begin_scene(self) -> None:
-        """The scene's numbers start at nought."""
-        self.scene = Numbers()
+    def scene(self) -> Metrics:
+        """Numbers of one scene, from nought; what is counted there counts for this run too."""
+        return Metrics(self._exporter, self)
 
     def end_scene(self, status: str) -> None:
-        """The scene ended; ``status`` as in its report."""
+        """A scene ended; ``status`` as in its report."""
         if self._exporter is not None:
             self._exporter.scene(status)
 
     def count(self, **amounts: int) -> None:
         """More of one or several COUNTERS."""
         for name, amount in amounts.items():
-            for numbers in (self.run, self.scene):
-                numbers.counts[name] += amount
+            with self._lock:
+                for numbers in self._all:
+                    numbers.counts[name] += amount
             if amount and self._exporter is not None:
                 self._exporter.count(name, amount)
 
     def observe(self, stage: str, seconds: float) -> None:
         """One of STAGES took this long."""
-        for numbers in (self.run, self.scene):
-            timing = numbers.seconds[stage]
-            timing.count += 1
-            timing.sum_s += seconds
-            timing.most_s = max(timing.most_s, seconds)
+        with self._lock:
+            for timing in (numbers.seconds[stage] for numbers in self._all):
+                timing.count += 1
+                timing.sum_s += seconds
+                timing.most_s = max(timing.most_s, seconds)
         if self._exporter is not None:
             self._exporter.observe(stage, seconds)
 
@@ -128,11 +133,14 @@ class Metrics:
             self.observe("detect", outcome.cost.detect_s)
 
     def blocks(self, **counts: int) -> None:
-        """How many blocks are in each of PHASES now."""
+        """How many blocks of this scene, or of all scenes of this run, are in each of PHASES now.
+
+        Those of scenes do not add up to the run's by themselves; the exporter is told of the run's.
+        """
         for phase, count in counts.items():
-            for numbers in (self.run, self.scene):
-                numbers.most_blocks[phase] = max(numbers.most_blocks[phase], count)
-            if self._exporter is not None:
+            with self._lock:
+                self.numbers.most_blocks[phase] = max(self.numbers.most_blocks[phase], count)
+            if len(self._all) == 1 and self._exporter is not None:
                 self._exporter.blocks(phase, count)
 
     def ingest(self, counts: Mapping[str, int], lag_s: float, oldest_failure_s: float) -> None:

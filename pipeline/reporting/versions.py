@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,7 +27,15 @@ LIBRARIES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Of this project (with its git commit, where there is one), Python and the libraries that touch the result."""
+    """Of this project (with its git commit, where there is one), Python and the libraries that touch the result.
+
+    As they were when this process first asked: what it has imported by then is what works.
+    """
+    return dict(_found())
+
+
+@cache
+def _found() -> dict[str, str | None]:
     found: dict[str, str | None] = {
         "kestrel": pipeline.__version__,
         "git_commit": git_commit(),

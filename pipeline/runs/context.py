@@ -11,6 +11,7 @@ from pipeline.config.environment import ignored_sentence
 from pipeline.engine.executor import Executor
 from pipeline.planning.area import AreaOfInterest
 from pipeline.reporting.journal import Journal
+from pipeline.reporting.progress import Progress
 from pipeline.types import ModelCard
 
 SILENT = Journal(lambda _: None)
@@ -19,13 +20,14 @@ SILENT = Journal(lambda _: None)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """What all scenes of a run share."""
+    """What all scenes of a run share; where each has a configuration of its own, with that of one."""
 
     config: RunConfig
     card: ModelCard
     executor: Executor
     aoi: AreaOfInterest | None
     journal: Journal = field(default_factory=Journal)
+    progress: Progress = field(default_factory=lambda: Progress(SILENT))
 
     def say(self, message: str) -> None:
         """A line for people."""

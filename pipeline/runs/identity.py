@@ -17,16 +17,19 @@ from typing import Any
 import numpy as np
 
 import pipeline
-from pipeline.config import RunConfig
+from pipeline.config import RasterConfig, RunConfig
 from pipeline.errors import StorageError
 from pipeline.georeference.shift import DatumShift
 from pipeline.planning.area import AreaOfInterest
 from pipeline.planning.plan import WorkOrder
+from pipeline.raster.addresses import origin_of
+from pipeline.raster.class_mask import beside
 from pipeline.storage.files import file_version
 from pipeline.types import ByteArray, ModelCard, Scene, Stretch
 
 PARTS = 1
 """Goes up when code changes what a part holds, or what a detector finds."""
+RASTER = RasterConfig()
 FINGERPRINT_PX = 512
 """Longer side of the thumbnail whose pixels identify a scene's content, pixels."""
 
@@ -42,6 +45,8 @@ READING = (
     "stretch_range",
     "nodata",
     "mask",
+    "mask_file",
+    "mask_values",
 )
 """Keys of ``raster`` that say which pixels a detector sees."""
 
@@ -75,6 +80,8 @@ LATER: dict[str, Any] = {
     "band_nodata": (),
     "negative": False,
     "mask": "auto",
+    "mask_file": None,
+    "mask_values": (),
     "crs": None,
     "rpc_height_m": None,
     "precision": None,
@@ -120,11 +127,11 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def scene_version(scene: Scene, *, pays: bool = False) -> str | None:
-    """Changes when a file of the scene does; None when a store does not tell its files' versions. ``pays``: who asks
-    does, see ``raster.requester_pays``."""
+def scene_version(scene: Scene, raster: RasterConfig = RASTER) -> str | None:
+    """Changes when a file of the scene does, that of its classes too; None when a store does not tell its files'
+    versions."""
     try:
-        versions = [file_version(uri, pays=pays) for uri in scene.uris]
+        versions = [file_version(uri, pays=raster.requester_pays) for uri in (*scene.uris, *beside(raster))]
     except StorageError:  # read through GDAL, by a server that will not be asked this way
         return None
     return None if None in versions else "; ".join(map(str, versions))
@@ -207,6 +214,8 @@ def run_identity(scene: Scene, stretch: Stretch, thumbnail: ByteArray, config: R
 def _fields(value: Any, names: Sequence[str]) -> dict[str, Any]:
     """Fields of a dataclass by name, dataclasses inside them as dictionaries; see LATER."""
     content = asdict(value)
+    if content.get("mask_file") is not None:  # a signature is no part of it
+        content["mask_file"] = origin_of((content["mask_file"],))[0]
     return {name: content[name] for name in names if name not in LATER or content[name] != LATER[name]}
 
 

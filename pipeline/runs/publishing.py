@@ -69,7 +69,7 @@ def publish_scene(uri: str, finding: Finding, run: Run, clock: Clock) -> SceneRe
             _write_result(finding, identity, run, folder)
         clock.lap("write")
         ended = {"status": status, "exit_code": exit_code, "detections": found, **asdict(identity)}
-        record = run_record(ended, plan, finding.order, results, run, clock.seconds)
+        record = run_record(ended, plan, finding.order, results, run, clock)
         write_json(record | {"request": finding.request}, folder / "run.json")
         where = publish_folder(folder, config.out, scene_id, whole=whole)
     return SceneReport(

@@ -20,6 +20,7 @@ from pipeline.raster.addresses import origin_of
 from pipeline.reporting.versions import versions
 from pipeline.runs.context import Run
 from pipeline.runs.identity import config_hash, result_settings
+from pipeline.runs.report import Clock
 from pipeline.types import ModelCard
 
 UNKNOWN_LICENCE = "unknown"
@@ -32,15 +33,15 @@ def run_record(
     order: WorkOrder,
     results: Account,
     run: Run,
-    seconds: Mapping[str, float],
+    clock: Clock,
 ) -> dict[str, Any]:
     """The record of one scene, ready for JSON. Holds no credentials: URIs are given without query and user.
 
-    ``ended``: how, and under which ids. ``seconds`` are of the job that publishes, and so are all times and the memory;
-    counts are of the result, whichever job did the block. ``worker_seconds_all_jobs`` is what the blocks of the result
-    took altogether.
+    ``ended``: how, and under which ids. The ``clock`` is of the job that publishes, and so are all times and the
+    memory; counts are of the result, whichever job did the block. ``worker_seconds_all_jobs`` is what the blocks of the
+    result took altogether.
     """
-    scene, card, config, numbers = plan.scene, run.card, run.config, run.executor.metrics.scene
+    scene, card, config, numbers = plan.scene, run.card, run.config, clock.metrics.numbers
     found = versions()
     header = {key: value for key, value in asdict(scene).items() if key != "warnings"}
     addresses = {"weights": public_uri(config.weights), "aoi": config.aoi and public_uri(config.aoi)}
@@ -69,11 +70,11 @@ def run_record(
         "network_mpx": round(results.cost.network_px / 1e6, 3),
         "boxes_before_merge": len(results.detections),
         "columns": list(DETECTION_SCHEMA.names),
-        "seconds": dict(seconds),
+        "seconds": dict(clock.seconds),
         "worker_seconds": {stage: round(numbers.seconds[stage].sum_s, 6) for stage in ("read", "detect")},
         "worker_seconds_all_jobs": {"read": round(results.cost.read_s, 6), "detect": round(results.cost.detect_s, 6)},
         "mpx": round(plan.mpx, 3),
-        "mpx_per_s": {stage: round(plan.mpx / s, 2) for stage, s in seconds.items() if s > 0},
+        "mpx_per_s": {stage: round(plan.mpx / s, 2) for stage, s in clock.seconds.items() if s > 0},
         "peak_rss_mb": {"driver": _peak_rss_mb(), "worker": round(results.cost.peak_rss_bytes / 1e6)},
         "warnings": [redacted(sentence) for sentence in plan.warnings],
         "notes": list(results.notes),

@@ -56,7 +56,8 @@ class Clock:
     """Seconds per stage of one scene, which the metrics are told of too."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        """``metrics``: of the scene."""
+        self.metrics = metrics
         self._started = self._last = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
@@ -64,7 +65,7 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = round(now - self._last, 3)
         if stage != "detect":  # blocks are timed by their workers
-            self._metrics.observe(stage, now - self._last)
+            self.metrics.observe(stage, now - self._last)
         self._last = now
 
     @property

@@ -1,11 +1,12 @@
-"""A run: scene after scene, each published as soon as its last tile has landed. Knows no Ray; takes an Executor."""
+"""A run: its scenes, each published as soon as its last tile has landed. Knows no Ray; takes an Executor."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.config import RunConfig
@@ -17,10 +18,12 @@ from pipeline.planning.threshold import score_threshold
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
+from pipeline.reporting.progress import Progress
+from pipeline.runs.at_once import at_once
 from pipeline.runs.context import Run, forewarnings
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
-from pipeline.runs.summary import summed_up
+from pipeline.runs.summary import in_order, summed_up
 from pipeline.storage.folders import check_writable
 from pipeline.storage.paths import local_path
 from pipeline.types import ModelCard
@@ -32,7 +35,7 @@ def detect(
     executor: Executor,
     journal: Journal | None = None,
 ) -> RunReport:
-    """Detect every scene of ``config`` and publish each as soon as its last tile has landed.
+    """Detect the scenes of ``config``, several at once, and publish each as soon as its last tile has landed.
 
     A scene that cannot work is reported and the others go on. Raises ConfigError, ModelError, StorageError or
     ClusterError for what concerns the run as a whole; scenes published before stay published.
@@ -42,16 +45,24 @@ def detect(
     lacking = check_writable(config.out)
     journal = journal or Journal()
     with own_data() as ignored:
-        run = Run(config=config, card=card, executor=executor, aoi=area_of_interest(config), journal=journal)
+        progress = Progress(journal, len(config.scene))
+        aoi = area_of_interest(config)
+        run = Run(config=config, card=card, executor=executor, aoi=aoi, journal=journal, progress=progress)
         for sentence in forewarnings(ignored, run.aoi):
             run.warn(sentence)
         for weaker in lacking:
             run.warn(f"the file system of {config.out} lacks {weaker}")
         executor.check_visible(local_scenes(config))
-        scenes: list[SceneReport] = []
-        with summed_up(scenes, run):
-            _work_off(((uri, run) for uri in config.scene), scenes.append)
-        return RunReport(scenes=tuple(scenes))
+        reports: dict[str, SceneReport] = {}
+        asked = executor.scenes if config.cluster.scenes == "auto" else config.cluster.scenes
+        with summed_up(reports, run):
+            at_once(
+                (partial(_attempt, uri, run) for uri in config.scene),
+                min(asked, len(config.scene)),
+                lambda report: reports.update({report.uri: report}),
+                progress,
+            )
+        return in_order(reports, config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,27 +84,21 @@ def detect_scenes(
     scenes published before stay published.
     """
     with own_data() as ignored:
-        _work_off(_runs(tasks, card, executor, journal, ignored), ended)
-
-
-def _runs(
-    tasks: Iterable[SceneTask], card: ModelCard, executor: Executor, journal: Journal, ignored: tuple[str, ...]
-) -> Iterator[tuple[str, Run]]:
-    """Every task as a run of its own; an area of interest that several share is read once."""
-    last: Run | None = None
-    for task in tasks:
-        same = last is not None and last.config.aoi == task.config.aoi
-        aoi = last.aoi if last is not None and same else area_of_interest(task.config)
-        run = Run(config=task.config, card=card, executor=executor, aoi=aoi, journal=journal)
-        for sentence in forewarnings(ignored if last is None else (), None if same else aoi):
+        run = Run(config=RunConfig(), card=card, executor=executor, aoi=None, journal=journal,
+                  progress=Progress(journal))  # fmt: skip
+        for sentence in forewarnings(ignored, None):
             run.warn(sentence)
-        last = run
-        yield task.uri, run
+        at_once(_attempts(tasks, run), in_flight, ended, run.progress)
 
 
-def _work_off(scenes: Iterable[tuple[str, Run]], ended: Callable[[SceneReport], None]) -> None:
-    for uri, run in scenes:
-        ended(_attempt(uri, run))
+def _attempts(tasks: Iterable[SceneTask], run: Run) -> Iterator[Callable[[], SceneReport]]:
+    """Every task as a scene of a run with its configuration; an area of interest that several share is read once."""
+    for task in tasks:
+        same = run.config.aoi == task.config.aoi
+        run = replace(run, config=task.config, aoi=run.aoi if same else area_of_interest(task.config))
+        for sentence in forewarnings((), None if same else run.aoi):
+            run.warn(sentence)
+        yield partial(_attempt, task.uri, run)
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:

@@ -24,7 +24,6 @@ from pipeline.planning.area import area_of_interest
 from pipeline.planning.plan import ScenePlan, WorkOrder, asked_for, plan_scene, screen
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
-from pipeline.reporting.progress import Progress
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import Run, forewarnings
 from pipeline.runs.heat_maps import heat_maps
@@ -38,21 +37,20 @@ from pipeline.runs.retention import shrink
 from pipeline.storage.folders import WORK
 from pipeline.storage.lease import Lease
 from pipeline.storage.paths import join
+from pipeline.threads import look_up
 from pipeline.types import BlockOutcome, Detections, Failed, ModelCard, Scene
 
 
 def detect_scene(uri: str, run: Run) -> SceneReport:
     """One scene, unless the same is published already. Raises SceneBusy when another job is at work on it."""
-    metrics = run.executor.metrics
-    metrics.begin_scene()
-    clock = Clock(metrics)
+    clock = Clock(run.executor.metrics.scene())
     limit_s = run.config.cluster.deadline_s
     plan = in_time(lambda: plan_scene(uri, run.config, run.card, run.aoi), uri, "planning", limit_s)
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
         check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
-        version = scene_version(scene, pays=run.config.raster.requester_pays)
+        version = scene_version(scene, run.config.raster)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
@@ -91,14 +89,16 @@ class SceneRun:
     clock: Clock
 
     def __call__(self, lease: Lease) -> SceneReport:
-        """map → merge → publish. Raises SceneBusy when another job has taken the scene over meanwhile."""
+        """map → merge → publish. Raises SceneBusy when another job has taken the scene over meanwhile, and Halted."""
         self._tell_plan()
         resume = self.resume()
         with _scratch(self.run) as folder:
             results = self.map(resume, folder)
             self.clock.lap("detect")
+            look_up()
             detections = asked_for(self.merge(results.detections), self.plan)
             self.clock.lap("merge")
+            look_up()  # from here on it is quicker to end than to do it all again
             lease.check()
             report = self.publish(results, detections, folder)
         whole = report.status == "PUBLISHED"
@@ -134,17 +134,20 @@ class SceneRun:
 
         The maps that the run exports grow block by block in ``folder``: memory does not.
         """
-        plan, journal, metrics = self.plan, self.run.journal, self.run.executor.metrics
+        plan, journal, metrics = self.plan, self.run.journal, self.clock.metrics
         tiles_kept = peak_rss_bytes = 0
         with contextlib.ExitStack() as stack:
-            progress = stack.enter_context(Progress(self.scene_id, len(plan.tiles), plan.mpx, journal))
+            progress = stack.enter_context(self.run.progress.scene(self.scene_id, len(plan.tiles), plan.mpx))
             failures = TileFailures(journal, self.scene_id)
             stack.callback(failures.end)
             export = stack.enter_context(heat_maps(self.run.config.export, folder, plan))
 
             def told() -> Iterator[BlockOutcome]:
                 nonlocal tiles_kept, peak_rss_bytes
-                for outcome, fresh in resume.outcomes(self.run.executor, plan.blocks, self.order.score_threshold):
+                for outcome, fresh in resume.outcomes(
+                    self.run.executor, plan.blocks, self.order.score_threshold, metrics
+                ):
+                    look_up()
                     export(outcome)
                     if fresh:
                         metrics.block(outcome)
@@ -176,7 +179,7 @@ class SceneRun:
 
     def _tell_plan(self) -> None:
         plan = self.plan
-        self.run.executor.metrics.count(tiles_skipped=plan.tiles_skipped)
+        self.clock.metrics.count(tiles_skipped=plan.tiles_skipped)
         self.run.journal.emit(
             "scene_planned", scene_id=self.scene_id, uri=self.uri, tiles=len(plan.tiles), blocks=len(plan.blocks),
             tiles_skipped=plan.tiles_skipped, mpx=plan.mpx, seconds=self.clock.seconds["plan"],

@@ -9,7 +9,7 @@ import contextlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -45,11 +45,16 @@ def table(scenes: Sequence[SceneReport]) -> str:
 def summary(report: RunReport, config: RunConfig, started: datetime, ended: str) -> dict[str, Any]:
     """What became of every scene, ready for JSON; no credentials. ``ended``: done, or what ended the run before that.
 
-    Scenes that the run did not come to have the status NOT_REACHED.
+    Scenes that the run did not come to the end of have the status NOT_REACHED.
     """
     finished = datetime.now(UTC)
-    scenes = [{**asdict(one), "uri": public_uri(one.uri), "message": redacted(one.message)} for one in report.scenes]
-    scenes += [{"uri": public_uri(uri), "status": "NOT_REACHED"} for uri in config.scene[len(scenes) :]]
+    reached = {one.uri: one for one in report.scenes}
+    scenes = [
+        {**asdict(reached[uri]), "uri": public_uri(uri), "message": redacted(reached[uri].message)}
+        if uri in reached
+        else {"uri": public_uri(uri), "status": "NOT_REACHED"}
+        for uri in config.scene
+    ]
     return {
         "kestrel": pipeline.__version__,
         "started": started.isoformat(timespec="seconds"),
@@ -74,9 +79,15 @@ def write_summary(content: dict[str, Any], config: RunConfig, started: datetime)
     return address
 
 
+def in_order(reports: Mapping[str, SceneReport], config: RunConfig) -> RunReport:
+    """The reports by address, in input order, whichever scene ended first."""
+    return RunReport(scenes=tuple(reports[uri] for uri in config.scene if uri in reports))
+
+
 @contextlib.contextmanager
-def summed_up(scenes: list[SceneReport], run: Run) -> Iterator[None]:
-    """A run of several scenes ends with a table and a file, however it ends; ``scenes`` are those it came to."""
+def summed_up(reports: Mapping[str, SceneReport], run: Run) -> Iterator[None]:
+    """A run of several scenes ends with a table and a file, however it ends; ``reports``, by address, are of those that
+    it came to the end of."""
     started, ended = datetime.now(UTC), "done"
     try:
         yield
@@ -85,8 +96,9 @@ def summed_up(scenes: list[SceneReport], run: Run) -> Iterator[None]:
         raise
     finally:
         if len(run.config.scene) > 1:
-            content = summary(RunReport(scenes=tuple(scenes)), run.config, started, ended)
+            report = in_order(reports, run.config)
+            content = summary(report, run.config, started, ended)
             facts = {key: value for key, value in content.items() if key not in ("scenes", "kestrel")}
-            run.journal.emit("run_summary", table(scenes), **facts)
+            run.journal.emit("run_summary", table(report.scenes), **facts)
             with tidying(run.say, "the summary of the run could not be written"):
                 run.say(f"summary of the run: {write_summary(content, run.config, started)}")

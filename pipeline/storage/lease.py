@@ -24,6 +24,7 @@ from pipeline.errors import SceneBusy, StorageError, tidying
 from pipeline.names import brief
 from pipeline.storage.files import create_file, read_file, remove_file, write_file
 from pipeline.storage.paths import join
+from pipeline.threads import pause
 
 
 def this_machine() -> str:
@@ -114,7 +115,7 @@ class Lease:
             self._say(f"{self._name}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
             until = time.monotonic() + wait_s
             while time.monotonic() < until:
-                time.sleep(min(1.0, wait_s / 10))
+                pause(min(1.0, wait_s / 10))
                 now = read_file(self._uri)
                 if now is None and create_file(self._uri, self._content()):
                     return
@@ -125,7 +126,7 @@ class Lease:
                     )
         write_file(self._uri, self._content())
         # Two that watched the same dead lease write one after the other; the last word stands, and both read it.
-        time.sleep(min(1.0, self._lasts_s / 10))
+        pause(min(1.0, self._lasts_s / 10))
         if not self._mine():
             raise SceneBusy(f"another job has just taken over {self._name}; wait for it to end")
 

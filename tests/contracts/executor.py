@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from pipeline.engine.worker import LoadDetector
 from pipeline.errors import ModelError, SceneUnreadable
 from pipeline.planning.plan import ScenePlan, WorkOrder, plan_scene, screen
 from pipeline.synth.oracle import OracleDetector
+from pipeline.threads import Halt, Halted
 from pipeline.types import Block, BlockOutcome, ModelCard, Stretch, Window
 from tests.support.faults import Refuses, refuses, slow_square
 from tests.support.scenes import damage_block, picture, write_geotiff
@@ -137,6 +139,41 @@ class ExecutorContract:
             assert getattr(there.detections, name).tobytes() == getattr(back.detections, name).tobytes()
         assert there.failures == back.failures
 
+    def test_scenes_at_once_get_their_own_outcomes_and_counts(self, executor: Executor, job: Job) -> None:
+        """Three threads, a third of the blocks each: what one asks for comes to no other, and is counted for it."""
+        thirds = [job.blocks[start::3] for start in range(3)]
+        counts = [executor.metrics.scene() for _ in thirds]
+        before = executor.metrics.numbers.counts["blocks_bisected"]
+        with ThreadPoolExecutor(3) as threads:
+            answers = list(threads.map(lambda blocks, own: list(executor.map(job.order, blocks, own)), thirds, counts))
+        for blocks, outcomes in zip(thirds, answers, strict=True):
+            assert ended(outcomes) == sorted(tile.tile_id for block in blocks for tile in block.tiles)
+        assert executor.metrics.numbers.counts["blocks_bisected"] == before, "a refused tile is found in its block"
+        damaged = replace(job.order, stretch=Stretch(kind="fixed", low=(0.0,) * 2, high=(9.0,) * 2, source="no fit"))
+        good, bad = executor.metrics.scene(), executor.metrics.scene()
+        with ThreadPoolExecutor(2) as threads:
+            fine = threads.submit(lambda: list(executor.map(job.order, job.blocks[:1], good)))
+            list(executor.map(damaged, job.blocks[1:2], bad))
+            assert ended(fine.result()) == sorted(tile.tile_id for tile in job.blocks[0].tiles)
+        assert (good.numbers.counts["blocks_bisected"], bad.numbers.counts["blocks_bisected"]) == (0, 3)
+
+    def test_a_scene_that_nobody_wants_any_more_leaves_the_others_alone(self, executor: Executor, job: Job) -> None:
+        """As when its store fails: what was on its way then comes to nobody else."""
+        outcomes = executor.map(job.order, job.blocks)
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        others = list(executor.map(job.order, job.blocks[-2:]))
+        assert ended(others) == sorted(tile.tile_id for block in job.blocks[-2:] for tile in block.tiles)
+
+    def test_who_is_told_to_stop_stops(self, executor: Executor, job: Job) -> None:
+        halt = Halt()
+        with halt.heeded():
+            outcomes = executor.map(job.order, job.blocks)
+            next(outcomes)
+            halt.tell()
+            with pytest.raises(Halted):
+                list(outcomes)
+
     def test_a_damaged_block_is_named_by_one_tile(self, executor: Executor, tmp_path: Path) -> None:
         """A bad sector under one tile: its block is taken apart until that tile is alone, and the others are done."""
         job = scene_job(tmp_path)
@@ -192,6 +229,6 @@ class ExecutorContract:
         job = scene_job(tmp_path)
         damage_block(job.path, 0, 0)
         (block,) = (block for block in job.blocks if any(tile.window.x == tile.window.y == 0 for tile in block.tiles))
-        before = executor.metrics.run.counts["blocks_bisected"]
+        before = executor.metrics.numbers.counts["blocks_bisected"]
         list(executor.map(job.order, [block]))
-        assert executor.metrics.run.counts["blocks_bisected"] - before == 2
+        assert executor.metrics.numbers.counts["blocks_bisected"] - before == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,31 +77,35 @@ def many_blocks(scene: Path, out: Path, *more: object) -> list[object]:
 
 
 def parts_in(out: Path) -> Callable[[], bool]:
-    return lambda: len(list((out / "harbour" / "_work").glob("*.parquet"))) >= 2
+    return lambda: len(list(out.glob("*/_work/*.parquet"))) >= 2
 
 
 @pytest.mark.parametrize(
-    ("executor", "number"),
+    ("executor", "number", "scenes"),
     [
-        ("local", signal.SIGTERM), ("local", signal.SIGHUP), ("local", signal.SIGINT),
-        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.ray),
+        ("local", signal.SIGTERM, 1), ("local", signal.SIGHUP, 1), ("local", signal.SIGINT, 3),
+        pytest.param("ray", signal.SIGTERM, 4, marks=pytest.mark.ray),
     ],
 )  # fmt: skip
-def test_a_signal_ends_a_run_in_order(scene: Path, tmp_path: Path, executor: str, number: signal.Signals) -> None:
-    """As Ctrl-C does: it says so, gives the lease back, keeps what is done, and its exit code names the signal."""
+def test_a_signal_ends_a_run_in_order(
+    scene: Path, tmp_path: Path, executor: str, number: signal.Signals, scenes: int
+) -> None:
+    """As Ctrl-C does: it says so, gives the leases back, keeps what is done, and its exit code names the signal."""
     out, log = tmp_path / "out", tmp_path / "log"
     argv = many_blocks(scene, out, "--executor", executor, "--cluster.workers", 1, "--cluster.start_s", 240)
+    argv += ["--cluster.scenes", scenes]
+    argv[1:2] = [scene, *(shutil.copy(scene, tmp_path / f"{other}.tif") for other in range(1, scenes))]
     with started("detect_scene.py", *argv, log=log) as process:
+        wait_for(lambda: len(list(out.glob(".*.lease"))) == scenes, process, log)
         wait_for(parts_in(out), process, log)
-        assert (out / ".harbour.lease").exists()
         process.send_signal(number)
         assert process.wait(25) == 128 + number
     last = events(log)[-2:]
     assert [event["event"] for event in last] == ["interrupted", "run_ended"], log.read_text()
     assert [event["exit_code"] for event in last] == [128 + number] * 2
-    assert not (out / ".harbour.lease").exists()
-    assert not (out / "harbour" / "manifest.json").exists()
-    assert len(list((out / "harbour" / "_work").glob("*.parquet"))) >= 2
+    assert not list(out.glob(".*")), "no lease and nothing staged"
+    assert not list(out.glob("*/manifest.json"))
+    assert parts_in(out)()
     assert "Traceback" not in log.read_text()
 
 

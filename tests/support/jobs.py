@@ -15,6 +15,7 @@ from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.planning.plan import WorkOrder
 from pipeline.reporting.journal import Journal
+from pipeline.reporting.metrics import Metrics
 from pipeline.runs.report import RunReport
 from pipeline.runs.run import detect
 from pipeline.types import Block, BlockOutcome
@@ -37,8 +38,8 @@ class Mortal(LocalExecutor):
     def __post_init__(self) -> None:
         super().__init__(lambda: load(BUILTIN, "cpu"))
 
-    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-        for outcome in super().map(order, blocks):
+    def map(self, order: WorkOrder, blocks: Sequence[Block], metrics: Metrics | None = None) -> Iterator[BlockOutcome]:
+        for outcome in super().map(order, blocks, metrics):
             if len(self.done) == self.blocks:
                 raise Dies
             self.done.append(outcome.block_id)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.engine.executor import Executor
 from pipeline.planning.plan import WorkOrder
+from pipeline.reporting.metrics import Metrics
 from pipeline.types import Block, BlockOutcome, Chip, Detections, Frame, Look, ModelCard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,9 +71,13 @@ class Timed:
     """Processor time of this process (all its threads) during ``map``."""
     started: float = 0.0
 
-    def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+    @property
+    def scenes(self) -> int:
+        return self.inner.scenes
+
+    def map(self, order: WorkOrder, blocks: Sequence[Block], metrics: Metrics | None = None) -> Iterator[BlockOutcome]:
         self.started, cpu = time.perf_counter(), time.process_time()
-        for outcome in self.inner.map(order, blocks):
+        for outcome in self.inner.map(order, blocks, metrics):
             self.arrived.append(time.perf_counter() - self.started)
             yield outcome
         self.cpu_s += time.process_time() - cpu

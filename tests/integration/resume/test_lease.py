@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import WorkConfig
 from pipeline.detectors.weights import model_card
@@ -60,8 +61,8 @@ def test_who_lost_its_lease_publishes_nothing(job: Job) -> None:
 
     @dataclass
     class Robbed(Mortal):
-        def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
-            yield from super().map(order, blocks)
+        def map(self, order: WorkOrder, blocks: Sequence[Block], *more: Any) -> Iterator[BlockOutcome]:
+            yield from super().map(order, blocks, *more)
             Path(lease_uri(job.config.out, "harbour")).write_text(json.dumps({"token": "other"}))
 
     report = detect(job.config, model_card(BUILTIN), Robbed(), Journal(print))

@@ -193,13 +193,13 @@ def test_scratch_that_cannot_be_removed_is_said_and_the_scene_stays_published(
 
     @dataclass
     class Busy(Mortal):
-        def map(self, order: WorkOrder, blocks: Sequence[Block]) -> Iterator[BlockOutcome]:
+        def map(self, order: WorkOrder, blocks: Sequence[Block], *more: Any) -> Iterator[BlockOutcome]:
             (folder,) = (tmp_path / "scratch").iterdir()
             command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
             if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
                 pytest.skip("mounting a tmpfs is not permitted here: a busy folder cannot be made")
             busy.append(folder)
-            yield from super().map(order, blocks)
+            yield from super().map(order, blocks, *more)
 
     try:
         report = detect(job.config, model_card(BUILTIN), Busy(), Journal(job.said.append))

@@ -50,6 +50,6 @@ def test_a_block_is_tried_again_before_it_is_halved(tmp_path: Path, max_attempts
     executor = LocalExecutor(oracle, gain=StumblesOnce(), max_attempts=max_attempts)
     outcomes = list(executor.map(replace(job.order, global_factor=2.0), job.blocks[:1]))
     assert sum(len(outcome.done) for outcome in outcomes) == len(job.blocks[0].tiles)
-    counts = executor.metrics.run.counts
+    counts = executor.metrics.numbers.counts
     assert (counts["blocks_recomputed"], counts["blocks_bisected"]) == ((0, 1) if max_attempts == 1 else (1, 0))
     assert len(outcomes) == (2 if max_attempts == 1 else 1)

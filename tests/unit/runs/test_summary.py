@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import OutputConfig, RunConfig, TilingConfig
+from pipeline.config import ClusterConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.local import LocalExecutor
 from pipeline.raster.addresses import scene_id_of
 from pipeline.reporting.journal import Journal
@@ -61,8 +61,9 @@ def test_a_run_that_is_cut_short_says_how_far_it_came(harbour: HarbourCase, tmp_
     def stopped() -> Any:
         raise KeyboardInterrupt
 
+    config = replace(config_of(harbour, tmp_path, "b.tif"), cluster=ClusterConfig(scenes=1))
     with pytest.raises(KeyboardInterrupt):
-        detect(config_of(harbour, tmp_path, "b.tif"), harbour.card, LocalExecutor(stopped), Journal(lambda _: None))
+        detect(config, harbour.card, LocalExecutor(stopped), Journal(lambda _: None))
     (content,) = summaries(tmp_path)
     assert (content["ended"], content["exit_code"], content["counts"]) == ("interrupted", None, {"NOT_REACHED": 2})
 
