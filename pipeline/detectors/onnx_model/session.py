@@ -67,8 +67,8 @@ def _finds_a_gpu() -> bool:
         found = False
     if not found:
         logging.getLogger(__name__).warning(
-            "onnxruntime %s was installed for GPUs and finds none here, so the CPU is used; --cluster.device cpu does not "
-            "look for one",
+            "onnxruntime %s was installed for GPUs and finds none here, so the CPU is used; --cluster.device cpu "
+            "does not look for one",
             runtime.__version__,
         )
     return found
