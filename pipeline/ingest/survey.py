@@ -43,7 +43,8 @@ class Survey:
     @property
     def is_full(self) -> bool:
         """Whether what it does not show is gone. A listing of nothing is rather a wrong address than an empty feed."""
-        return self.error is None and self.since is None and bool(self.keys)
+        hidden = any(one.hides_scenes for one in self.unusable)
+        return self.error is None and self.since is None and bool(self.keys) and not hidden
 
     def freed(self, keys: Iterable[str], ledger: Ledger) -> list[Candidate]:
         """Scenes that another tick had claimed when they were listed, and now has no more."""
