@@ -109,7 +109,10 @@ def show_status(out_uri: str, journal: Journal, show: Show) -> int:
     """Print what the ledger says."""
     ledger = Ledger(out_uri, journal.say)
     ledger.load()
-    show(as_text(status_of(ledger)))
+    status = status_of(ledger)
+    if not any(status.counts.values()) and not status.damaged:
+        show(f"there is nothing in the ledger of {shown(out_uri)}; no tick has been here")
+    show(as_text(status))
     return EXIT_OK
 
 
