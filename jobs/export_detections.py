@@ -53,9 +53,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "export_detections.py") 
         until=moment("until", arguments.until),
         classes=tuple(arguments.classes or ()),
         min_score=arguments.min_score,
-        every_view=arguments.all_views,
     )
-    done = export(arguments.out, selection, to, arguments.file)
+    done = export(arguments.out, selection, to, arguments.file, every_view=arguments.all_views)
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{shown(arguments.file)}: {done.rows} detections")

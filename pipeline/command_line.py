@@ -28,7 +28,7 @@ from pipeline.names import brief, near_names, quoted, shown
 from pipeline.reporting.journal import to_stderr
 
 VERSION = f"kestrel {__version__}"
-LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range"}
+LISTS = {"scene", "output.meta", "raster.bands", "raster.stretch_range", "raster.mask_values"}
 """Keys that take several values after one flag."""
 ALIASES = {"dry-run": "dry_run", "scene-id": "scene_id", "meta": "output.meta", "from": "start_from"}
 SWITCHES = ("dry_run", "force", "clean")

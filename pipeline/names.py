@@ -24,7 +24,9 @@ def complaint(name: str, *, allow_virtual: bool = False) -> str | None:
     """What is wrong with ``name``, as the end of a sentence, whatever it names; None for nothing."""
     if len(name) > LONGEST:
         return f"the name has {len(name)} characters, and no path or address has more than {LONGEST}"
-    odd = next((letter for letter in name if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")), None)
+    odd = None
+    if not name.isprintable():  # which says at once that there is none of these
+        odd = next((letter for letter in name if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")), None)
     if odd is not None:
         return f"the name holds U+{ord(odd):04X}, which no name may: rename it"
     if "://" in name and not _is_address(name):

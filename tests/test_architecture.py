@@ -38,6 +38,7 @@ HOMES = {
     "pyproj": ("georeference",),
     "fsspec": ("storage",),
     "obstore": ("storage.conditional", "storage.object_stores"),
+    "pystac_client": ("ingest.stac_api",),
     "pyarrow": ("outputs", "engine.parts", "georeference.parquet_files"),
     "pyogrio": ("outputs", "georeference.vector_files"),
     "pycocotools": ("evaluation.coco_metrics",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from pipeline.names import listed, quoted, told
 BEYOND = 1.0
 """Corners of oriented boxes may lie outside their image, but by no more than its side: such numbers are pixels."""
 
+MOST_NESTED = 50
+"""Brackets within each other in a ``data.yaml``."""
 LONGEST_NUMBER = 9
 """Digits of a class's number: Python refuses those of thousands by an error of its own."""
 
@@ -45,9 +48,7 @@ def read_data_file(path: Path, split: str) -> DataFile:
     ConfigError for a file that says something else, and for a split that it has not or whose images are not there.
     """
     try:
-        text = path.read_text()
-        content = yaml.safe_load(text)
-        as_written = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - the safest: every scalar is the text it is
+        content, as_written = _parsed(path.read_text())
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YOLO's data.yaml ({told(error)})") from error
     if not isinstance(content, dict) or "names" not in content:
@@ -67,6 +68,13 @@ def read_data_file(path: Path, split: str) -> DataFile:
         raise ConfigError(f"{path}: 'path' is no text")
     root = path.parent / (content.get("path") or "")
     return DataFile(classes=classes, images=tuple(_place(path, root, one) for one in places))
+
+
+def _parsed(text: str) -> tuple[Any, Any]:
+    """What it says to YAML, and the same with every scalar as the text it is."""
+    if max(accumulate((letter in "[{") - (letter in "]}") for letter in text), default=0) > MOST_NESTED:
+        raise ValueError(f"it nests more than {MOST_NESTED} brackets")  # half a second of the parser's, for nothing
+    return yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)  # noqa: S506 - the safest of them
 
 
 def _names(path: Path, said: Any) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """All results of an output folder as one STAC collection: ``OUT/_catalogue/``.
 
-Items and models come first, then ``items.parquet``, which holds all items and says which results they are of, then
-``collection.json``, which is worked out from it: whoever reads one of the last two finds whatever it names. Both are
-exchanged only as they were read, so of two who collect at once one begins again; and one that is killed leaves files
-that the next writes once more.
+Items and models come first, then the table of all detections, then ``items.parquet``, which holds all items and says
+which results they are of, then ``collection.json``, which is worked out from it: whoever reads one of the last two
+finds whatever it names. Both are exchanged only as they were read, so of two who collect at once one begins again; and
+one that is killed leaves files that the next writes once more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from pipeline.catalogue.detections import SAME_PASS_S, update
 from pipeline.catalogue.mirror import (
     CATALOGUE,
     COLLECTION,
@@ -28,6 +30,7 @@ from pipeline.catalogue.mirror import (
 )
 from pipeline.catalogue.places import placement
 from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, published_results
+from pipeline.catalogue.snapshot import read_snapshot
 from pipeline.errors import ConfigError, redacted
 from pipeline.outputs.stac import result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
@@ -39,6 +42,8 @@ from pipeline.storage.paths import join
 
 ITEMS, MODELS = "items", "models"
 """Folders of the catalogue."""
+ITEM_FORMAT = 1
+"""Goes up when another item is made of the same result: then all are made anew."""
 AT_ONCE = 500
 """Items that are made, and told of, together: memory is that of these, and of all as a table."""
 
@@ -56,46 +61,74 @@ class Collected:
     added: int
     replaced: int
     removed: int
+    rows: int
+    """Detections of scenes that were added or replaced."""
 
 
-def collect(out_uri: str, journal: Journal, scene_ids: Collection[str] | None = None) -> Collected:
+def collect(
+    out_uri: str, journal: Journal, scene_ids: Collection[str] | None = None, *, same_pass_s: float | None = None
+) -> Collected:
     """Bring the collection of ``out_uri`` to what lies there now; what is in it already costs one comparison.
 
-    ``scene_ids``: look at these scenes alone. Raises ConfigError when there never was a result, StorageError when the
-    store fails, or others collect without end.
+    ``scene_ids``: look at these scenes alone. ``same_pass_s``: views of one object are no further apart in time; None:
+    as before. Raises ConfigError when there never was a result, or with another ``same_pass_s`` than before,
+    StorageError when the store fails, or others collect without end.
     """
+    rows = 0
     added: set[str] = set()
     replaced: set[str] = set()
     removed: set[str] = set()
     ours: set[str] = set()
     for _ in turns(out_uri):
         before = read_mirror(out_uri, journal)
-        known = versions_of(before.items)
+        called = collection_id(out_uri)
+        known = versions_of(before.items, called)
         # Looked at after the mirror was read: what others have put into it since lets its exchange fail.
-        there = {name: manifest_version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
+        there = {name: _version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
         if before.file is None and not there and scene_ids is None:
             raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
         fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
-        tables = list(_made(out_uri, fresh, journal))
-        made = {name for table in tables for name in versions_of(table)}
+        tables = list(_made(out_uri, fresh, called, journal))
+        made = {name for table in tables for name in versions_of(table, called)}
         asked = known.keys() if scene_ids is None else known.keys() & set(scene_ids)
         gone = (asked - there.keys()) | (known.keys() & (fresh - made))
+        rows += _update_detections(out_uri, made, gone, journal, same_pass_s)
         ours |= made  # written once more where the turn is lost: somebody may have written another state since
         added, replaced, removed = added | (made - known.keys()), replaced | (made & known.keys()), removed | gone
         nothing = not made and not gone and before.file is not None
         if nothing or write_mirror(out_uri, exchanged(before.items, tables, gone), before):
             break
     items = write_collection(out_uri, journal)
-    _tidy(out_uri, removed - added, versions_of(items).keys() if scene_ids is None else None, journal)
+    _tidy(out_uri, removed - added, items["id"].to_pylist() if scene_ids is None else None, journal)
     return Collected(
         address=join(out_uri, CATALOGUE, COLLECTION), scenes=len(items), placeless=placeless(items), added=len(added),
-        replaced=len(replaced - added), removed=len(removed),
+        replaced=len(replaced - added), removed=len(removed), rows=rows,
     )  # fmt: skip
 
 
-def _made(out_uri: str, scene_ids: Collection[str], journal: Journal) -> Iterator[Table]:
+def _update_detections(
+    out_uri: str, made: Collection[str], gone: Collection[str], journal: Journal, same_pass_s: float | None
+) -> int:
+    """Bring the table of all detections to what these scenes are now; the rows that came."""
+    before = read_snapshot(out_uri)
+    if same_pass_s is None:
+        same_pass_s = SAME_PASS_S if before is None else before[0].same_pass_s
+    # Where there is no table, it is younger than the items, or somebody took it away. Another same_pass_s is refused.
+    if before is None or same_pass_s != before[0].same_pass_s:
+        results = published_results(out_uri)
+    elif made or gone:
+        results = published_results(out_uri, made)
+    else:
+        return 0
+    done = update(out_uri, results, gone, same_pass_s=same_pass_s)
+    for scene_id, reason in done.left_out:
+        journal.emit("left_out", f"{scene_id}: its detections are not in the table of all: {reason}", scene_id=scene_id)
+    return done.rows
+
+
+def _made(out_uri: str, scene_ids: Collection[str], called: str, journal: Journal) -> Iterator[Table]:
     """Write the items of these scenes, and their models; yields the items as tables, those of whole results alone."""
-    called, done = collection_id(out_uri), 0
+    done = 0
     results = published_results(out_uri, scene_ids)
     models: dict[str, dict[str, Any]] = {}
     write = partial(_write_item, out_uri)
@@ -117,9 +150,11 @@ def _item(
     """The item of a result, its model added to ``models``; None, and a sentence, where its record is another's."""
     try:
         item = result_item(
-            result.record, result.manifest, placement(result.record), collection_id=called, version=result.version
-        )
+            result.record, result.manifest, placement(result.record), collection_id=called,
+            version=_version(result.manifest),
+        )  # fmt: skip
         model = model_item(result.record)
+        to_json(item), to_json(model)  # NaN is none
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         journal.emit(
             "left_out",
@@ -139,6 +174,11 @@ def _item(
     return item
 
 
+def _version(manifest: Mapping[str, Any]) -> str:
+    """Changes when the item of a result would."""
+    return hashlib.sha256(f"{ITEM_FORMAT} {manifest_version(manifest)}".encode()).hexdigest()
+
+
 def _says_more(model: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
     """Whether the item of a model was made of a record that knows more of it: older ones do not know its bands."""
     return other is None or bool(
@@ -151,15 +191,15 @@ def _write_item(out_uri: str, item: Mapping[str, Any]) -> None:
 
 
 def _write_model(out_uri: str, model: dict[str, Any]) -> None:
-    """Unless the one that is there says as much."""
+    """Unless the one that is there says more."""
     address = join(out_uri, CATALOGUE, MODELS, model_file(model["id"]))
+    before, content = read_file(address), to_json(model)
     try:
-        there = json.loads(read_file(address) or b"null")
-        write = _says_more(model, there)
+        poorer = before is not None and _says_more(json.loads(before), model)
     except (ValueError, KeyError, TypeError, IndexError):
-        write = True
-    if write:
-        write_file(address, to_json(model))
+        poorer = False
+    if before != content and not poorer:
+        write_file(address, content)
 
 
 def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, journal: Journal) -> None:
@@ -175,4 +215,4 @@ def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, jo
         remove_file(join(folder, f"{name}.json"))
     back = [name for name, _ in manifests(out_uri, out)] if out else []
     if back:
-        list(_made(out_uri, back, journal))
+        list(_made(out_uri, back, collection_id(out_uri), journal))

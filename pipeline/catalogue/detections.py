@@ -37,6 +37,7 @@ from pipeline.errors import ConfigError, StorageError, redacted
 from pipeline.outputs.dataset import DatasetWriter, Verdict, Written, read_rows, rewritten
 from pipeline.outputs.dataset_views import VIEW_COLUMNS, ViewRows, view_rows
 from pipeline.outputs.scene_index import SceneEntry
+from pipeline.storage.clients import translated
 from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
 
@@ -77,16 +78,17 @@ def update(
     another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
     done, leaving = Updated(), set(gone)
-    with tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
+    what = f"cannot put together the detections of {redacted(out_uri)}"
+    with translated(what), tempfile.TemporaryDirectory(prefix="kestrel-") as folder:
         for batch in _batches(results):
             leaving -= batch.keys()
             done += _committed(out_uri, batch, leaving, same_pass_s, Path(folder))
             leaving = set()
         if leaving:
             done += _committed(out_uri, {}, leaving, same_pass_s, Path(folder))
-    if done != Updated():
-        compact(out_uri)
-        sweep(out_uri)
+        if done != Updated():
+            compact(out_uri)
+            sweep(out_uri)
     return done
 
 

@@ -17,8 +17,9 @@ from pipeline.catalogue.times import UNKNOWN_MONTH
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
 from pipeline.outputs.export import FORMATS
-from pipeline.outputs.selection import Selection, selected
+from pipeline.outputs.selection import Selection, primary_alone, selected
 from pipeline.outputs.tables import Table
+from pipeline.storage.clients import translated
 from pipeline.storage.files import file_names
 from pipeline.storage.folders import MANIFEST
 from pipeline.storage.moving import local_copy, put_file
@@ -34,23 +35,28 @@ class Exported:
     """What is not in it that one may look for, a sentence each."""
 
 
-def export(out_uri: str, selection: Selection, to: str, file: str) -> Exported:
+def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view: bool = False) -> Exported:
     """Write the detections of ``out_uri`` that are selected to ``file``, whole or not at all, in the format ``to``.
+
+    Of an object in several scenes of one pass the best view alone, or ``every_view``.
 
     Where nobody has collected the results yet, they are put together for the time being. Raises ConfigError for a place
     that cannot be, a condition that makes no sense, and a folder without results; StorageError when a store fails.
     """
     expression = selection.expression()
     _check_place(file)
-    with tempfile.TemporaryDirectory(prefix="kestrel-") as name:
+    with translated("cannot make the export"), tempfile.TemporaryDirectory(prefix="kestrel-") as name:
         folder = Path(name)
         with _dataset(out_uri, folder) as (base, snapshot, notes):
-            counted = _Counted()
+            counted = _Counted(every_view=every_view)
             files = [one for one in snapshot.files if _may_hold(one, selection)]
             made = folder / f"made.{to}"
             layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
             FORMATS[to](counted.through(_rows(base, files, expression, folder)), made, layer)
             put_file(made, file)
+    if counted.kept_back:
+        views = f"{counted.kept_back} further views of objects that another scene of the same pass shows better"
+        notes = (*notes, f"{views} are left out: --all-views writes them too")
     if selection.since is not None or selection.until is not None:
         timeless = sum(one.rows for one in snapshot.files if one.month == UNKNOWN_MONTH)
         if timeless:
@@ -123,11 +129,15 @@ def _rows(base: str, files: list[DatasetFile], expression: object, folder: Path)
 
 
 class _Counted:
-    """Counts the rows that go by."""
+    """Counts the rows that go by; further views of objects are kept back unless they are asked for."""
 
-    rows = 0
+    def __init__(self, *, every_view: bool) -> None:
+        self.rows, self.kept_back, self._every_view = 0, 0, every_view
 
     def through(self, tables: Iterator[Table]) -> Iterator[Table]:
         for table in tables:
-            self.rows += len(table)
-            yield table
+            asked = table if self._every_view else primary_alone(table)
+            self.rows += len(asked)
+            self.kept_back += len(table) - len(asked)
+            if len(asked):
+                yield asked

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, folder_of, meets
 from pipeline.catalogue.times import month_at
-from pipeline.outputs.scene_index import SceneEntry, read_scenes, read_scenes_at, read_versions, write_scenes
+from pipeline.outputs.scene_index import (
+    ListWritten,
+    SceneEntry,
+    read_scenes,
+    read_scenes_at,
+    read_versions,
+    write_changed,
+    write_compacted,
+)
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join
 
@@ -63,19 +70,19 @@ class SceneLists:
             additions = [entry for entry in new if entry.month == month]
             if there is not None and not additions and not read_scenes(self._path(month), entries.keys()):
                 continue
-            before = read_scenes(self._path(month)) if there is not None else []
-            kept = [entry for entry in before if entry.scene_id not in entries] + additions
-            if kept:
-                lists[month] = self._written(month, kept)
+            here = dict.fromkeys(entries) | {entry.scene_id: entry for entry in additions}
+            path = self._new_path()
+            written = write_changed(self._path(month) if there is not None else None, path, here)
+            if written.scenes:
+                lists[month] = self._placed(month, path, written)
             else:
                 lists.pop(month, None)
         return lists
 
     def compacted(self, month: str, paths: Collection[str]) -> dict[str, SceneList]:
         """The lists after the parts ``paths`` of a month were compacted."""
-        before = read_scenes(self._path(month))
-        after = [replace(entry, file="") if entry.file in paths else entry for entry in before]
-        return dict(self._lists) if after == before else {**self._lists, month: self._written(month, after)}
+        path = self._new_path()
+        return {**self._lists, month: self._placed(month, path, write_compacted(self._path(month), path, paths))}
 
     def _path(self, month: str) -> Path:
         path = self._lists[month].path
@@ -83,13 +90,13 @@ class SceneLists:
             self._copies[path] = local_copy(join(self._base, path), self._folder)
         return self._copies[path]
 
-    def _written(self, month: str, entries: list[SceneEntry]) -> SceneList:
-        path = self._folder / f"{uuid.uuid4().hex}.parquet"
-        digest = write_scenes(entries, path)
-        name = f"{SCENES}/month={month}/scenes-{digest[:16]}.parquet"
+    def _new_path(self) -> Path:
+        return self._folder / f"{uuid.uuid4().hex}.parquet"
+
+    def _placed(self, month: str, path: Path, written: ListWritten) -> SceneList:
+        name = f"{SCENES}/month={month}/scenes-{written.digest[:16]}.parquet"
         put_file(path, join(self._base, name))
-        self._copies[name] = path
-        return SceneList(path=name, scenes=len(entries), left_out=sum(bool(entry.left_out) for entry in entries))
+        return SceneList(path=name, scenes=written.scenes, left_out=written.left_out)
 
 
 def one_pass(one: SceneEntry, other: SceneEntry, same_pass_s: float) -> bool:

@@ -81,7 +81,9 @@ class Snapshot:
         ordered = tuple(sorted(files, key=lambda one: one.path))
         after = replace(self, files=ordered, scenes=dict(sorted(scenes.items())))
         left, now = self.paths - after.paths, datetime.now(UTC)
-        retired = {path: since for path, since in self.retired.items() if path not in after.paths}
+        # What is older is swept, or will be for its own age.
+        recent = (now - 2 * KEPT).isoformat(timespec="seconds")
+        retired = {path: since for path, since in self.retired.items() if path not in after.paths and since > recent}
         return replace(after, retired=retired | dict.fromkeys(sorted(left), now.isoformat(timespec="seconds")))
 
 

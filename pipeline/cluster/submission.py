@@ -15,14 +15,19 @@ def in_submitted_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def refuse_relative_paths(config: RunConfig) -> None:
+def refuse_relative_paths(config: RunConfig, source: str = "") -> None:
     """Inside a submitted job a relative path names a place in the unpacked copy, never what its author meant.
 
-    Raises ConfigError for the first one (ruling 12).
+    ``source``: where the scenes of a feed arrive. Raises ConfigError for the first one (ruling 12).
     """
     if not in_submitted_job():
         return
-    named = [("--out", config.out), ("--aoi", "" if config.aoi_is_box else config.aoi or "")]
+    named = [
+        ("--out", config.out),
+        ("source.address", source),
+        ("--aoi", "" if config.aoi_is_box else config.aoi or ""),
+        ("--raster.mask_file", config.raster.mask_file or ""),
+    ]
     named += [("--scene", part) for uri in config.scene for part in uri.removeprefix("@").split(",")]
     local = config.weights.startswith(".") or is_weight_name(config.weights)
     if local and not config.weights.startswith(HUB):  # others may be names of the hub

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ FAILURES = 3
 """How often a group may break before that is given up."""
 FOLDER = ".ray"
 """What Ray Train keeps of a go, in the folder of the run; gone afterwards."""
+ENDED = "ended_"
+"""Begins the names of empty files there, one for every worker that an error of ours has ended."""
+OTHERS_S = 5.0
+"""How long a worker that such an error ended waits for the others to come to the same: what is wrong with the data all
+of them find, at about the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +58,9 @@ class Group:
 def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report: Report) -> None:
     """``function`` on every worker of ``group``, until all are done. ``out`` is a folder that all workers see.
 
-    What the first worker reports is told here. Raises the PipelineError that ended the first worker, ClusterError when
-    there is no cluster, or the group broke more than FAILURES times, ConfigError where this machine is the cluster and
-    has no room for them.
+    What the first worker reports is told here. Raises the first PipelineError that ended a worker, and with it all of
+    them; ClusterError when there is no cluster, or the group broke more than FAILURES times, ConfigError where this
+    machine is the cluster and has no room for them.
     """
     with contextlib.ExitStack() as begun:
         grows = ray.is_initialized() or bool(os.environ.get("RAY_ADDRESS"))
@@ -66,12 +72,17 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
             report(f"  {lacking}: waiting for nodes that join")
         lines = Queue(actor_options={"num_cpus": 0})
         begun.callback(lines.shutdown)
-        begun.enter_context(_told(lines, report))
         folder = out.absolute() / FOLDER
         begun.callback(shutil.rmtree, folder, ignore_errors=True)
         trainer = ray.train.torch.TorchTrainer(
             _rank,
-            train_loop_config={"function": function, "argument": argument, "lines": lines, "folder": str(Path.cwd())},
+            train_loop_config={
+                "function": function,
+                "argument": argument,
+                "lines": lines,
+                "folder": str(Path.cwd()),
+                "ends": str(folder),
+            },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=group.least if group.least == group.most else (group.least, group.most),
                 use_gpu=group.gpu,
@@ -84,16 +95,19 @@ def on_workers(function: Ranked, argument: Any, group: Group, out: Path, report:
             ),
             torch_config=ray.train.torch.TorchConfig(backend="nccl" if group.gpu else "gloo"),
         )
-        try:
-            with _interrupted_as_always():
-                ended = trainer.fit().return_value
-        except TrainingFailedError as error:
+        broken: TrainingFailedError | None = None
+        with _told(lines, report) as ended, _interrupted_as_always():
+            try:
+                trainer.fit()
+            except TrainingFailedError as error:
+                broken = error
+        if ended:
+            raise ended[0]
+        if broken is not None:
             raise ClusterError(
-                f"the workers of this training broke {FAILURES + 1} times, the last time so: {one_sentence(error)}; "
+                f"the workers of this training broke {FAILURES + 1} times, the last time so: {one_sentence(broken)}; "
                 "the same command goes on from the last checkpoint"
-            ) from error
-        if isinstance(ended, PipelineError):
-            raise ended
+            ) from broken
 
 
 @contextlib.contextmanager
@@ -119,17 +133,37 @@ def lacking_resources(group: Group, there: Mapping[str, float]) -> str | None:
     return f"the cluster has {' and '.join(short)} that {group.least} workers take" if short else None
 
 
-def _rank(given: dict[str, Any]) -> PipelineError | None:
-    """On a worker: do it, and answer with the error that is one of ours, which no second try would mend."""
+def _rank(given: dict[str, Any]) -> None:
+    """On a worker: do it. An error that is one of ours, which no second try would mend, ends all workers.
+
+    Where it ends one alone the others wait for it, for the half hour of torch's patience: it breaks, so that Ray ends
+    them and starts the group again, which has nothing to do then.
+    """
+    ends = Path(given["ends"])
+    if any(ends.glob(f"{ENDED}*")):
+        return
     if Path(given["folder"]).is_dir():
         os.chdir(given["folder"])
-    first = ray.train.get_context().get_world_rank() == 0
-    report: Report = given["lines"].put if first else _silent
+    context = ray.train.get_context()
+    report: Report = given["lines"].put if context.get_world_rank() == 0 else _silent
     try:
         given["function"](given["argument"], str(ray.train.torch.get_device()), report)
     except PipelineError as error:
-        return error
-    return None
+        given["lines"].put(error)
+        ends.mkdir(parents=True, exist_ok=True)
+        (ends / f"{ENDED}{context.get_world_rank()}").touch()
+        if not _all_ended(ends, context.get_world_size()):
+            raise
+
+
+def _all_ended(ends: Path, count: int) -> bool:
+    """Whether so many workers have ended, soon."""
+    until = time.monotonic() + OTHERS_S
+    while len(list(ends.glob(f"{ENDED}*"))) < count:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _silent(_: str) -> None:
@@ -137,15 +171,19 @@ def _silent(_: str) -> None:
 
 
 @contextlib.contextmanager
-def _told(lines: Queue, report: Report) -> Iterator[None]:
-    """Inside, what arrives in ``lines`` is reported; what is left is at the end."""
-    ended = threading.Event()
+def _told(lines: Queue, report: Report) -> Iterator[list[PipelineError]]:
+    """Inside, what arrives in ``lines`` is reported; what is left is at the end. The errors among it are given."""
+    ended, errors = threading.Event(), list[PipelineError]()
 
     def tell() -> None:
         while True:
             over = ended.is_set()
             try:
-                report(lines.get(timeout=0.5))
+                line = lines.get(timeout=0.5)
+                if isinstance(line, PipelineError):
+                    errors.append(line)
+                else:
+                    report(line)
             except Empty:
                 if over:
                     return
@@ -153,7 +191,7 @@ def _told(lines: Queue, report: Report) -> Iterator[None]:
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:
-        yield
+        yield errors
     finally:
         ended.set()
         teller.join(timeout=10)

@@ -30,6 +30,10 @@ class RasterConfig:
     """Pixel value that means "no data", in place of the file's own, in every band."""
     mask: Literal["auto", "none"] = "auto"
     """``none`` ignores masks and alpha bands, as for near infrared that a writer flagged as alpha."""
+    mask_file: str | None = None
+    """A raster of classes that covers what the scene covers, at any resolution, such as Sentinel-2's SCL."""
+    mask_values: tuple[int, ...] = ()
+    """Values of ``mask_file`` where the scene shows nothing: of SCL e.g. [3, 8, 9, 10], shadows and clouds."""
     crs: str | None = None
     """CRS of the scene, in place of its own: EPSG:32633, WKT, a PROJ string; ``none`` detects in pixels alone."""
     rpc_height_m: float | None = None
@@ -65,6 +69,10 @@ class RasterConfig:
         require(
             self.stretch_range is None or self.stretch_range[0] < self.stretch_range[1],
             "raster.stretch_range: the first value must be below the second",
+        )
+        require(
+            self.mask_file is None or len(self.mask_values) > 0,
+            "raster.mask_file needs raster.mask_values, the values that are holes, as in --raster.mask_values 3 8 9",
         )
         require(self.crs is None or bool(self.crs.strip()), "raster.crs is empty; give a code such as EPSG:32633")
         require(

@@ -13,6 +13,8 @@ from pipeline.types import FloatArray
 
 PIECES = 32
 """Parts that each side of a scene is followed in: straight lines of one projection are none in another."""
+STEP_DEG, HALVINGS = 4.0, 16
+"""Near a pole a short way turns far: a part that turns further than this is halved, so often at most."""
 BEND = 2e-4
 """A corner is left out where the outline without it differs by less than this share of the scene's smaller extent."""
 DIGITS = 7
@@ -33,7 +35,17 @@ class Footprint:
 
 def footprint(place: Georeference) -> Footprint | None:
     """The outline of all pixels of a scene; None where none of it has a longitude and a latitude."""
-    return outlined(place.scene_to_lonlat(_sides(place.width, place.height)))
+    along = np.arange(4 * PIECES) / PIECES
+    lonlat = place.scene_to_lonlat(_around(along, place.width, place.height))
+    for _ in range(HALVINGS):
+        turns = np.abs(_step(lonlat[:, 0], np.roll(lonlat[:, 0], -1)))
+        wide = np.flatnonzero(turns > STEP_DEG)  # NaN is not
+        if not len(wide):
+            break
+        between = (along[wide] + np.append(along[1:], 4.0)[wide]) / 2
+        along = np.insert(along, wide + 1, between)
+        lonlat = np.insert(lonlat, wide + 1, place.scene_to_lonlat(_around(between, place.width, place.height)), axis=0)
+    return outlined(lonlat)
 
 
 def outlined(ring: FloatArray) -> Footprint | None:
@@ -45,39 +57,36 @@ def outlined(ring: FloatArray) -> Footprint | None:
     ring = ring[np.isfinite(ring).all(axis=1)]
     if len(ring) < 3:
         return None
-    polygon = shapely.Polygon(_unwrapped(ring))
-    west, south, east, north = polygon.bounds
-    polygon = shapely.simplify(polygon, BEND * min(east - west, north - south))
-    parts = _parts(polygon if polygon.is_valid else shapely.make_valid(polygon))
-    return _cut(parts) if parts else None
-
-
-def _sides(width: int, height: int) -> FloatArray:
-    """Scene pixels around the scene, once each, from corner to corner."""
-    steps = np.arange(PIECES) / PIECES
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
-    ends = np.roll(corners, -1, axis=0)
-    sides = corners[:, None] + steps[:, None] * (ends - corners)[:, None]
-    return sides.reshape(-1, 2)
-
-
-def _unwrapped(ring: FloatArray) -> FloatArray:
-    """The ring without jumps in longitude, its middle within a turn of Greenwich; led over the pole where it holds
-    one."""
     longitudes = np.unwrap(ring[:, 0], period=360.0)
-    around = longitudes[-1] + _step(longitudes[-1], longitudes[0]) - longitudes[0]
-    turned = np.column_stack([longitudes, ring[:, 1]])
-    if abs(around) > 180:  # it comes back a whole turn later
+    back = longitudes[-1] + _step(longitudes[-1], longitudes[0])
+    turns: tuple[float, ...] = (-360.0, 0.0, 360.0)
+    around = 360.0 * np.round((back - longitudes[0]) / 360.0)
+    if around:  # it comes back a whole turn later: two turns of it, led over the pole, have no seam at ±180
         pole = np.copysign(90.0, ring[:, 1].mean())
-        first, last = longitudes[0], longitudes[0] + around
-        turned = np.vstack([turned, [[last, ring[0, 1]], [last, pole], [first, pole]]])
-    turned[:, 0] -= 360.0 * np.round((turned[:, 0].min() + turned[:, 0].max()) / 720.0)
-    return turned
+        copies = [np.column_stack([longitudes + turn * around, ring[:, 1]]) for turn in (-1, 0)]
+        points = np.vstack(copies)
+        points = np.vstack([points, [[points[-1, 0], pole], [points[0, 0], pole]]])
+        turns = (0.0,)
+    else:
+        longitudes -= 360.0 * np.round((longitudes.min() + longitudes.max()) / 720.0)
+        points = np.column_stack([longitudes, ring[:, 1]])
+    smallest = min(np.ptp(longitudes), np.ptp(ring[:, 1]))
+    polygon = shapely.simplify(shapely.Polygon(points), BEND * smallest)
+    parts = _parts(polygon if polygon.is_valid else shapely.make_valid(polygon))
+    return _cut(parts, turns) if parts else None
 
 
-def _step(start: float, end: float) -> float:
+def _around(along: FloatArray, width: int, height: int) -> FloatArray:
+    """(N,) places on the way around a scene, 0 to 4, a side each → (N, 2) scene pixels."""
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
+    side = along.astype(int)
+    points: FloatArray = corners[side] + (along - side)[:, None] * (corners[side + 1] - corners[side])
+    return points
+
+
+def _step(start: FloatArray, end: FloatArray) -> FloatArray:
     """The shorter way from one longitude to another, degrees."""
-    return float((end - start + 180.0) % 360.0 - 180.0)
+    return np.asarray((end - start + 180.0) % 360.0 - 180.0)
 
 
 def _parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
@@ -86,11 +95,11 @@ def _parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
     return [one for one in found if isinstance(one, shapely.Polygon) and one.area > 0]
 
 
-def _cut(polygons: list[shapely.Polygon]) -> Footprint | None:
-    """Polygons that may pass ±180 → the parts of each turn of the Earth, moved to their places."""
+def _cut(polygons: list[shapely.Polygon], wanted: tuple[float, ...]) -> Footprint | None:
+    """Polygons that may pass ±180 → the parts of the ``wanted`` turns of the Earth, moved to their places."""
     whole = shapely.union_all(polygons)
     turns: dict[float, list[shapely.Polygon]] = {}
-    for turn in (-360.0, 0.0, 360.0):
+    for turn in wanted:
         inside = shapely.intersection(whole, shapely.box(turn - 180, -90, turn + 180, 90))
         kept = [part for part in _parts(inside) if part.area > SLIVER * whole.area]
         if kept:

@@ -129,7 +129,7 @@ def _check_geopackage(path: Path, name: str) -> None:
     try:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)) as database:
             made = database.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of a schema that is no text
         raise ConfigError(f"{name} is a damaged GeoPackage; copy it again") from error
     for kind, view, sql in made:
         text = str(sql or "").upper()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.errors import ConfigError, StorageError, one_sentence, tidying
+from pipeline.errors import ConfigError, PipelineError, StorageError, one_sentence, tidying
 from pipeline.ingest.decisions import Candidate
 from pipeline.ingest.entry import HAS_RESULT, Entry, State
 from pipeline.ingest.feed_file import FeedConfig
@@ -17,8 +17,9 @@ from pipeline.ingest.ledger import Ledger, Record
 from pipeline.ingest.retries import STOPS_THE_TICK, End
 from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo
+from pipeline.ingest.signing import signed
 from pipeline.ingest.survey import about, new_entry
-from pipeline.ingest.transitions import changed, claimed, ended, given_back, looked_at
+from pipeline.ingest.transitions import changed, claimed, died, ended, given_back, looked_at
 from pipeline.raster.addresses import split_uris
 from pipeline.reporting.journal import Journal
 from pipeline.runs.published import last_record
@@ -52,11 +53,11 @@ class Claims:
         for scene_id in list(self._held):
             record, _ = self._held.pop(scene_id)
             with tidying(self._journal.say, f"{scene_id} stays claimed until the lease of this tick has run out"):
-                self._ledger.write(given_back(record.entry), record)
+                self._ledger.write(_left(record.entry, error), record)
 
     def claim(self, one: Candidate, *, alone: bool) -> SceneTask | None:
         """The task of a scene that is ours now; None where it need not be done, or another tick was faster."""
-        scene, record = one.scene, one.record
+        scene, record = signed(one.scene), one.record
         try:
             config = scene_config(self._feed, self._base, scene)
         except ConfigError as error:
@@ -107,6 +108,19 @@ class Claims:
     def _was_replaced(self, entry: Entry, scene: SceneToDo) -> bool:
         assert entry.claim is not None
         return content_version(scene) != entry.claim.version
+
+
+def _left(entry: Entry, error: BaseException | None) -> Entry:
+    """A scene that was in flight when its tick ended: nothing counts, but for what may have been its doing.
+
+    What would end the next scene too puts it behind all others; a defect has it done alone, as a death does.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if isinstance(error, PipelineError) and error.exit_code in STOPS_THE_TICK:
+        return ended(entry, End(status="INVALID", exit_code=error.exit_code, sentence=one_sentence(error)), now)
+    if isinstance(error, Exception) and not isinstance(error, PipelineError):
+        return died(entry, now)
+    return given_back(entry)
 
 
 def content_version(scene: SceneToDo) -> str:

@@ -57,7 +57,8 @@ def decide(scene: SceneToDo, record: Record | None, now: datetime) -> Decision:
         return Decision(what="leave", why="another tick is at work on it")
     if entry.state is State.FAILED:
         waited_s = (now - record.modified).total_seconds()
-        if not same or is_due(waited_s, entry.wait_s):
+        # Without a hint the last go was of no version at all: the scene was replaced meanwhile, and may be once more.
+        if (entry.hint and not same) or is_due(waited_s, entry.wait_s):
             return Decision(what="detect", why=f"failed {entry.failures} times, its turn has come again")
         return Decision(what="leave", why=f"failed, tried again in {entry.wait_s - waited_s:.0f} s: {entry.sentence}")
     if entry.state in HAS_RESULT:

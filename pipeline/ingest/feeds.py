@@ -10,6 +10,7 @@ from pipeline.ingest.address_list import scenes_of_list
 from pipeline.ingest.feed_file import FeedConfig, Kind
 from pipeline.ingest.file_scenes import scenes_of_files
 from pipeline.ingest.item_scenes import scene_of_item
+from pipeline.ingest.layouts import LAYOUTS
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.stac_api import scenes_of_api
 from pipeline.ingest.static_stac import scenes_of_catalogue
@@ -18,7 +19,7 @@ from pipeline.outputs.item_table import read_items
 from pipeline.storage.conditional import list_objects
 from pipeline.storage.fetching import fetched_file
 from pipeline.storage.paths import join, local_path
-from pipeline.storage.sources import read_source
+from pipeline.storage.sources import check_listable, read_source
 
 UNDATED = datetime.min.replace(tzinfo=UTC)
 
@@ -27,7 +28,7 @@ def scenes(feed: FeedConfig, since: datetime | None = None) -> Iterator[SceneToD
     """Every scene of the feed, once for each key, newest first where times are known; what is none comes last.
 
     ``since``: a hint that changes before it were seen; feeds that can be asked for changes alone then are, from
-    ``source.lookback_h`` before it on. One bad entry is an Unusable. Raises StorageError or ConfigError for what
+    two days before it on. One bad entry is an Unusable. Raises StorageError or ConfigError for what
     concerns the feed as a whole: a place that cannot be listed, a catalogue that is none.
     """
     found, unusable = _once(_entries(feed, since))
@@ -49,14 +50,23 @@ def _entries(feed: FeedConfig, since: datetime | None) -> Iterable[SceneToDo | U
 def _folder(feed: FeedConfig) -> Iterator[SceneToDo | Unusable]:
     address = feed.source.address
     path = local_path(address)
+    if path is None and not address.lower().startswith("s3://"):
+        raise ConfigError(
+            f"{shown(address)} cannot be listed for scenes: folders are listed on disks and at s3://; for a web server "
+            "write a list of addresses (kind: list), or name its catalogue"
+        )
     if path is not None and not path.is_dir():
         raise StorageError(f"the feed {feed.name}: there is no folder at {shown(address)}; check source.address")
+    row = LAYOUTS.get(feed.source.layout)
+    pays = row is not None and row.requester_pays
+    if path is None:
+        check_listable(address, pays=pays)
 
     def read_text(name: str) -> str | None:
-        data = read_source(join(address, name))
+        data = read_source(join(address, name), pays=pays)
         return None if data is None else data.decode("utf-8", "replace")
 
-    yield from scenes_of_files(feed, list_objects(address), read_text)
+    yield from scenes_of_files(feed, list_objects(address, reading=True, pays=pays), read_text)
 
 
 def _table(feed: FeedConfig) -> Iterator[SceneToDo | Unusable]:

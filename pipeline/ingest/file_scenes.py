@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from pipeline.errors import ConfigError
 from pipeline.ingest.assembly import with_settings
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.layouts import BAND_ORDERS, LAYOUTS, NO_SCENE, ROWS, Layout
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable, hint_of, scene_id_of_key, scene_key
 from pipeline.ingest.sentinel2 import product_of_name
 from pipeline.ingest.times import moment_in_name
-from pipeline.names import listed, quoted
+from pipeline.names import listed, quoted, shown
 from pipeline.storage.conditional import Listed
 from pipeline.storage.paths import join, local_path
 
@@ -30,6 +31,7 @@ class _Group:
     row: Layout
     match: re.Match[str]
     bands: dict[str, list[Listed]] = field(default_factory=dict)
+    mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +48,39 @@ class State:
 
     marks: tuple[str, ...] = ()
     modified: datetime | None = None
+    mask: str | None = None
+    """Address of what says which pixels show ground."""
 
 
 def scenes_of_files(
     feed: FeedConfig, files: Iterable[Listed], read_text: Callable[[str], str | None]
 ) -> Iterator[SceneToDo | Unusable]:
-    """The scenes among the files below the feed's address. ``read_text``: the content of one of them, by its name."""
+    """The scenes among the files below the feed's address. ``read_text``: the content of one of them, by its name.
+
+    Raises ConfigError where files are there, and none is a scene by what the feed says of them.
+    """
     rows = _rows(feed)
     groups: dict[tuple[str, str], _Group] = {}
+    masks: dict[tuple[str, str], str] = {}
+    count = 0
     for file in files:
+        count += 1
         row, match = _recognised(file.name, rows)
         if row is None or match is None:
+            masks.update(_mask(file.name, rows))
             continue
         name = match["scene"]
         group = groups.setdefault((row.name, name), _Group(row=row, match=match))
         group.bands.setdefault(match.groupdict().get("band") or "", []).append(file)
+    named = "source.pattern" if feed.source.pattern is not None else f"the layout {feed.source.layout}"
+    if count and not groups and named != "the layout auto":
+        raise ConfigError(
+            f"none of the {count:,} files below {shown(feed.source.address)} is a scene by {named}; check that, and "
+            "source.address"
+        )
     taken: set[str] = set()
-    for (_, name), group in groups.items():
+    for (row_name, name), group in groups.items():
+        group.mask = masks.get((row_name, name))
         if name in taken:  # by two rows: a plain file beside a product of its name
             name = f"{name} ({group.row.name})"
         taken.add(name)
@@ -90,6 +108,14 @@ def _recognised(name: str, rows: Sequence[Layout]) -> tuple[Layout | None, re.Ma
     return None, None
 
 
+def _mask(name: str, rows: Sequence[Layout]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Row and scene that a file says the validity of, and the file."""
+    for row in rows:
+        match = row.validity_files.search(name) if row.validity_files is not None else None
+        if match is not None:
+            yield (row.name, match["scene"]), name
+
+
 def _scene(
     feed: FeedConfig, name: str, group: _Group, read_text: Callable[[str], str | None]
 ) -> SceneToDo | Unusable:  # fmt: skip
@@ -106,7 +132,8 @@ def _scene(
         )
     return scene_of_uris(
         feed, key, name, Recognised(row=group.row, parts=group.match.groupdict()), uris,
-        State(marks=tuple(file.version for file in chosen), modified=max(file.modified for file in chosen)),
+        State(marks=tuple(file.version for file in chosen), modified=max(file.modified for file in chosen),
+              mask=None if group.mask is None else join(feed.source.address, group.mask)),
         _sidecar(group.row, chosen[0].name, read_text),
     )  # fmt: skip
 
@@ -133,7 +160,7 @@ def scene_of_uris(
         offset_dn=0.0 if product is None else product.offset_dn,
         supersedes=None if row.superseding == "never" else group_name, rank=rank,
     )  # fmt: skip
-    return with_settings(scene, row, pays=row.requester_pays, facts=facts)
+    return with_settings(feed, scene, row, pays=row.requester_pays, mask=state.mask, facts=facts)
 
 
 def recognised_alone(feed: FeedConfig, name: str) -> Recognised:

@@ -55,11 +55,14 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
         licence=licence if isinstance(licence, str) and licence not in NO_LICENCE else row.licence,
         offset_dn=0.0 if product is None else product.offset_dn,
         supersedes=None if product is None else product.view, rank=_rank(product), item_href=href,
+        signer=row.signer,
     )  # fmt: skip
     pays = row.requester_pays or any(one.get("storage:requester_pays") is True for one in (properties, *told))
     mask = assets.get(row.validity, {}).get("href")
-    facts = {"validity": public_uri(resolved(href, mask))} if isinstance(mask, str) else {}
-    return with_settings(scene, row, pays=pays, facts=facts)
+    beside = resolved(href, mask) if isinstance(mask, str) else None
+    if beside is not None and why_not_read(href, beside) is not None:
+        beside = None
+    return with_settings(feed, scene, row, pays=pays, mask=beside, facts={})
 
 
 NO_LICENCE = ("proprietary", "other", "various")

@@ -42,8 +42,11 @@ class Layout:
     """Assets, or values of the group ``band``, in the order red, green, blue: the first tuple that is there whole.
     Nothing: the file is all bands."""
     validity: str = ""
-    """What lies beside a scene and says which of its pixels show ground: asset, or end of a name. Recorded, not
-    applied, unless ``mask_classes`` says which."""
+    """Asset of an item that says which pixels show ground. It is recorded."""
+    validity_files: re.Pattern[str] | None = None
+    """The same, by its name in a folder, with a group ``scene``."""
+    classes: bool = False
+    """It is a raster of classes: applied where the feed says with ``raster.mask_values`` which of them are holes."""
     radiometry: Radiometry = "as stored"
     """Whether the archive added an offset; see :mod:`pipeline.ingest.sentinel2`."""
     superseding: Superseding = "never"
@@ -58,6 +61,8 @@ class Layout:
     """A text file of ``key:value`` lines that says a scene's ``gsd``; ``{scene}`` stands for the scene's file name."""
     requester_pays: bool = False
     """Whether who reads it from S3 pays for it, which the request has to say."""
+    signer: str | None = None
+    """Where signatures for its files are to be had, see :mod:`pipeline.ingest.signing`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Dotted keys of RunConfig for its scenes."""
 
@@ -75,7 +80,8 @@ ROWS: tuple[Layout, ...] = (
         ),
         owns=re.compile(r"\.SAFE/"),
         bands=(("B04", "B03", "B02"),),
-        validity="_SCL_20m.jp2",
+        validity_files=re.compile(rf"(?:^|/){SAFE_NAME}\.SAFE/GRANULE/[^/]+/IMG_DATA/R20m/[^/]+_SCL_20m\.jp2$"),
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -89,6 +95,7 @@ ROWS: tuple[Layout, ...] = (
         collections=re.compile(r"sentinel-2-(?:pre-)?(?:c1-)?l(?:1c|2a)"),
         bands=(("red", "green", "blue"),),
         validity="scl",
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -101,7 +108,9 @@ ROWS: tuple[Layout, ...] = (
         documented="planetarycomputer.microsoft.com/dataset/sentinel-2-l2a",
         collections=re.compile(r"sentinel-2-l2a"),
         bands=(("B04", "B03", "B02"),),
+        signer="https://planetarycomputer.microsoft.com/api/sas/v1/token",
         validity="SCL",
+        classes=True,
         radiometry="sentinel-2",
         superseding="sentinel-2",
         licence="Copernicus Sentinel data terms",
@@ -124,7 +133,7 @@ ROWS: tuple[Layout, ...] = (
         attribution="USDA-FPAC-BC-APFO, National Agriculture Imagery Program",
         gsd_codes={"h": 0.5, "030": 0.3, "060": 0.6, "1": 1.0, "2": 2.0, "100": 1.0},
         requester_pays=True,
-        settings={"raster.bands": (1, 2, 3)},  # red, green, blue and near infrared, which some files call alpha
+        settings={"raster.bands": (1, 2, 3), "raster.mask": "none"},  # some call the fourth, near infrared, alpha
     ),
     Layout(
         name="maxar",
@@ -136,7 +145,10 @@ ROWS: tuple[Layout, ...] = (
         collections=re.compile(r".*"),
         requires=("visual", "data-mask"),
         bands=(("visual",),),
-        validity="-data-mask.gpkg",
+        validity="data-mask",
+        validity_files=re.compile(
+            r"(?:^|/)ard/(?P<scene>\d{2}/[0-3]{6,}/\d{4}-\d{2}-\d{2}/[0-9A-F]{12,})-data-mask\.gpkg$"
+        ),
         licence="CC-BY-NC-4.0",
         attribution="Vantor (Maxar) Open Data Program",
     ),

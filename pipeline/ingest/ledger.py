@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pipeline.ingest.entry import Damaged, Entry, State, from_json, name_of, to_json
-from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, empty_ledger, read_ledger
+from pipeline.ingest.entry import HAS_RESULT, Damaged, Entry, State, from_json, name_of, to_json
+from pipeline.ingest.ledger_files import READERS, TICKS, is_entry, ledger_files
+from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, Wanted, empty_ledger, read_ledger
 from pipeline.storage.conditional import (
     Listed,
     create_if_absent,
-    list_objects,
     read_versioned,
     replace_if_unchanged,
 )
@@ -29,10 +29,6 @@ from pipeline.storage.paths import join
 LEDGER = "_ledger"
 """Folder beside those of the scenes."""
 TABLE = "ledger.parquet"
-TICKS = "ticks"
-"""Folder in the ledger: a mark of every tick that is at work, and its lease."""
-READERS = 16
-"""Files read, and folders listed, at once."""
 MANY = 20_000
 """From so many scenes on, the 256 folders of the ledger are listed at once and not one after another."""
 TRIES = 8
@@ -87,13 +83,13 @@ class Ledger:
         """
         self._table = self._read_table()
         began = time.monotonic()
-        listed = {one.name: one for one in self._list()}
+        listed = {one.name: one for one in ledger_files(self.folder, many=len(self._table) >= MANY)}
         mark = listed.get(f"{TICKS}/{tick}.json")
         if mark is not None:
             self._zero, self._began = mark.modified, began
         ticks = (name.removeprefix(f"{TICKS}/") for name in listed if name.startswith(f"{TICKS}/"))
         self.marked = {name.removesuffix(".json") for name in ticks}
-        files = {name: one for name, one in listed.items() if _is_entry(name)}
+        files = {name: one for name, one in listed.items() if is_entry(name)}
         before = self._table.marks()
         self._gone = {name for name, old in before.items() if old is not None and name not in files}
         newer = [one for name, one in files.items() if before.get(name) != one.version]
@@ -117,29 +113,45 @@ class Ledger:
 
     def records(self, *states: State) -> Iterator[Record]:
         """All records, or those in one of ``states``."""
-        for row in self._table.rows(states or None, {*self._fresh, *self._gone, *self.damaged}):
-            record = self._parsed(row)
-            if record is not None:
-                yield record
+        yield from self._parsed_rows(Wanted(states=states or None))
         yield from (one for one in list(self._fresh.values()) if not states or one.entry.state in states)
+
+    def grouped(self, feed: str) -> Iterator[Record]:
+        """Results of a feed's scenes that are one of several processings of a view."""
+        wanted = Wanted(states=HAS_RESULT, begins=f"{feed}/", holds='"group": ')
+        yield from self._parsed_rows(wanted)
+        for one in list(self._fresh.values()):
+            if one.entry.state in HAS_RESULT and one.entry.group is not None and one.entry.key.startswith(f"{feed}/"):
+                yield one
+
+    def keys_with_result(self, feed: str) -> Iterator[str]:
+        """Keys of a feed's scenes that are published."""
+        yield from self._table.keys(Wanted(states=HAS_RESULT, begins=f"{feed}/"), self._besides())
+        fresh = [one.entry for one in self._fresh.values()]
+        yield from (one.key for one in fresh if one.state in HAS_RESULT and one.key.startswith(f"{feed}/"))
 
     def of_other_feeds(self, feed: str) -> Iterator[Record]:
         """Records of scenes that another feed has shown."""
-        for row in self._table.rows(None, {*self._fresh, *self._gone, *self.damaged}):
-            if not row.key.startswith(f"{feed}/") and (record := self._parsed(row)) is not None:
-                yield record
+        yield from self._parsed_rows(Wanted(begins_not=f"{feed}/"))
         yield from (one for one in list(self._fresh.values()) if not one.entry.key.startswith(f"{feed}/"))
+
+    def _parsed_rows(self, wanted: Wanted) -> Iterator[Record]:
+        rows = self._table.rows(wanted, self._besides())
+        return (record for row in rows if (record := self._parsed(row)) is not None)
+
+    def _besides(self) -> set[str]:
+        """Names whose rows in the table are not what counts."""
+        return {*self._fresh, *self._gone, *self.damaged}
 
     def forget(self, feed: str, keys: Collection[str]) -> None:
         """Drop scenes of a feed that have no file and are not among ``keys``, those of a full listing."""
-        rows = self._table.rows((State.NEW, State.SKIPPED, State.INVALID), {*self._fresh, *self._gone})
-        self._gone |= {
-            row.name for row in rows if row.mark is None and row.key.startswith(f"{feed}/") and row.key not in keys
-        }
+        wanted = Wanted(states=(State.NEW, State.SKIPPED, State.INVALID), begins=f"{feed}/")
+        rows = self._table.rows(wanted, {*self._fresh, *self._gone})
+        self._gone |= {row.name for row in rows if row.mark is None and row.key not in keys}
 
     def counts(self) -> Counter[str]:
         """State → scenes in it."""
-        counts = self._table.counts({*self._fresh, *self._gone, *self.damaged})
+        counts = self._table.counts(self._besides())
         counts.update(str(one.entry.state) for one in self._fresh.values())
         return counts
 
@@ -242,20 +254,6 @@ class Ledger:
             self._say(f"{join(self.folder, TABLE)} is not used, for {error}; it is made anew from the files")
             return empty_ledger()
 
-    def _list(self) -> Iterator[Listed]:
-        if len(self._table) < MANY:
-            yield from list_objects(self.folder)
-            return
-        folders = [f"{number:02x}" for number in range(256)]
-        with ThreadPoolExecutor(READERS) as pool:
-            pages = pool.map(lambda folder: list(list_objects(join(self.folder, folder))), folders)
-            for folder, page in zip(folders, pages, strict=True):
-                for one in page:
-                    yield Listed(name=f"{folder}/{one.name}", bytes=one.bytes, version=one.version,
-                                 modified=one.modified)  # fmt: skip
-        for one in list_objects(join(self.folder, TICKS)):
-            yield Listed(name=f"{TICKS}/{one.name}", bytes=one.bytes, version=one.version, modified=one.modified)
-
     def _read_listed(self, one: Listed) -> Record | None:
         found = read_versioned(join(self.folder, one.name))
         if found is None:  # removed since the listing
@@ -281,11 +279,6 @@ class Ledger:
             name=name, mark=self._marks.get(name) if record.has_file else None, modified=record.modified,
             key=entry.key, scene_id=entry.scene_id, state=str(entry.state), entry=to_json(entry).decode(),
         )  # fmt: skip
-
-
-def _is_entry(name: str) -> bool:
-    folder, _, rest = name.partition("/")
-    return len(folder) == 2 and rest.endswith(".json") and "/" not in rest
 
 
 def _is_newer(there: LedgerRow | None, ours: LedgerRow) -> bool:

@@ -11,10 +11,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 
 from pipeline.config import RunConfig
-from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError
+from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError, StorageError
 from pipeline.ingest.claims import Claims
 from pipeline.ingest.decisions import Candidate, in_turn
 from pipeline.ingest.entry import HAS_RESULT
@@ -23,16 +24,27 @@ from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.survey import Survey, survey
+from pipeline.ingest.watermark import (
+    ASKED_FOR_CHANGES,
+    UNFINISHED,
+    Watermark,
+    next_mark,
+    read_watermark,
+    since_when,
+    write_watermark,
+)
 from pipeline.ingest.writing import clear, write_down
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask
 from pipeline.storage.lease import Lease
 
-Detect = Callable[[Iterable[SceneTask], int, Callable[[SceneReport], None]], None]
+Listing = Callable[[datetime | None], Iterable[SceneToDo | Unusable]]
+"""What a feed shows, from a time on or all of it."""
+Detect = Callable[[Iterable[SceneTask], int | None, Callable[[SceneReport], None]], None]
 """Tasks, how many may be in flight, and who is told of each that ended: a cluster, or this process."""
 Collect = Callable[[Collection[str] | None], None]
-"""Brings the catalogue up to date with these scenes, or with all of OUT."""
+"""Brings the catalogue up to date with these scenes, or with all of OUT. Raises StorageError or ConfigError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +58,8 @@ class Bounds:
     """Of the scenes: the oldest first."""
     lease_s: float = 60.0
     """A tick that gives no sign of life for this long has died."""
-    in_flight: int = 1
-    """Scenes at once."""
+    in_flight: int | None = None
+    """Scenes at once; None: as many as suit those who work."""
     collect_every: int = 100
     """Scenes published until the catalogue hears of them; and once at the end."""
 
@@ -88,8 +100,9 @@ class Tick:
         self._report = TickReport()
         self._begun = time.monotonic()
         self._uncollected: set[str] = set()
+        self._behind = False
 
-    def run(self, listing: Iterable[SceneToDo | Unusable], retry: str | None = None) -> TickReport:
+    def run(self, listing: Listing, retry: str | None = None) -> TickReport:
         """List, compare, claim, detect, publish, tell the catalogue. ``retry``: see :func:`clear`.
 
         Raises StorageError where the ledger cannot be kept; what ended the work for another reason is in the report.
@@ -102,7 +115,9 @@ class Tick:
             orphans.recover()
             if retry is not None:
                 clear(ledger, self._feed.name, retry)
-            found = survey(self._feed.name, listing, self._tools.unwanted, ledger)
+            known = read_watermark(ledger, self._feed)
+            since = None if retry is not None else since_when(self._feed, known, ledger.now())
+            found = survey(self._feed.name, listing(since), self._tools.unwanted, ledger, since)
             try:
                 with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
                     self._report.ended = claims.outcomes
@@ -112,11 +127,14 @@ class Tick:
                 self._report.error = error
             self._report.lost, self._report.begun = claims.lost, claims.begun
             self._uncollected |= write_down(found, ledger, self._feed.name)
-            if orphans.dead or self._uncollected:
-                self._tools.collect(None if orphans.dead else self._uncollected)
+            self._collect(self._uncollected, everything=bool(orphans.dead))
+            self._mark(found, known)
             ledger.compact()
             orphans.clear()
-            ledger.unmark(token)
+            if self._behind:
+                self._journal.say("the catalogue is brought up to date by the next tick")
+            else:
+                ledger.unmark(token)
         self._report.error = self._report.error or found.error
         return self._report
 
@@ -130,7 +148,7 @@ class Tick:
             if claims.ended(report) in HAS_RESULT:
                 self._uncollected.add(report.scene_id)
             if len(self._uncollected) >= bounds.collect_every:
-                self._tools.collect(self._uncollected)
+                self._collect(self._uncollected)
                 self._uncollected = set()
 
         first = next(turn, None)
@@ -145,6 +163,24 @@ class Tick:
             detect(self._tasks(iter(suspects[done : done + 1]), claims, alone=True, bound=False), 1, ended)
             done += 1
         self._report.not_reached += len(suspects) - done + sum(1 for _ in turn)
+
+    def _mark(self, found: Survey, known: Watermark | None) -> None:
+        """Note how far back the next tick must list."""
+        if found.error is None and self._feed.source.kind == ASKED_FOR_CHANGES:
+            begins = f"{self._feed.name}/"
+            entries = (one.entry for one in self.ledger.records(*UNFINISHED) if one.entry.key.startswith(begins))
+            mark = next_mark(self._feed, found, known, entries, self.ledger.now())
+            write_watermark(self.ledger, self._feed, mark)
+
+    def _collect(self, scene_ids: Collection[str], *, everything: bool = False) -> None:
+        """Tell the catalogue. Where it cannot be told, the mark of this tick stays, and the next one tells it all."""
+        if not scene_ids and not everything:
+            return
+        try:
+            self._tools.collect(None if everything else scene_ids)
+        except (ConfigError, StorageError) as error:
+            self._behind = True
+            self._journal.emit("catalogue_failed", f"the catalogue: {error}", reason=str(error))
 
     def _tasks(
         self, turn: Iterator[Candidate], claims: Claims, *, alone: bool, bound: bool = True

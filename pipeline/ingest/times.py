@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 
-COMPACT = re.compile(r"(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[T_-]?(\d{2})[-:]?(\d{2})(?:[-:]?(\d{2}))?)?Z?")
+COMPACT = re.compile(r"(\d{4})[-_]?(\d{2})[-_]?(\d{2})(?:[T_-]?(\d{2})[-:]?(\d{2})(?:[-:]?(\d{2}))?)?Z?", re.ASCII)
 """As names of files have it: 20230701, 2023-07-01, 20230701T105629, 2023-07-01-10-56-29."""
 
 

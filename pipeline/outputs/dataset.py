@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from pipeline.errors import StorageError
 from pipeline.outputs.geoparquet import geo_metadata, parquet_options
 from pipeline.outputs.lonlat import off_the_map, pieces, unwrapped
 from pipeline.outputs.rows import counter_clockwise, round_to
@@ -129,18 +131,37 @@ def _polygons(rings: FloatArray) -> tuple[pa.Array, FloatArray]:
     return geometry, bounds
 
 
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Inside, a file of the catalogue is read: StorageError where it is damaged or gone."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(
+            f"{path.name}, a file of the catalogue, is damaged or gone: remove the folder _catalogue/detections, and "
+            "kestrel collect makes it anew"
+        ) from error
+
+
+def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Table]:
+    """The rows of a file of the dataset, a row group at a time. Raises StorageError where it is damaged or gone."""
+    schema = DATASET_SCHEMA if columns is None else pa.schema([DATASET_SCHEMA.field(name) for name in columns])
+    with sound(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=schema.names):
+            yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+
+
 def read_rows(paths: Sequence[Path], scene_ids: Collection[str], columns: Sequence[str] | None = None) -> Table:
     """The rows of some scenes in files of the dataset, in their order; ``columns`` None for all."""
-    wanted, found = pa.array(sorted(scene_ids), pa.string()), []
+    wanted = pa.array(sorted(scene_ids), pa.string())
     names = DATASET_SCHEMA.names if columns is None else list(dict.fromkeys(["scene_id", *columns]))
+    found = [pa.schema([DATASET_SCHEMA.field(name) for name in names]).empty_table()]
     for path in paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROW_GROUP_ROWS, columns=names):
-                rows = batch.select(names).filter(pc.is_in(batch.column("scene_id"), wanted))
-                if len(rows):
-                    found.append(pa.Table.from_batches([rows]))
-    empty = pa.schema([DATASET_SCHEMA.field(name) for name in names]).empty_table()
-    return pa.concat_tables([empty, *(rows.cast(empty.schema) for rows in found)])
+        for table in batches(path, names):
+            rows = table.filter(pc.is_in(table.column("scene_id"), wanted))
+            if len(rows):
+                found.append(rows)
+    return pa.concat_tables(found)
 
 
 Verdict = tuple[str, bool]
@@ -151,12 +172,9 @@ def rewritten(path: Path, dropped: set[str], verdicts: Mapping[str, Mapping[str,
     """The rows of a file, without those of the scenes ``dropped``, and with new verdicts: scene_id → detection_id →
     verdict."""
     gone = pa.array(sorted(dropped), pa.string())
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROW_GROUP_ROWS):
-            table = pa.Table.from_batches([batch]).cast(DATASET_SCHEMA)
-            if len(gone):
-                table = table.filter(pc.invert(pc.is_in(table.column("scene_id"), gone)))
-            yield _judged(table, verdicts) if len(table) else table
+    for table in batches(path):
+        kept = table.filter(pc.invert(pc.is_in(table.column("scene_id"), gone))) if len(gone) else table
+        yield _judged(kept, verdicts) if len(kept) else kept
 
 
 def _judged(table: Table, verdicts: Mapping[str, Mapping[str, Verdict]]) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.outputs.dataset import DATASET_SCHEMA, DatasetWriter, Written
+from pipeline.outputs.dataset import DATASET_SCHEMA, DatasetWriter, Written, batches, sound
 from pipeline.outputs.rows import earth_index
 from pipeline.outputs.tables import ROW_GROUP_ROWS, Table
 from pipeline.types import IntArray
@@ -36,7 +37,7 @@ def sorted_files(
     A file ends from ``target_bytes`` on, unless what would follow is less than ``smallest_bytes``: it takes that too.
     The same files give the same ones, and the same rows in whatever files the same order.
     """
-    total = sum(pq.read_metadata(path).num_rows for path in paths)
+    total = sum(_rows_of(path) for path in paths)
     buckets = _dealt(paths, folder, total, max(1, -(-total // bucket_rows)))
     written = 0
     while buckets:
@@ -62,14 +63,11 @@ def _dealt(paths: Sequence[Path], folder: Path, total: int, count: int) -> list[
     with ExitStack() as stack:
         files = [stack.enter_context(pa.ipc.new_file(str(name), DATASET_SCHEMA, options=options)) for name in names]
         filled = np.zeros(count, np.int64)
-        for path in paths:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(ROW_GROUP_ROWS):
-                    table = pa.Table.from_batches([batch]).cast(DATASET_SCHEMA)
-                    bucket = np.searchsorted(splits, _keys(table), side="right")
-                    for one in np.unique(bucket):
-                        files[one].write_table(table.filter(pa.array(bucket == one)))
-                        filled[one] += 1
+        for table in chain.from_iterable(map(batches, paths)):
+            bucket = np.searchsorted(splits, _keys(table), side="right")
+            for one in np.unique(bucket):
+                files[one].write_table(table.filter(pa.array(bucket == one)))
+                filled[one] += 1
     return [name for name, parts in zip(names, filled, strict=True) if parts]
 
 
@@ -78,11 +76,10 @@ def _splits(paths: Sequence[Path], total: int, count: int) -> IntArray:
     step, seen = max(1, total // SAMPLED), 0
     sample: list[IntArray] = [np.zeros(0, np.int64)]
     for path in paths if count > 1 else ():
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROW_GROUP_ROWS, columns=["lon", "lat"]):
-                keys = _keys(pa.Table.from_batches([batch]))
-                sample.append(keys[(-seen) % step :: step])
-                seen += len(keys)
+        for table in batches(path, ["lon", "lat"]):
+            keys = _keys(table)
+            sample.append(keys[(-seen) % step :: step])
+            seen += len(keys)
     keys = np.sort(np.concatenate(sample))
     return keys[(np.arange(1, count) * len(keys)) // count] if len(keys) else keys
 
@@ -95,6 +92,11 @@ def _sorted(path: Path) -> Table:
     keyed = table.select(["detection_id", "scene_id"]).append_column("key", pa.array(_keys(table)))
     order = pc.sort_indices(keyed, sort_keys=[(name, "ascending") for name in ("key", "detection_id", "scene_id")])
     return table.take(order)
+
+
+def _rows_of(path: Path) -> int:
+    with sound(path):
+        return int(pq.read_metadata(path).num_rows)
 
 
 def _keys(table: Table) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.outputs.dataset import DATASET_SCHEMA
+from pipeline.outputs.dataset import DATASET_SCHEMA, sound
 from pipeline.outputs.tables import ROW_GROUP_ROWS, Table
 from pipeline.outputs.where import condition
 
@@ -29,14 +29,10 @@ class Selection:
     """Not any more. Scenes of unknown time are in neither."""
     classes: tuple[str, ...] = ()
     min_score: float | None = None
-    every_view: bool = False
-    """Of an object in several scenes of one pass all views, not the best one alone."""
 
     def expression(self) -> Any:
         """For pyarrow; None for no condition. Raises ConfigError for a ``where`` that makes no sense."""
         parts = [] if self.where is None else [condition(self.where, DATASET_SCHEMA)]
-        if not self.every_view:
-            parts.append(pc.field("primary"))
         if self.bbox is not None:
             west, south, east, north = self.bbox
             from_west, to_east = pc.field("lon") >= west, pc.field("lon") <= east
@@ -58,8 +54,14 @@ class Selection:
 
 def selected(path: Path, expression: Any) -> Iterator[Table]:
     """The rows of a file that are asked for, a row group at a time; those that cannot hold one are not read."""
-    dataset = ds.dataset(path, format="parquet", schema=DATASET_SCHEMA)
     options = {"batch_size": ROW_GROUP_ROWS, "batch_readahead": 1, "fragment_readahead": 1}
-    for batch in dataset.to_batches(filter=expression, **options):
-        if len(batch):
-            yield pa.Table.from_batches([batch])
+    with sound(path):
+        dataset = ds.dataset(path, format="parquet", schema=DATASET_SCHEMA)
+        for batch in dataset.to_batches(filter=expression, **options):
+            if len(batch):
+                yield pa.Table.from_batches([batch])
+
+
+def primary_alone(table: Table) -> Table:
+    """The best view of each object."""
+    return table.filter(table.column("primary"))

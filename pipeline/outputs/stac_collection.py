@@ -83,16 +83,17 @@ def extent(bounds: FloatArray) -> list[float]:
     west, span = bounds[:, 0] % 360.0, (bounds[:, 2] - bounds[:, 0]) % 360.0
     span = np.where((span == 0) & (bounds[:, 2] > bounds[:, 0]), 360.0, span)
     order = np.argsort(west, kind="stable")
-    west, reach = west[order], np.maximum.accumulate((west + span)[order])
-    # The free way east of each box up to the next; east of the last, up to the first, a turn later.
-    free = np.append(west[1:], west[0] + 360.0) - reach
+    # Two turns of the Earth: in the second, boxes that began in the first reach in.
+    west = np.concatenate([west[order], west[order] + 360.0])
+    reach = np.maximum.accumulate(west + np.tile(span[order], 2))
+    free = west[len(bounds) :] - reach[len(bounds) - 1 : -1]
     widest = int(np.argmax(free))
     south, north = float(bounds[:, 1].min()), float(bounds[:, 3].max())
     if free[widest] <= 0:
         return [-180.0, south, 180.0, north]
-    ends = float(west[(widest + 1) % len(west)]), float(reach[widest])
-    first, last = ((degrees + 180.0) % 360.0 - 180.0 for degrees in ends)
-    return [round(first, 7), south, 180.0 if last == -180.0 else round(last, 7), north]
+    ends = float(west[widest]), float(reach[len(bounds) - 1 + widest])
+    first, last = (round((degrees + 180.0) % 360.0 - 180.0, 7) for degrees in ends)
+    return [first, south, 180.0 if last == -180.0 else last, north]
 
 
 def _bounds(items: Table) -> FloatArray:

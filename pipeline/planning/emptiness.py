@@ -62,7 +62,9 @@ def nothing_valid(scene: Scene, tiles: int) -> str:
 def _reasons(scene: Scene) -> str:
     """What may call all pixels of a scene holes, and the remedies."""
     reasons = {
-        "its mask, alpha band or transparent colours (--raster.mask none ignores them)": scene.has_mask,
+        "its mask, alpha band or transparent colours (--raster.mask none ignores them), or raster.mask_file": (
+            scene.has_mask
+        ),
         "the nodata value (--raster.nodata gives another, e.g. nan for none)": bool(scene.band_nodata)
         or scene.nodata is not None,
     }

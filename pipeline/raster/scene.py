@@ -14,6 +14,7 @@ from pipeline.errors import SceneUnreadable
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import check_name, is_remote, scene_id_of, split_uris, vsi_path
 from pipeline.raster.admission import forget_signalled, odd_headers
+from pipeline.raster.class_mask import beside, check_covers, classes_config
 from pipeline.raster.colours import Bands, colour_alpha
 from pipeline.raster.completeness import check_complete
 from pipeline.raster.gdal import DRIVERS
@@ -54,10 +55,10 @@ def open_scene(
     StorageError (a server that does not answer).
     """
     uris = split_uris(uri)
-    for one in uris:
+    for one in (*uris, *beside(config)):
         check_name(one, config)
     drivers = (*DRIVERS, "VRT") if config.allow_vrt else DRIVERS
-    return from_headers(uris, config, lambda: _scene(uris, drivers, config, model_bands), patience)
+    return from_headers((*uris, *beside(config)), config, lambda: _scene(uris, drivers, config, model_bands), patience)
 
 
 def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig, model_bands: tuple[str, ...]) -> Scene:
@@ -69,6 +70,8 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig, 
                 check_complete(dataset, Path(vsi_path(one)), one)
                 forget_signalled(dataset)
         _check_one_grid(datasets, uris)
+        for one in beside(config):
+            check_covers(stack.enter_context(open_dataset(one, DRIVERS, classes_config(config))), datasets[0], one)
         first = datasets[0]
         count = len(datasets) if len(datasets) > 1 else first.count
         chosen = shown_bands(datasets, uris, config, model_bands)
@@ -83,7 +86,7 @@ def _scene(uris: tuple[str, ...], drivers: Sequence[str], config: RasterConfig, 
             negative=chosen.negative, driver=first.driver, crs_wkt=place.crs_wkt,
             transform=place.transform, gcps=place.gcps, rpc=place.rpc,
             warnings=(*place.warnings, *page_warnings(first, uris[0], config), *chosen.warnings),
-            has_mask=config.mask == "auto" and _has_mask(datasets, chosen),
+            has_mask=config.mask_file is not None or (config.mask == "auto" and _has_mask(datasets, chosen)),
             block_width=min(block_width, first.width), block_height=min(block_height, first.height),
             overviews=_overviews(first, uris[0]), **facts,
         )  # fmt: skip

@@ -35,6 +35,7 @@ from pipeline.raster.admission import (
     settle,
 )
 from pipeline.raster.checksums import Checksums, DamagedBlock, checksums_of
+from pipeline.raster.class_mask import beside, class_mask, classes_config
 from pipeline.raster.colours import colour_alpha, colour_table
 from pipeline.raster.completeness import check_promise
 from pipeline.raster.gdal import DRIVERS, EAR, gdal_environment
@@ -123,6 +124,8 @@ class Pixels:
         self._owner = (os.getpid(), threading.get_ident())
         self._failed = False
         self.files: list[Any] = []
+        self._classes: list[Any] = []
+        self._uris = (*scene.uris, *beside(config))
         self.remarks: set[str] = set()  # of GDAL's while reading, that mean no damage
         self._open()
         with self.environment(), odd_headers(", ".join(scene.uris)):
@@ -132,7 +135,8 @@ class Pixels:
             self.masked = scene.has_mask
             self.may_be_invalid = may_be_invalid(scene, masked=self.masked)  # if not, no mask need be made
             self.palette = colour_table(self.files[0], scene.bands[0]) if scene.palette else None
-            self.alpha = colour_alpha(self.files[0], scene.bands[0]) if scene.palette and self.masked else None
+            self._own_masks = self.masked and config.mask == "auto"
+            self.alpha = colour_alpha(self.files[0], scene.bands[0]) if scene.palette and self._own_masks else None
             self.nodata = nodata_values(scene, None if self.palette is None else self.files[0].dtypes[0])
             self._checked = [self._checkable(file, uri) for file, uri in zip(self.files, scene.uris, strict=True)]
             self.band_masks = [band if masked_alone(file, band) else None for file, band in self._channels()]
@@ -150,24 +154,25 @@ class Pixels:
         return [(self.files[0], band) for band in self.scene.bands]
 
     def _open(self) -> None:
-        scene, driver = self.scene, (self.scene.driver,)
+        scene, config, driver = self.scene, self.config, (self.scene.driver,)
 
         def opened() -> list[Any]:
             with odd_headers(", ".join(scene.uris)):
+                self._classes = [open_dataset(one, DRIVERS, classes_config(config)) for one in beside(config)]
                 return [open_dataset(uri, driver, self.config, self._overview, not self._failed) for uri in scene.uris]
 
         if not self.files:
-            self.files = from_headers(scene.uris, self.config, opened, self._patience, self.remarks)
+            self.files = from_headers(self._uris, self.config, opened, self._patience, self.remarks)
 
     def close(self) -> None:
         if self.files:
             with self.environment():  # GDAL may say things even then
-                for file in self.files:
+                for file in (*self.files, *self._classes):
                     file.close()
         self.files = []
 
     def environment(self) -> contextlib.AbstractContextManager[None]:
-        return gdal_environment(self.config, self.scene.uris, self._patience)
+        return gdal_environment(self.config, self._uris, self._patience)
 
     @property
     def left_out_is_a_hole(self) -> bool:
@@ -238,13 +243,14 @@ class Pixels:
         if self.palette is not None and (self.nodata or self.alpha is not None):
             numbers = self.files[0].read(self.scene.bands[0], window=area, out_shape=shape)
         how = {"window": area, "out_shape": shape, **decimate}
-        masks = (read_mask(file, **how) for file in self.files if self.masked and has_mask(file))
+        masks = (read_mask(file, **how) for file in self.files if self._own_masks and has_mask(file))
         alone: tuple[NDArray[Any] | None, ...] = ()
-        if self.masked and any(self.band_masks):
+        if self._own_masks and any(self.band_masks):
             pairs = zip(self._channels(), self.band_masks, strict=True)
             alone = tuple(None if band is None else file.read_masks(band, **how) for (file, _), band in pairs)
         clear = [] if self.alpha is None or numbers is None else [np.take(self.alpha, numbers, mode="clip")]
-        valid = valid_pixels(pixels, self.nodata, numbers, chain(masks, clear), alone)
+        classes = (class_mask(one, self.config, window, shape, (self.width, self.height)) for one in self._classes)
+        valid = valid_pixels(pixels, self.nodata, numbers, chain(masks, clear, classes), alone)
         if not by_channel:
             return valid
         return np.stack([valid & says for says in speaking(pixels, self.nodata, numbers, alone)], axis=-1)
@@ -277,9 +283,9 @@ class Pixels:
         except GDAL_ERRORS as error:
             self._failed = True
             self.close()  # of a handle that has failed GDAL may answer with a blank block it kept
-            names = ", ".join(map(public_uri, self.scene.uris))
+            names = ", ".join(map(public_uri, self._uris))
             where = f"columns {window.x} to {window.x1}, rows {window.y} to {window.y1}"
-            if any(map(is_remote, self.scene.uris)):
+            if any(map(is_remote, self._uris)):
                 raise StorageError(f"{names}: reading {where} failed; try again, or download the file first") from error
             why = f": {error}" if isinstance(error, DamagedBlock) else ""
             raise SceneUnreadable(

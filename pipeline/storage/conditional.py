@@ -111,17 +111,20 @@ def replace_if_unchanged(uri: str, content: bytes, version: str, patience: Patie
         return _written(path, content, status) if _mark(status) == version else None
 
 
-def list_objects(prefix_uri: str, patience: Patience = PATIENCE) -> Iterator[Listed]:
+def list_objects(
+    prefix_uri: str, patience: Patience = PATIENCE, *, reading: bool = False, pays: bool = False
+) -> Iterator[Listed]:  # fmt: skip
     """Every file under a folder, at any depth, but hidden ones; nothing when there is no such folder.
 
-    Raises StorageError. A listing that breaks off is begun again, and what was told is not told twice.
+    ``reading``, ``pays``: see :func:`pipeline.storage.object_stores.object_store`. Raises StorageError. A listing that
+    breaks off is begun again, and what was told is not told twice.
     """
     path = local_path(prefix_uri)
     if path is not None:
         with translated(f"cannot list {prefix_uri}"):
             yield from _walk(path, "")
         return
-    store, prefix = object_store(prefix_uri)
+    store, prefix = object_store(prefix_uri, reading=reading, pays=pays)
     pages = _Pages(store, prefix)
     while page := _attempt(f"cannot list {redacted(prefix_uri)}", pages.next, patience):
         for entry in page:

@@ -16,9 +16,9 @@ _LONGEST_WAIT_S = 60.0
 """Of what a server asks for with Retry-After, seconds."""
 
 
-def read_source(uri: str, patience: Patience = PATIENCE) -> bytes | None:
+def read_source(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> bytes | None:
     """A whole file of somebody else's; None when it is not there. What is refused is not asked for again, and a server
-    that names a time to wait is waited for. Raises StorageError when it cannot be read."""
+    that names a time to wait is waited for. ``pays``: who asks does. Raises StorageError when it cannot be read."""
     path = local_path(uri)
     if path is not None:
         with translated(f"cannot read {uri}"):
@@ -26,7 +26,7 @@ def read_source(uri: str, patience: Patience = PATIENCE) -> bytes | None:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
-    fs, target = remote(uri, reading=True)
+    fs, target = remote(uri, reading=True, pays=pays)
 
     def whole() -> bytes | None:
         try:
@@ -44,6 +44,24 @@ def read_source(uri: str, patience: Patience = PATIENCE) -> bytes | None:
         return data
 
     return attempt(f"cannot read {redacted(uri)}", whole, patience=patience)
+
+
+def check_listable(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> None:
+    """Raise StorageError, in a sentence that says which, for a bucket of S3 that is not there or whose list is denied.
+
+    The client that lists says neither."""
+    fs, root = remote(uri, reading=True, pays=pays)
+
+    def look() -> None:
+        bucket, _, prefix = root.partition("/")
+        try:
+            fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1, **fs.req_kw)
+        except PermissionError as error:
+            raise PermissionError("access is denied; check the credentials and what they may do there") from error
+        except FileNotFoundError as error:
+            raise FileNotFoundError("there is no such bucket") from error
+
+    attempt(f"cannot list {redacted(uri)}", look, patience=patience)
 
 
 def _asked_to_wait_s(error: Any) -> float:

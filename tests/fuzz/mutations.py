@@ -29,7 +29,8 @@ def make_case(seed: int, number: int) -> Case:
     rng = random.Random(f"{seed}/{number}")
     known = templates()
     template = known[number % len(known)]
-    damage = {"scene": _scene, "model": _model}.get(template.kind, _text)
+    database = template.file.endswith(".gpkg")
+    damage = _database if database else {"scene": _scene, "model": _model}.get(template.kind, _text)
     return Case(template, damage(template, rng))
 
 
@@ -51,6 +52,17 @@ def _model(template: Template, rng: random.Random) -> bytes:
     data = bytearray(template.data)
     _damage(data, 0, len(data), rng)
     if rng.random() < 0.3:
+        del data[rng.randrange(len(data)) :]
+    return bytes(data)
+
+
+def _database(template: Template, rng: random.Random) -> bytes:
+    """Mostly where something stands: the most of its pages is empty."""
+    data = bytearray(template.data)
+    told = [at for at, byte in enumerate(data) if byte]
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        _damage(data, rng.choice(told), 1, rng)
+    if rng.random() < 0.05:
         del data[rng.randrange(len(data)) :]
     return bytes(data)
 

@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from tests.fuzz.annotation_files import annotation_files, geopackage
 from tests.support.onnx_files import write_guest
 from tests.support.scenes import GEOREFERENCES, disc, ground_control_points, picture, write_geotiff
 
@@ -33,7 +34,7 @@ CARD = {
 MODELS = ("yolo-obb", "detr-boxes", "kestrel-fcos")
 """Layouts of ONNX files."""
 
-Kind = Literal["scene", "area", "card", "model"]
+Kind = Literal["scene", "area", "card", "model", "annotations"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Template:
     name: str
     kind: Kind
     data: bytes
+    file: str
+    """What it is called in the folder of a case."""
     pixels: tuple[tuple[int, int], ...] = ()
     """(offset, length) of every tile or strip, in bytes."""
 
@@ -105,13 +108,22 @@ def templates() -> tuple[Template, ...]:
     with tempfile.TemporaryDirectory() as folder:
         for name, write in SCENES.items():
             path = write(Path(folder))
-            made.append(Template(name=name, kind="scene", data=path.read_bytes(), pixels=_pixel_spans(path)))
+            spans = _pixel_spans(path)
+            made.append(Template(name=name, kind="scene", data=path.read_bytes(), file="case.tif", pixels=spans))
             path.unlink()
         for layout in MODELS:
             data = write_guest(Path(folder), layout).read_bytes()
-            made.append(Template(name=f"ONNX {layout}", kind="model", data=data))
-    made += [Template(name=name, kind="area", data=json.dumps(area).encode()) for name, area in AREAS.items()]
-    made.append(Template(name="model card", kind="card", data=json.dumps(CARD).encode()))
+            made.append(Template(name=f"ONNX {layout}", kind="model", data=data, file="case.onnx"))
+        drawn = geopackage(Path(folder))
+    made += [
+        Template(name=name, kind="area", data=json.dumps(area).encode(), file="case.geojson")
+        for name, area in AREAS.items()
+    ]
+    made.append(Template(name="model card", kind="card", data=json.dumps(CARD).encode(), file="card.json"))
+    made += [
+        Template(name=name, kind="annotations", data=data, file=file)
+        for name, file, data in (*annotation_files(), ("polygons GeoPackage", "case.gpkg", drawn))
+    ]
     return tuple(made)
 
 

@@ -6,7 +6,8 @@ import json
 import shutil
 import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import rasterio
 import shapely
 
+from pipeline.annotations.source import Asked
+from pipeline.annotations.sources import read_source
 from pipeline.config import RasterConfig, RunConfig, TilingConfig
 from pipeline.detectors.card import card_from_mapping, read_card
 from pipeline.detectors.loading import load_detector, read_model_card
@@ -27,6 +30,7 @@ from pipeline.planning.tiles import plan_tiles, touching
 from pipeline.raster.overview import read_thumbnail
 from pipeline.raster.scene import open_scene
 from pipeline.types import Chip, ModelCard, Window
+from tests.fuzz.annotation_files import DATA_FILE, IMAGES, is_sound, write_sound
 from tests.fuzz.mutations import Case
 from tests.fuzz.templates import CARD, WEIGHTS, templates
 from tests.support.onnx_files import CARD as MEANT
@@ -36,6 +40,7 @@ LISTED: dict[str, tuple[type[Exception], ...]] = {
     "area": (ConfigError,),
     "card": (ModelError,),
     "model": (ModelError, MemoryError),
+    "annotations": (ConfigError,),
 }
 """The errors that a file of each kind may end in. A network may be too large for the memory that there is."""
 
@@ -63,7 +68,7 @@ class _Stage:
 def try_case(case: Case, folder: Path) -> Outcome:
     """Write the case into the empty ``folder``, let the project read it, and look at what is left there."""
     stage = _Stage()
-    work = {"scene": _try_scene, "area": _try_area, "card": _try_card, "model": _try_model}[case.template.kind]
+    work = WORK[case.template.kind]
     temporary = folder / "tmp"
     temporary.mkdir()
     usual, tempfile.tempdir = tempfile.tempdir, str(temporary)
@@ -71,7 +76,7 @@ def try_case(case: Case, folder: Path) -> Outcome:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            work(folder, stage)
+            work(folder / case.template.file, stage)
         ended = "result"
     except LISTED[case.template.kind] as error:
         text = str(error)
@@ -92,8 +97,9 @@ def _write(case: Case, folder: Path) -> set[str]:
         (folder / "model.safetensors").write_bytes(WEIGHTS)
     if case.template.kind == "model":
         (folder / "case.card.json").write_text(json.dumps(MEANT))
-    name = {"scene": "case.tif", "area": "case.geojson", "card": "card.json", "model": "case.onnx"}[case.template.kind]
-    (folder / name).write_bytes(case.data)
+    if case.template.kind == "annotations":
+        write_sound(folder, templates()[0].data)
+    (folder / case.template.file).write_bytes(case.data)
     return _names(folder)
 
 
@@ -111,8 +117,7 @@ def _place(error: BaseException) -> str:
     return place
 
 
-def _try_scene(folder: Path, stage: _Stage) -> None:
-    path = folder / "case.tif"
+def _try_scene(path: Path, stage: _Stage) -> None:
     planned = plan_scene(str(path), CONFIG, _card(), None)
     stage.opened = True
     scene = planned.scene
@@ -150,8 +155,7 @@ def _check_pixels(path: Path, plan: ScenePlan, read: Any) -> None:
     assert not read.pixels[~read.valid].any()
 
 
-def _try_area(folder: Path, stage: _Stage) -> None:
-    path = folder / "case.geojson"
+def _try_area(path: Path, stage: _Stage) -> None:
     try:
         stage.opened = isinstance(json.loads(path.read_bytes()), dict)
     except (ValueError, RecursionError):
@@ -171,18 +175,17 @@ def _try_area(folder: Path, stage: _Stage) -> None:
     assert len(touching(tiles, area)) <= len(tiles)
 
 
-def _try_card(folder: Path, stage: _Stage) -> None:
+def _try_card(path: Path, stage: _Stage) -> None:
     try:
-        stage.opened = stage.decoded = isinstance(json.loads((folder / "card.json").read_bytes()), dict)
+        stage.opened = stage.decoded = isinstance(json.loads(path.read_bytes()), dict)
     except (ValueError, RecursionError):
         stage.opened = stage.decoded = False
-    card = read_card(folder)
+    card = read_card(path.parent)
     assert card.sha256 == CARD["sha256"]
     assert np.isfinite([*card.mean, *card.std, card.gsd_m or 1, card.score_threshold]).all()
 
 
-def _try_model(folder: Path, stage: _Stage) -> None:
-    path = folder / "case.onnx"
+def _try_model(path: Path, stage: _Stage) -> None:
     try:
         card = read_model_card(path)
     except ModelError as error:
@@ -201,6 +204,28 @@ def _try_model(folder: Path, stage: _Stage) -> None:
         assert ((found.boxes[:, :2] >= 0) & (found.boxes[:, :2] <= (width, height))).all()
         assert ((found.scores >= 0) & (found.scores <= 1)).all()
         assert ((found.class_ids >= 0) & (found.class_ids < len(card.classes))).all()
+
+
+def _try_annotations(path: Path, stage: _Stage) -> None:
+    stage.opened = stage.decoded = is_sound(path)
+    asked = Asked(opened=lambda image: open_scene(str(image), RASTER), images=path.parent / IMAGES)
+    given = path.parent.parent / DATA_FILE if path.suffix == ".txt" else path
+    source = read_source(given, replace(asked, images=None) if given.name == DATA_FILE else asked)
+    for _, truth in source.scenes:
+        judged = ~truth.ignore
+        assert np.isfinite(truth.boxes).all()
+        assert ((truth.boxes[:, 2] >= truth.boxes[:, 3]) & (truth.boxes[:, 3] >= 0)).all()
+        assert (truth.class_ids < len(source.classes)).all()
+        assert (truth.class_ids[judged] >= 0).all()
+
+
+WORK: dict[str, Callable[[Path, _Stage], None]] = {
+    "scene": _try_scene,
+    "area": _try_area,
+    "card": _try_card,
+    "model": _try_model,
+    "annotations": _try_annotations,
+}
 
 
 def _chip(height: int, width: int) -> Chip:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import pipeline
+from jobs.cli import JOBS
 from tests.conftest import ROOT
 
 
@@ -22,8 +23,8 @@ def said(script: str, *argv: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    "call", ["cli.py", "cli.py detect", "detect_scene.py", "train_detector.py", "evaluate_detector.py", "make_scene.py",
-             "demo.py"],
+    "call", ["cli.py", "cli.py detect", "detect_scene.py", "ingest_scenes.py", "collect_results.py",
+             "train_detector.py", "evaluate_detector.py", "make_scene.py", "demo.py"],
 )  # fmt: skip
 def test_every_job_tells_its_version(call: str) -> None:
     assert said(*call.split(), "--version") == (0, f"kestrel {pipeline.__version__}\n", "")
@@ -32,7 +33,7 @@ def test_every_job_tells_its_version(call: str) -> None:
 def test_a_job_that_is_nearly_right_is_proposed() -> None:
     assert said("cli.py", "detct") == (2, "", "error: kestrel has no job 'detct'; did you mean detect?\n")
     code, _, words = said("cli.py", "predict")
-    assert (code, words.rstrip().endswith("there are detect, train, evaluate, make-scene, demo")) == (2, True)
+    assert (code, words.rstrip().endswith(f"there are {', '.join(JOBS)}")) == (2, True)
 
 
 def test_a_flag_that_is_near_nothing_is_told_where_to_look() -> None:

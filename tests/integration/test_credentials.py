@@ -167,7 +167,7 @@ def test_a_scene_alone_may_be_read_at_the_requesters_cost(guard: Guard, monkeypa
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     scene = open_scene("s3://bucket/scene.tif", RasterConfig(requester_pays=True))
-    assert scene_version(scene, pays=True) == f'{len(guard.scene)} "one"'
+    assert scene_version(scene, RasterConfig(requester_pays=True)) == f'{len(guard.scene)} "one"'
     with pytest.raises(PipelineError):
         open_scene("s3://bucket/scene.tif", RasterConfig(), ONCE)
     assert scene_version(scene) is None

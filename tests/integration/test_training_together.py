@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from jobs.train_detector import main
 from pipeline.cluster.training import Group, Report, on_workers
@@ -17,7 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.training.curves import read_metrics
 from pipeline.training.data.prepared import Prepared, start_folder
 from pipeline.training.data.scenes import save_scene
-from pipeline.training.ranks import rank, ranks
+from pipeline.training.ranks import over_all, rank, ranks
 from pipeline.training.recipe import Recipe, recipe_of
 from pipeline.training.running import made_training
 from tests.support.prepared import scene_with
@@ -85,6 +87,27 @@ def test_two_workers_learn_what_one_process_learns_though_one_of_them_is_killed(
         assert row["loss"] == pytest.approx(one["loss"], rel=2e-3), row["step"]
         assert row["token_class"] == pytest.approx(one["token_class"], rel=5e-3), row["step"]
     assert not (tmp_path / "two" / ".ray").exists()
+
+
+def fails_alone(out: Path, _device: str, report: Report) -> None:
+    """The second worker waits for the first one's part of a sum."""
+    report("begun")
+    if rank() == 0:
+        raise ConfigError("the first alone")
+    (out / "waits").touch()
+    over_all(torch.zeros(1))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_error_that_ends_the_first_worker_ends_those_who_wait_for_it(tmp_path: Path) -> None:
+    """At once, and not after torch's half hour; nothing is tried again."""
+    told: list[str] = []
+    begun = time.monotonic()
+    with pytest.raises(ConfigError, match="the first alone"):
+        on_workers(fails_alone, tmp_path, Group(least=2, most=2, threads=1, gpu=False), tmp_path, told.append)
+    assert time.monotonic() - begun < 900
+    assert (tmp_path / "waits").exists()
+    assert told == ["begun"]
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -19,15 +19,17 @@ UMBRA = "2023-07-23-18-02-43_UMBRA-05"
 PX = 96
 
 
-def write_band(path: Path, *, bands: int = 1, dtype: str = "uint16", gsd_m: float = 10.0, seed: int = 0) -> None:
-    """A georeferenced GeoTIFF or (by its ending) JPEG 2000 file of PX pixels, lossless, without nodata."""
+def write_band(
+    path: Path, *, bands: int = 1, dtype: str = "uint16", gsd_m: float = 10.0, seed: int = 0, px: int = PX
+) -> None:
+    """A georeferenced GeoTIFF or (by its ending) JPEG 2000 file of ``px`` pixels a side, lossless, without nodata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(1, 250, (bands, PX, PX)).astype(dtype)
+    pixels = np.random.default_rng(seed).integers(1, 250, (bands, px, px)).astype(dtype)
     driver = {".jp2": "JP2OpenJPEG", ".png": "PNG"}.get(path.suffix, "GTiff")
     options = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
     grid = Affine(gsd_m, 0, 600_000, 0, -gsd_m, 5_600_000)
     place = {} if driver == "PNG" else {"crs": "EPSG:32631", "transform": grid}
-    size = {"width": PX, "height": PX, "count": bands, "dtype": dtype}
+    size = {"width": px, "height": px, "count": bands, "dtype": dtype}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", driver=driver, **size, **place, **options) as file:
@@ -43,8 +45,10 @@ def write_safe(root: Path, name: str = SAFE, *, bands: tuple[str, ...] = ("B02",
         fine = f"R10m/{tile}_{sensing}_{band}_10m.jp2" if level == "L2A" else f"{tile}_{sensing}_{band}.jp2"
         write_band(granule / "IMG_DATA" / fine, seed=place)
     if level == "L2A":
-        write_band(granule / "IMG_DATA" / "R20m" / f"{tile}_{sensing}_B02_20m.jp2", gsd_m=20.0)
-        write_band(granule / "IMG_DATA" / "R20m" / f"{tile}_{sensing}_SCL_20m.jp2", gsd_m=20.0, dtype="uint8")
+        write_band(granule / "IMG_DATA" / "R20m" / f"{tile}_{sensing}_B02_20m.jp2", gsd_m=20.0, px=PX // 2)
+        write_band(
+            granule / "IMG_DATA" / "R20m" / f"{tile}_{sensing}_SCL_20m.jp2", gsd_m=20.0, dtype="uint8", px=PX // 2
+        )
         write_band(granule / "QI_DATA" / f"{tile}_{sensing}_PVI.jp2", dtype="uint8", bands=3)
     (root / f"{name}.SAFE" / "MTD_MSIL2A.xml").write_text("<xml/>")
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.benchmarks.bench_gpu import Case, cases
+from tests.benchmarks.gpu_runner import Case, cases
 from tests.conftest import ROOT
 
 NEEDLESS = ("ray", "rasterio", "shapely", "pyproj", "pyogrio", "pyarrow", "numba", "PIL")

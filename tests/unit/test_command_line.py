@@ -32,6 +32,8 @@ FROZEN_KEYS = [
     "raster.stretch_range",
     "raster.nodata",
     "raster.mask",
+    "raster.mask_file",
+    "raster.mask_values",
     "raster.crs",
     "raster.rpc_height_m",
     "raster.allow_vrt",

@@ -16,11 +16,14 @@ import pytest
 import shapely
 import stac_geoparquet.arrow
 
+from jobs.collect_results import main
 from pipeline.catalogue.collect import Collected, collect
 from pipeline.errors import ConfigError
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
+from pipeline.storage.files import file_names, read_file, remove_file, write_file
 from tests.support.detected_results import KINDS, card, publish
+from tests.support.results import dataset_rows
 from tests.support.stac import complaints
 
 
@@ -52,7 +55,14 @@ def collected(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def documents(catalogue: Path) -> dict[str, dict[str, Any]]:
-    return {path.relative_to(catalogue).as_posix(): json.loads(path.read_text()) for path in catalogue.rglob("*.json")}
+    """The STAC documents by their paths."""
+    paths = [catalogue / "collection.json", *catalogue.glob("items/*.json"), *catalogue.glob("models/*.json")]
+    return {path.relative_to(catalogue).as_posix(): json.loads(path.read_text()) for path in paths}
+
+
+def scenes_of_table(out: Path) -> set[str]:
+    """Scenes with rows in the table of all detections."""
+    return {str(row["scene_id"]) for row in dataset_rows(str(out))}
 
 
 def item(catalogue: Path, scene_id: str) -> dict[str, Any]:
@@ -186,7 +196,8 @@ def test_the_mirror_gives_the_same_items_to_other_readers(collected: Path) -> No
 def test_what_is_in_the_collection_already_is_compared_and_not_written(out: Path) -> None:
     first = collect(str(out), SILENT)
     assert counts(first) == (5, 5, 0, 0)
-    assert first.placeless == 1
+    assert (first.placeless, first.rows) == (1, 12)
+    assert scenes_of_table(out) == set(KINDS) - {"pixels"}
     before = {path: path.stat().st_mtime_ns for path in (out / "_catalogue").rglob("*") if path.is_file()}
     assert counts(collect(str(out), SILENT)) == (5, 0, 0, 0)
     assert before == {path: path.stat().st_mtime_ns for path in before}
@@ -202,6 +213,7 @@ def test_results_that_come_change_and_go_are_followed(out: Path, tmp_path: Path)
     # Of a result that lost a file the manifest is the same: nobody looks at all files of what has not changed.
     assert counts(collect(str(out), SILENT)) == (5, 0, 1, 1)
     found = documents(out / "_catalogue")
+    assert scenes_of_table(out) == {"another", "fiji", "turned", "upright"}
     assert "items/points.json" not in found
     assert [link["href"] for link in found["collection.json"]["links"] if link["rel"] == "derived_from"] == [
         "./models/tiny@000000000000.json", "./models/tiny@fedcba987654.json",
@@ -226,16 +238,25 @@ def test_items_that_no_mirror_names_are_swept_and_a_broken_mirror_is_made_anew(o
     }  # fmt: skip
 
 
+def test_a_table_of_detections_that_went_missing_is_made_anew(out: Path) -> None:
+    collect(str(out), SILENT)
+    shutil.rmtree(out / "_catalogue" / "detections")
+    assert collect(str(out), SILENT, same_pass_s=5).rows == 12
+    assert collect(str(out), SILENT).rows == 0
+    with pytest.raises(ConfigError, match="same_pass_s"):
+        collect(str(out), SILENT, same_pass_s=60)
+
+
 def test_what_a_person_wrote_into_the_collection_stays(out: Path, tmp_path: Path) -> None:
     collect(str(out), SILENT)
     file = out / "_catalogue" / "collection.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"title": "Ours", "license": "CC-BY-4.0", "id": "ours"}))
     publish(tmp_path, str(out), "another")
-    collect(str(out), SILENT)
+    assert counts(collect(str(out), SILENT)) == (6, 1, 5, 0)
     said = json.loads(file.read_text())
     assert (said["title"], said["license"], said["id"]) == ("Ours", "CC-BY-4.0", "ours")
     assert len([link for link in said["links"] if link["rel"] == "item"]) == 6
-    assert item(out / "_catalogue", "another")["collection"] == "ours"
+    assert {item(out / "_catalogue", name)["collection"] for name in ("another", "upright")} == {"ours"}
 
 
 def test_a_record_of_an_older_version_gives_an_item_that_says_less(out: Path) -> None:
@@ -273,14 +294,104 @@ def test_a_record_that_no_run_wrote_is_left_out_and_named(out: Path) -> None:
     assert [line for line in said if line.startswith("turned: its run.json is none that a run writes")]
 
 
+def test_numbers_that_json_does_not_know_cost_their_scene_alone(out: Path) -> None:
+    content = (out / "turned" / "run.json").read_bytes().replace(b'"score_threshold": 0.4', b'"score_threshold": NaN')
+    (out / "turned" / "run.json").write_bytes(content)
+    manifest = json.loads((out / "turned" / "manifest.json").read_text())
+    manifest["files"]["run.json"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (out / "turned" / "manifest.json").write_text(json.dumps(manifest))
+    (out / "notes.txt").write_text("a file of somebody's")
+    assert counts(collect(str(out), SILENT)) == (4, 4, 0, 0)
+
+
+def test_scenes_without_a_result_make_an_empty_collection(out: Path) -> None:
+    """As a tick leaves it whose scenes all failed."""
+    assert counts(collect(str(out), SILENT, ("failed",))) == (0, 0, 0, 0)
+    collection = pystac.Collection.from_file(str(out / "_catalogue" / "collection.json"))
+    assert list(collection.get_items()) == []
+    assert complaints(collection.to_dict(include_self_link=False)) == []
+    assert counts(collect(str(out), SILENT)) == (5, 5, 0, 0)
+
+
 def test_two_who_collect_at_once_leave_one_whole_collection(out: Path) -> None:
     names = [name for name in KINDS if name != "pixels"]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: collect(str(out), SILENT, (name,)), names))
     assert set(pq.read_table(out / "_catalogue" / "items.parquet")["id"].to_pylist()) == set(names)
+    assert scenes_of_table(out) == set(names)
     said = json.loads((out / "_catalogue" / "collection.json").read_text())
     assert {link["title"] for link in said["links"] if link["rel"] == "item"} == set(names)
     assert said["assets"]["items"]["file:size"] == (out / "_catalogue" / "items.parquet").stat().st_size
+
+
+def test_a_bucket_is_collected_by_two_at_once_as_a_folder_is(out: Path, bucket: str) -> None:
+    for path in [*out.glob("points/*.*"), *out.glob("upright/*.*")]:
+        write_file(f"{bucket}/{path.relative_to(out).as_posix()}", path.read_bytes())
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: collect(bucket, SILENT), range(2)))
+    assert {done.scenes for done in both} == {2}
+    remove_file(f"{bucket}/points/manifest.json")
+    assert counts(collect(bucket, SILENT)) == (1, 0, 0, 1)
+    told = json.loads(read_file(f"{bucket}/_catalogue/collection.json") or b"")
+    mirror = read_file(f"{bucket}/_catalogue/items.parquet") or b""
+    assert complaints(told) == []
+    assert told["assets"]["items"]["file:checksum"] == "1220" + hashlib.sha256(mirror).hexdigest()
+    assert file_names(f"{bucket}/_catalogue/items") == {"upright.json"}
+
+
+@pytest.mark.parametrize("last", ["items", "models", "detections", "items.parquet"])
+def test_who_is_killed_leaves_work_that_the_next_one_ends(
+    out: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """Killed after the last write of a kind: whatever is read then is whole, and collecting again ends the work."""
+    from pipeline.catalogue import collect as job
+    from pipeline.catalogue import mirror
+
+    collect(str(out), SILENT, ("upright",))
+    where = {
+        "items": (job, "_write_model"), "models": (job, "update"), "detections": (job, "write_mirror"),
+        "items.parquet": (mirror, "create_if_absent"),
+    }  # fmt: skip
+    place, name = where[last]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, _killed)
+        if last == "items.parquet":
+            patch.setattr(mirror, "replace_if_unchanged", _killed_at("collection.json", mirror.replace_if_unchanged))
+        with pytest.raises(KeyboardInterrupt):
+            collect(str(out), SILENT)
+    catalogue = out / "_catalogue"
+    collection = pystac.Collection.from_file(str(catalogue / "collection.json"))
+    assert {one.id for one in collection.get_items()} == {"upright"}
+    listed = pq.read_table(catalogue / "items.parquet")["id"].to_pylist()
+    assert set(listed) == (set(KINDS) if last == "items.parquet" else {"upright"})
+    assert all((catalogue / "items" / f"{name}.json").is_file() for name in listed)
+    assert collect(str(out), SILENT).scenes == 5
+    assert {one.id for one in pystac.Collection.from_file(str(catalogue / "collection.json")).get_items()} == set(KINDS)
+    assert scenes_of_table(out) == set(KINDS) - {"pixels"}
+
+
+def _killed(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def _killed_at(name: str, act: Any) -> Any:
+    def tried(uri: str, *rest: Any) -> Any:
+        return _killed() if uri.endswith(name) else act(uri, *rest)
+
+    return tried
+
+
+def test_the_command_tells_what_came_of_it(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(out)]) == 0
+    assert main([str(out), "--log", "json"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2].endswith(
+        "_catalogue/collection.json: 5 scenes, 1 of them without a place on Earth; 5 added; 12 detections new"
+    )
+    told = json.loads(lines[-1])
+    assert (told["event"], told["scenes"], told["added"]) == ("collected", 5, 0)
+    assert main([str(out / "nowhere")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_folder_without_results_is_refused_in_a_sentence(tmp_path: Path) -> None:

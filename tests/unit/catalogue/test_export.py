@@ -16,6 +16,7 @@ import pytest
 from jobs.export_detections import main
 from pipeline.catalogue.detections import update
 from pipeline.catalogue.results import published_results
+from pipeline.errors import StorageError
 from tests.support.results import MadeScene, boxes_at
 
 A = MadeScene(
@@ -72,8 +73,11 @@ def test_geopandas_opens_every_format_and_finds_the_same(out: str, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [file.name]
 
 
-def test_csv_and_tiles(out: str, tmp_path: Path) -> None:
+def test_csv_and_tiles(out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exported(out, tmp_path / "all.csv") == 0
+    assert "3 further views" in capsys.readouterr().err
     assert exported(out, tmp_path / "all.csv", "--all-views") == 0
+    assert capsys.readouterr().err == ""
     with (tmp_path / "all.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9
@@ -158,6 +162,23 @@ def test_it_works_where_nobody_has_collected(tmp_path: Path, capsys: pytest.Capt
     assert exported(f"{out}/a", tmp_path / "x.csv") == 2
     assert exported(str(tmp_path / "nowhere"), tmp_path / "x.csv") == 2
     assert "holds no results" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_the_catalogue_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    for scene in (A, B):
+        scene.publish(out)
+    update(out, published_results(out))
+    for part in Path(out).glob("_catalogue/detections/model=*/*/*.parquet"):
+        part.write_bytes(b"PAR1")
+    for to in ("csv", "gpkg"):
+        assert exported(out, tmp_path / f"x.{to}") == 5
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "damaged or gone: remove the folder _catalogue/detections" in said
+    TWIN.publish(out)
+    with pytest.raises(StorageError, match="damaged or gone"):
+        update(out, published_results(out))
 
 
 def test_a_file_that_was_there_stays_when_the_export_fails(out: str, tmp_path: Path) -> None:

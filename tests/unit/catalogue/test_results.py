@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.catalogue.results import manifests, published_result, published_results, scene_names
 from pipeline.storage.folders import publish_folder, staging_folder
-from tests.support.servers import BUCKET, s3_server
 
 
 def publish(out: str, scene_id: str, *, whole: bool = True, said: str = "first") -> None:
@@ -21,21 +19,10 @@ def publish(out: str, scene_id: str, *, whole: bool = True, said: str = "first")
         publish_folder(staged, out, scene_id, whole=whole)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
-
-
 @pytest.fixture(params=["local", "s3"])
-def out(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An output folder of the test's own."""
-    if request.param == "local":
-        return str(tmp_path / "out")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("server"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return f"s3://{BUCKET}/{tmp_path.name}"
+    return str(tmp_path / "out") if request.param == "local" else str(request.getfixturevalue("bucket"))
 
 
 def test_whole_results_are_found_in_the_order_of_their_names(out: str) -> None:

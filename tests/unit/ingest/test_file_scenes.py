@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
+from pipeline.command_line import run_from
 from pipeline.config import RasterConfig, RunConfig
-from pipeline.errors import StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.feed_file import FeedConfig, Source
 from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.raster import open_scene
+from pipeline.types import Window
 from tests.support import layouts
 from tests.support.layouts import write_band, write_safe
+from tests.support.reading import native, read
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def test_every_layout_is_recognised_in_one_tree(tree: Path) -> None:
     for scene in every.values():
         config = scene_config(feed(tree), base, scene)
         opened = open_scene(config.scene[0], config.raster)
-        assert (opened.width, len(opened.bands)) == (layouts.PX, 3)
+        assert (opened.width, len(opened.bands), opened.has_mask) == (layouts.PX, 3, False)
 
 
 def test_bands_of_a_product_are_joined_red_green_blue(tree: Path) -> None:
@@ -69,6 +76,19 @@ def test_what_names_say_is_told(tree: Path) -> None:
     assert every["P0001"].gsd_m == pytest.approx(0.1463, abs=1e-4)
 
 
+def test_clouds_are_holes_where_the_feed_says_which_classes_they_are(tree: Path) -> None:
+    """Of a product with a classification; one without (L1C) is read as it is."""
+    one = replace(feed(tree), run={"raster.mask_values": [3, 8, 9, 10]})
+    every, base = found(one), run_from({**one.run, "out": "o"})
+    masked, plain = (scene_config(one, base, every[name]).raster for name in (layouts.SAFE, layouts.SAFE_L1C))
+    assert str(masked.mask_file).endswith("_SCL_20m.jp2")
+    assert plain.mask_file is None
+    assert open_scene(every[layouts.SAFE].uri, masked).has_mask
+    unmasked = found(feed(tree))[layouts.SAFE]
+    assert "raster.mask_file" not in unmasked.settings
+    assert any(entry.startswith("validity=") for entry in unmasked.settings["output.meta"])
+
+
 def test_a_product_processed_again_supersedes(tmp_path: Path) -> None:
     write_safe(tmp_path)
     write_safe(tmp_path, layouts.SAFE_BEFORE)
@@ -84,6 +104,21 @@ def test_the_offset_moves_a_fixed_stretch(tree: Path) -> None:
     base = RunConfig(out="o", raster=RasterConfig(stretch="fixed", stretch_range=(0.0, 3000.0)))
     assert scene_config(one, base, every[layouts.SAFE]).raster.stretch_range == (1000.0, 4000.0)
     assert scene_config(one, base, every[layouts.SAFE_L1C]).raster.stretch_range == (0.0, 3000.0)
+
+
+def test_percentiles_do_not_see_the_offset(tmp_path: Path) -> None:
+    """Both ends of the stretch move with the values, so the detector is shown the same bytes with and without it."""
+    pixels = np.random.default_rng(0).gamma(2.0, 400.0, (3, 64, 64)).astype(np.uint16) + 1
+    seen = []
+    for name, offset in (("without.tif", 0), ("with.tif", 1000)):
+        where = Affine(10, 0, 600_000, 0, -10, 5_600_000)
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint16", nodata=0,
+                           crs="EPSG:32631", transform=where) as file:  # fmt: skip
+            file.write(pixels + offset)
+        scene = open_scene(str(tmp_path / name), RasterConfig())
+        seen.append(read(scene, native(scene), Window(x=0, y=0, width=64, height=64))[0][0])
+    assert seen[0].std() > 10
+    np.testing.assert_array_equal(*seen)
 
 
 def test_a_scene_that_is_arriving_is_said_to_be(tmp_path: Path) -> None:
@@ -125,6 +160,14 @@ def test_the_hint_changes_when_a_file_does(tmp_path: Path) -> None:
     after = found(feed(tmp_path))["quay"]
     assert after.hint != before.hint
     assert after.scene_id == before.scene_id
+
+
+def test_a_layout_that_no_file_has_ends_the_feed(tree: Path) -> None:
+    """A wrong one must not look like a feed without scenes."""
+    with pytest.raises(ConfigError, match=r"none of the \d+ files .* by the layout naip"):
+        list(scenes(feed(tree / "plain", layout="naip")))
+    with pytest.raises(ConfigError, match=r"by source\.pattern"):
+        list(scenes(feed(tree / "plain", pattern=r"(?P<scene>\d+)\.jpg$")))
 
 
 def test_a_folder_that_is_not_there_ends_the_feed(tmp_path: Path) -> None:

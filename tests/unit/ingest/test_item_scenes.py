@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import StorageError
 from pipeline.ingest.feed_file import FeedConfig, Source
 from pipeline.ingest.item_scenes import scene_of_item
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.signing import signed
 from tests.support import stac_items
+from tests.support.servers import http_server
 
 HREF = "https://example.org/stac/items/one.json"
 FEED = FeedConfig(name="f", source=Source(kind="list", address="list.txt"))
@@ -55,6 +61,26 @@ def test_planetary_computer_keeps_the_offset_and_a_new_signature_is_no_change() 
     again = scene(stac_items.planetary_computer("?se=2023-07-02&sig=xyz"))
     assert (again.hint, again.origin) == (signed.hint, signed.origin)
     assert again.uri != signed.uri
+
+
+def test_files_are_signed_when_they_are_about_to_be_read(tmp_path: Path) -> None:
+    """One request for a container, as long as the signature lasts; what is signed already stays."""
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    (tmp_path / "sentinel2l2a01").mkdir()
+    (tmp_path / "sentinel2l2a01" / "sentinel2-l2").write_text(
+        json.dumps({"token": "sig=abc&se=1", "msft:expiry": ends})
+    )
+    listed = scene(stac_items.planetary_computer())
+    with http_server(tmp_path) as traffic:
+        ready = signed(replace(listed, signer=traffic.url))
+        assert [uri.partition("?")[2] for uri in ready.uri.split(",")] == ["sig=abc&se=1"] * 3
+        assert (ready.origin, ready.scene_id) == (listed.origin, listed.scene_id)
+        assert signed(ready) == ready
+        assert len([one for one in traffic.requests if one[0] == "GET"]) == 1
+        with pytest.raises(StorageError, match="gives no signature"):
+            signed(replace(listed, signer=f"{traffic.url}/none"))
+    aerial = scene(stac_items.aerial())
+    assert signed(aerial) is aerial
 
 
 def test_one_view_of_two_archives_and_processings_is_one_group() -> None:

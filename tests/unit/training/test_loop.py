@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,22 +15,19 @@ from torch import Tensor, nn
 from jobs.train_detector import main
 from pipeline.detectors.loading import load_detector
 from pipeline.detectors.oriented_rtdetr.network import OrientedRTDetr
-from pipeline.detectors.protocol import Detector
 from pipeline.errors import ModelError
-from pipeline.training.curves import read_metrics
 from pipeline.training.data.augment import AugmentConfig
 from pipeline.training.data.batches import Batch, TileSampler
 from pipeline.training.data.scenes import TrainingScene, save_scene
 from pipeline.training.export import export, training_card
-from pipeline.training.learner import Learner
-from pipeline.training.loop import BEST, CHECKPOINT, METRICS_FILE, Trainer, best_of
+from pipeline.training.loop import CHECKPOINT, METRICS_FILE, Trainer
 from pipeline.training.loop_config import LoopConfig
 from pipeline.training.losses.criterion import PLAIN
 from pipeline.training.losses.settings import RTDETRLosses
 from pipeline.training.oriented_rtdetr import OrientedLearner
 from pipeline.training.parameter_groups import parameter_groups
-from pipeline.training.validation import validate
-from pipeline.types import Chip, ModelCard, Window
+from pipeline.training.validation import detect_whole, validate
+from pipeline.types import Chip, Window
 from tests.support.oriented import SMALL
 from tests.support.prepared import scene_with
 
@@ -258,66 +254,6 @@ def test_mistakes_end_in_one_sentence(
     assert len(error.strip().splitlines()) == 1
 
 
-class Brightness(nn.Module):
-    """(B, 3, H, W) in [0, 1] → (B, 1): one convolution, its mean."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(3, 1, 3)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.layer(pixels).mean((2, 3))
-
-
-class BrightnessLearner:
-    """Learns how bright a tile is. Nothing of a detector: the loop must ask for no more than the protocol says."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.network = Brightness()
-        self.auxiliary = None
-        self.telling = ("error", "absent")
-
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        pixels = batch.pixels.permute(0, 3, 1, 2).float() / 255
-        noise = 0.01 * torch.rand(pixels.shape, generator=generator)
-        error = self.network(pixels + noise) - pixels.mean((1, 2, 3))[:, None]
-        return {"error": error.square().mean(), "weight": 1e-4 * self.network.layer.weight.square().sum()}
-
-    def config(self) -> dict[str, Any]:
-        return {"model_type": "brightness", "kernel": 3}
-
-    def detector(self, network: nn.Module, card: ModelCard) -> Detector:
-        raise NotImplementedError
-
-
-def test_the_loop_trains_and_resumes_whatever_a_learner_hands_it(tmp_path: Path) -> None:
-    """Another network, other losses, another configuration: learnt, told, written, resumed to the same weights."""
-    sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-
-    def run(out: Path, steps: int) -> Trainer:
-        learner: Learner = BrightnessLearner()
-        config = LoopConfig(steps=steps, tiles=2, sizes_px=(32,), warmup_steps=2, learning_rate=0.01)
-        made = Trainer(learner, sampler, config, out)
-        made.resume()
-        made.run(lines.append)
-        return made
-
-    lines: list[str] = []
-    whole = run(tmp_path / "whole", 40)
-    assert "error 0." in lines[-1]
-    assert "absent" not in lines[-1]
-    rows = [json.loads(row) for row in (tmp_path / "whole" / METRICS_FILE).read_text().splitlines()]
-    assert [row["step"] for row in rows] == [20, 40]
-    assert rows[1]["error"] < rows[0]["error"]
-    assert rows[1].keys() == {"step", "seconds_per_step", "rate", "loss", "error", "weight"}
-    assert json.loads((tmp_path / "whole" / CHECKPOINT / "config.json").read_text())["model_type"] == "brightness"
-    again = run(tmp_path / "whole", 40)
-    assert again.step == 40
-    for ours, theirs in zip(again.average.state_dict().values(), whole.average.state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 @pytest.mark.slow
 def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
     """Everything between pixels and boxes is right: 400 steps on one small scene find all its ships, well placed."""
@@ -330,109 +266,8 @@ def test_one_scene_can_be_learnt_by_heart(tmp_path: Path) -> None:
     run = Trainer(learner, sampler, config, tmp_path)
     run.run(lambda _: None)
     detector = learner.detector(run.average, training_card("made", ("ship",), None, 256, SMALL))
-    figures = validate(detector, [scene], 64)
+    figures = validate([scene], [detect_whole(detector, scene, 64)])
     assert figures["ap50"] > 0.9
-
-
-class Judged:
-    """A judge whose figures are given, and who keeps the weights it was shown."""
-
-    def __init__(self, *figures: float) -> None:
-        self.figures = list(figures)
-        self.seen: list[dict[str, Tensor]] = []
-
-    def __call__(self, network: nn.Module) -> dict[str, float]:
-        self.seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        for tensor in network.state_dict().values():
-            tensor.zero_()  # it may change the network: the run must not notice
-        return {"held_out_ap": self.figures.pop(0), "train_ap": 0.5}
-
-
-def judged_run(out: Path, judge: Judged, steps: int, **more: Any) -> Trainer:
-    sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-    config = LoopConfig(steps=steps, tiles=2, sizes_px=(32,), warmup_steps=2, validate_steps=2, **more)
-    return Trainer(BrightnessLearner(), sampler, config, out, judge)
-
-
-class TestJudging:
-    def test_the_best_averaged_weights_are_kept_and_the_metrics_hold_both_figures(self, tmp_path: Path) -> None:
-        judge, lines = Judged(0.2, 0.4, float("nan"), 0.3), []
-        run = judged_run(tmp_path, judge, 7)
-        run.run(lines.append)
-        rows = [row for row in read_metrics(tmp_path / METRICS_FILE) if "train_ap" in row]
-        assert [row["step"] for row in rows] == [2, 4, 6, 7], "every two steps and after the last"
-        assert [row["held_out_ap"] for row in rows] == [0.2, 0.4, None, 0.3]
-        assert best_of(tmp_path) == (4, 0.4)
-        assert [line for line in lines if "the best so far" in line] == [
-            "step 2/7  held_out_ap 0.200  train_ap 0.500  the best so far",
-            "step 4/7  held_out_ap 0.400  train_ap 0.500  the best so far",
-        ]
-        kept = load_file(tmp_path / BEST / "state.safetensors")
-        for name, tensor in judge.seen[1].items():
-            torch.testing.assert_close(kept[f"average.{name}"], tensor)
-        assert run.average.layer.weight.abs().sum() > 0
-
-    def test_going_on_knows_what_was_best(self, tmp_path: Path) -> None:
-        judged_run(tmp_path, Judged(0.4), 2).run(lambda _: None)
-        again = judged_run(tmp_path, Judged(0.3), 4)
-        assert again.resume()
-        again.run(lambda _: None)
-        assert best_of(tmp_path) == (2, 0.4)
-
-    def test_without_steps_between_the_last_weights_alone_are_judged(self, tmp_path: Path) -> None:
-        sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-        config = LoopConfig(steps=2, tiles=2, sizes_px=(32,))
-        Trainer(BrightnessLearner(), sampler, config, tmp_path, Judged(0.25)).run(lambda _: None)
-        assert best_of(tmp_path) == (2, 0.25)
-
-
-class Breaks(BrightnessLearner):
-    """Its loss, or only its gradient, is no number at step 1."""
-
-    def __init__(self, gradient: bool) -> None:
-        super().__init__()
-        self.step, self.gradient = -1, gradient
-
-    def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        self.step += 1
-        found = super().losses(batch, generator)
-        if self.step == 1:
-            weight = self.network.layer.weight
-            found["error"] = (0 * weight).sum().sqrt() if self.gradient else weight.sum() * torch.nan
-        return found
-
-
-@pytest.mark.parametrize(("gradient", "said"), [(False, "error is nan"), (True, "the gradient's norm is nan")])
-def test_a_training_that_diverges_stops_with_its_step_and_its_batch(gradient: bool, said: str, tmp_path: Path) -> None:
-    sampler = TileSampler([([scene_with(SHIPS)], 1.0)], AugmentConfig())
-    run = Trainer(Breaks(gradient), sampler, LoopConfig(steps=3, tiles=2, sizes_px=(32,)), tmp_path)
-    with pytest.raises(ModelError, match=f"diverged at step 1: .*{said}.*diverged.npz"):
-        run.run(lambda _: None)
-    batch = run.batch(1)
-    with np.load(tmp_path / "diverged.npz") as kept:
-        np.testing.assert_array_equal(kept["pixels"], batch.pixels.numpy())
-        assert kept["counts"][:, 0].sum() == len(kept["boxes"]) == len(kept["class_ids"])
-        np.testing.assert_array_equal(kept["boxes"], torch.cat([one.boxes for one in batch.targets]).numpy())
-    assert all(parameter.isfinite().all() for parameter in run.network.parameters()), "the step was not done"
-
-
-def test_the_last_steps_keep_scale_and_light(tmp_path: Path) -> None:
-    """A share of a quarter of eight steps: in the last two a white ship is as white and as large as in its scene."""
-    scene = scene_with(np.array([[120.0, 120, 40, 12, 0.0]]))
-    config = AugmentConfig(scale_range=(0.4, 0.5), paste=0, object_share=1.0)
-    run = Trainer(
-        BrightnessLearner(), TileSampler([([scene], 1.0)], config),
-        LoopConfig(steps=8, tiles=4, sizes_px=(128,), mild_share=0.25), tmp_path,
-    )  # fmt: skip
-    for step in range(8):
-        batch = run.batch(step)
-        sides = torch.cat([target.boxes[:, 2] for target in batch.targets])
-        assert len(sides)
-        if step >= 6:
-            torch.testing.assert_close(sides, torch.full_like(sides, 40.0))
-            assert set(np.unique(batch.pixels.numpy())) <= set(range(221))
-        else:
-            assert sides.max() < 21
 
 
 class TestGroups:
