@@ -8,6 +8,7 @@ one that is killed leaves files that the next writes once more.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ from pipeline.storage.paths import join
 
 ITEMS, MODELS = "items", "models"
 """Folders of the catalogue."""
+ITEM_FORMAT = 1
+"""Goes up when another item is made of the same result: then all are made anew."""
 AT_ONCE = 500
 """Items that are made, and told of, together: memory is that of these, and of all as a table."""
 
@@ -78,14 +81,15 @@ def collect(
     ours: set[str] = set()
     for _ in turns(out_uri):
         before = read_mirror(out_uri, journal)
-        known = versions_of(before.items)
+        called = collection_id(out_uri)
+        known = versions_of(before.items, called)
         # Looked at after the mirror was read: what others have put into it since lets its exchange fail.
-        there = {name: manifest_version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
+        there = {name: _version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
         if before.file is None and not there and scene_ids is None:
             raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
         fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
-        tables = list(_made(out_uri, fresh, journal))
-        made = {name for table in tables for name in versions_of(table)}
+        tables = list(_made(out_uri, fresh, called, journal))
+        made = {name for table in tables for name in versions_of(table, called)}
         asked = known.keys() if scene_ids is None else known.keys() & set(scene_ids)
         gone = (asked - there.keys()) | (known.keys() & (fresh - made))
         rows += _update_detections(out_uri, made, gone, journal, same_pass_s)
@@ -95,7 +99,7 @@ def collect(
         if nothing or write_mirror(out_uri, exchanged(before.items, tables, gone), before):
             break
     items = write_collection(out_uri, journal)
-    _tidy(out_uri, removed - added, versions_of(items).keys() if scene_ids is None else None, journal)
+    _tidy(out_uri, removed - added, items["id"].to_pylist() if scene_ids is None else None, journal)
     return Collected(
         address=join(out_uri, CATALOGUE, COLLECTION), scenes=len(items), placeless=placeless(items), added=len(added),
         replaced=len(replaced - added), removed=len(removed), rows=rows,
@@ -122,9 +126,9 @@ def _update_detections(
     return done.rows
 
 
-def _made(out_uri: str, scene_ids: Collection[str], journal: Journal) -> Iterator[Table]:
+def _made(out_uri: str, scene_ids: Collection[str], called: str, journal: Journal) -> Iterator[Table]:
     """Write the items of these scenes, and their models; yields the items as tables, those of whole results alone."""
-    called, done = collection_id(out_uri), 0
+    done = 0
     results = published_results(out_uri, scene_ids)
     models: dict[str, dict[str, Any]] = {}
     write = partial(_write_item, out_uri)
@@ -146,9 +150,11 @@ def _item(
     """The item of a result, its model added to ``models``; None, and a sentence, where its record is another's."""
     try:
         item = result_item(
-            result.record, result.manifest, placement(result.record), collection_id=called, version=result.version
-        )
+            result.record, result.manifest, placement(result.record), collection_id=called,
+            version=_version(result.manifest),
+        )  # fmt: skip
         model = model_item(result.record)
+        to_json(item), to_json(model)  # NaN is none
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         journal.emit(
             "left_out",
@@ -168,6 +174,11 @@ def _item(
     return item
 
 
+def _version(manifest: Mapping[str, Any]) -> str:
+    """Changes when the item of a result would."""
+    return hashlib.sha256(f"{ITEM_FORMAT} {manifest_version(manifest)}".encode()).hexdigest()
+
+
 def _says_more(model: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
     """Whether the item of a model was made of a record that knows more of it: older ones do not know its bands."""
     return other is None or bool(
@@ -180,15 +191,15 @@ def _write_item(out_uri: str, item: Mapping[str, Any]) -> None:
 
 
 def _write_model(out_uri: str, model: dict[str, Any]) -> None:
-    """Unless the one that is there says as much."""
+    """Unless the one that is there says more."""
     address = join(out_uri, CATALOGUE, MODELS, model_file(model["id"]))
+    before, content = read_file(address), to_json(model)
     try:
-        there = json.loads(read_file(address) or b"null")
-        write = _says_more(model, there)
+        poorer = before is not None and _says_more(json.loads(before), model)
     except (ValueError, KeyError, TypeError, IndexError):
-        write = True
-    if write:
-        write_file(address, to_json(model))
+        poorer = False
+    if before != content and not poorer:
+        write_file(address, content)
 
 
 def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, journal: Journal) -> None:
@@ -204,4 +215,4 @@ def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, jo
         remove_file(join(folder, f"{name}.json"))
     back = [name for name, _ in manifests(out_uri, out)] if out else []
     if back:
-        list(_made(out_uri, back, journal))
+        list(_made(out_uri, back, collection_id(out_uri), journal))

@@ -53,7 +53,8 @@ def manifest_version(manifest: Mapping[str, Any]) -> str:
 
 def scene_names(out_uri: str) -> list[str]:
     """Names of the folders in ``out_uri`` that may hold the result of a scene, sorted. Raises StorageError."""
-    return sorted(name for name in file_names(out_uri, folders=True) if not name.startswith(("_", ".")))
+    folders = file_names(out_uri, folders=True) - file_names(out_uri)
+    return sorted(name for name in folders if not name.startswith(("_", ".")))
 
 
 def manifests(out_uri: str, scene_ids: Collection[str] | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:

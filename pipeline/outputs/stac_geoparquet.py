@@ -64,9 +64,11 @@ def exchanged(table: Table, others: Sequence[Table], gone: Collection[str]) -> T
     return pa.concat_tables([kept, *others], promote_options="permissive").sort_by("id")
 
 
-def versions_of(table: Table) -> dict[str, str]:
-    """id → the version of the result that its item is of."""
-    return dict(zip(table["id"].to_pylist(), table["kestrel:version"].to_pylist(), strict=True))
+def versions_of(table: Table, collection_id: str) -> dict[str, str]:
+    """id → the version of the result that its item is of; an item of another collection is of none that there is."""
+    columns = (table[name].to_pylist() for name in ("id", "kestrel:version", "collection"))
+    rows = zip(*columns, strict=True)
+    return {one: version if collection == collection_id else "" for one, version, collection in rows}
 
 
 def placeless(table: Table) -> int:

@@ -39,7 +39,8 @@ def model_item(record: Mapping[str, Any]) -> dict[str, Any]:
     """The item of the model that made a result; its place is ``OUT/_catalogue/models/``."""
     model = record["model"]
     bands = [str(name) for name in model.get("bands") or ()]
-    onnx = str(model.get("runtime") or "").startswith("onnxruntime")
+    address = weights_href(record)
+    onnx = address.lower().endswith(".onnx")
     licence = str(model.get("licence") or "")
     west, south, east, north = WORLD
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
@@ -73,7 +74,7 @@ def model_item(record: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "assets": {
             "weights": {
-                "href": weights_href(record),
+                "href": address,
                 "title": "weights, as --weights takes them",
                 "type": "application/octet-stream; framework=" + ("onnx" if onnx else "pytorch"),
                 "roles": ["mlm:model", "mlm:weights", "data"],
@@ -85,14 +86,15 @@ def model_item(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_href(record: Mapping[str, Any]) -> str:
-    """Where the weights lie: an address, an absolute path, a page of the hub, ``builtin:NAME`` of the package.
+    """Where the weights lie: an address, an absolute path, a page of the hub, or ``builtin:NAME`` of the package and
+    ``hub:owner/name/file`` as they are.
 
     Where nobody wrote down more than a relative path, the hash that they are known by.
     """
     model, given = record["model"], str(record.get("config", {}).get("weights") or "")
     if model.get("address"):
         return str(model["address"])
-    if "://" in given or given.startswith(("builtin:", "/")):
+    if "://" in given or given.startswith(("builtin:", "hub:", "/")):
         return given
     return f"urn:sha256:{model['sha256']}"
 
@@ -104,11 +106,11 @@ def _described(model: Mapping[str, Any]) -> str:
 
 
 def _framework(model: Mapping[str, Any], *, onnx: bool) -> dict[str, str]:
-    """What ran it, and which version, where that is one: three numbers and what a build adds."""
-    version = next(iter(re.findall(r"\b\d+\.\d+\.\d+(?:\+[0-9A-Za-z.-]+)?", str(model.get("runtime") or ""))), None)
+    """What the weights are for, and its version where it is what ran them: three numbers and what a build adds."""
+    ran = re.match(r"torch (\d+\.\d+\.\d+(?:\+[0-9A-Za-z.-]+)?)", str(model.get("runtime") or ""))
     return {
         "mlm:framework": "ONNX" if onnx else "PyTorch",
-        **({} if version is None else {"mlm:framework_version": version}),
+        **({} if onnx or ran is None else {"mlm:framework_version": ran.group(1)}),
     }
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.detectors.weights import BUILTIN, HUB_NAME
+from pipeline.detectors.weights import BUILTIN, HUB, HUB_NAME
 from pipeline.engine.ledger import Account
 from pipeline.errors import redacted
 from pipeline.names import public_uri
@@ -107,7 +107,7 @@ def _model(card: ModelCard, found: Mapping[str, str | None]) -> dict[str, Any]:
 
 def _address(weights: str) -> str:
     """Where the weights lie, for who reads the record elsewhere: absolute, without secrets; a page of the hub."""
-    if weights.startswith(BUILTIN):
+    if weights.startswith((BUILTIN, HUB)):
         return weights
     try:
         here = Path(weights).expanduser().exists()

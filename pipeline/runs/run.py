@@ -16,6 +16,7 @@ from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.threshold import score_threshold
 from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.class_mask import beside
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.progress import Progress
@@ -103,8 +104,8 @@ def _attempts(tasks: Iterable[SceneTask], run: Run) -> Iterator[Callable[[], Sce
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
-    """The scenes' files that this machine has."""
-    for uri in config.scene:
+    """The scenes' files that this machine has, and that of their classes."""
+    for uri in (*config.scene, *beside(config.raster)):
         for part in split_uris(uri):
             with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
                 path = local_path(part)

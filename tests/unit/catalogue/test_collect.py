@@ -252,11 +252,11 @@ def test_what_a_person_wrote_into_the_collection_stays(out: Path, tmp_path: Path
     file = out / "_catalogue" / "collection.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"title": "Ours", "license": "CC-BY-4.0", "id": "ours"}))
     publish(tmp_path, str(out), "another")
-    collect(str(out), SILENT)
+    assert counts(collect(str(out), SILENT)) == (6, 1, 5, 0)
     said = json.loads(file.read_text())
     assert (said["title"], said["license"], said["id"]) == ("Ours", "CC-BY-4.0", "ours")
     assert len([link for link in said["links"] if link["rel"] == "item"]) == 6
-    assert item(out / "_catalogue", "another")["collection"] == "ours"
+    assert {item(out / "_catalogue", name)["collection"] for name in ("another", "upright")} == {"ours"}
 
 
 def test_a_record_of_an_older_version_gives_an_item_that_says_less(out: Path) -> None:
@@ -292,6 +292,25 @@ def test_a_record_that_no_run_wrote_is_left_out_and_named(out: Path) -> None:
     said: list[str] = []
     assert counts(collect(str(out), Journal(said.append))) == (4, 4, 0, 0)
     assert [line for line in said if line.startswith("turned: its run.json is none that a run writes")]
+
+
+def test_numbers_that_json_does_not_know_cost_their_scene_alone(out: Path) -> None:
+    content = (out / "turned" / "run.json").read_bytes().replace(b'"score_threshold": 0.4', b'"score_threshold": NaN')
+    (out / "turned" / "run.json").write_bytes(content)
+    manifest = json.loads((out / "turned" / "manifest.json").read_text())
+    manifest["files"]["run.json"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (out / "turned" / "manifest.json").write_text(json.dumps(manifest))
+    (out / "notes.txt").write_text("a file of somebody's")
+    assert counts(collect(str(out), SILENT)) == (4, 4, 0, 0)
+
+
+def test_scenes_without_a_result_make_an_empty_collection(out: Path) -> None:
+    """As a tick leaves it whose scenes all failed."""
+    assert counts(collect(str(out), SILENT, ("failed",))) == (0, 0, 0, 0)
+    collection = pystac.Collection.from_file(str(out / "_catalogue" / "collection.json"))
+    assert list(collection.get_items()) == []
+    assert complaints(collection.to_dict(include_self_link=False)) == []
+    assert counts(collect(str(out), SILENT)) == (5, 5, 0, 0)
 
 
 def test_two_who_collect_at_once_leave_one_whole_collection(out: Path) -> None:
