@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test test-slow test-hunt chaos lint clean
+.PHONY: demo ingest-demo test test-slow test-hunt chaos lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m jobs.demo --out demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# An S3-compatible server, ten small scenes in two layouts, two ticks that overlap, and the catalogue they leave.
+ingest-demo: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.demos.ingest_demo --out ingest-demo
 
 # New random examples for every property: to find what the gate's fixed ones do not. A thousand, or the property's own number.
 test-hunt: $(VENV)/.installed-dev

@@ -72,7 +72,7 @@ def compare(path: Path, detector: Detector, rounds: int) -> None:
     """Print the table."""
     base = RunConfig(tiling=TilingConfig(global_factor=2.0))
     settings = {
-        "one look": base,
+        "one look": replace(base, refine=RefineConfig(selector="none")),
         "two looks": replace(base, refine=RefineConfig(selector="ours", budget=0.25)),
     }
     pixels: list[BlockPixels] = []

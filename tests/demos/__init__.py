@@ -1,0 +1,1 @@
+"""Demonstrations that need a server which only the tests have."""
