@@ -3,9 +3,9 @@
     python -m tests.benchmarks.bench_catalogue [--rows 10000000] [--scene-rows 50000] [--folder DIR]
 
 Scenes of a year and of several UTM zones are published without a detector, then collected; every step runs in a process
-of its own. ``growth`` is its resident memory at the peak, over what it was before; ``cpu`` is processor time, which a busy machine inflates
-less than the clock's. DuckDB reads the files that
-``snapshot.json`` lists; the query counts by month and by cells of half a degree, the second run is with a warm cache.
+of its own. ``growth`` is its resident memory at the peak, over what it was before; ``cpu`` is processor time, which a
+busy machine inflates less than the clock's. DuckDB reads the files that ``snapshot.json`` lists; the query counts by
+month and by cells of half a degree, the second run is with a warm cache.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def main() -> None:
         ):
             seconds, cpu, growth = cost(step, out, *more)
             sizes = [Path(file).stat().st_size / 1e6 for file in files(out)]
-            print(f"{name:<22}{seconds:8.2f} s, cpu {cpu:6.1f}   {rows / cpu:10,.0f} rows/s of cpu   growth {growth:6.0f} MB   "
+            print(f"{name:<16}{seconds:8.2f} s, cpu {cpu:6.1f}, {rows / cpu:8,.0f} rows a cpu s   growth {growth:6.0f} MB   "
                   f"{len(sizes)} files of {min(sizes):.1f} to {max(sizes):.1f} MB", flush=True)  # fmt: skip
         print(f"{'bytes a row':<22}{sum(sizes) * 1e6 / rows:8.1f}")
         query(out)
