@@ -26,6 +26,7 @@ def refuse_relative_paths(config: RunConfig, source: str = "") -> None:
         ("--out", config.out),
         ("source.address", source),
         ("--aoi", "" if config.aoi_is_box else config.aoi or ""),
+        ("--raster.mask_file", config.raster.mask_file or ""),
     ]
     named += [("--scene", part) for uri in config.scene for part in uri.removeprefix("@").split(",")]
     local = config.weights.startswith(".") or is_weight_name(config.weights)

@@ -14,15 +14,34 @@ class OutputConfig:
 
     max_failed_tiles: int = 0
     """Publish a scene with at most this many failed tiles (as PARTIAL); beyond it, only the list of failures."""
-    preview_px: int = 1600
-    """Longer side of preview.png, pixels; 0 writes none."""
+    preview_px: Literal["auto"] | int = "auto"
+    """Longer side of preview.png, pixels; 0 writes none. ``auto`` is 1600; of scenes whose own is below 2048, a quarter
+    of it, but at least 256."""
     meta: tuple[str, ...] = ()
     """Facts to record about the scene, as key=value: acquired, sensor, attribution, or any other key."""
 
     def __post_init__(self) -> None:
         require(self.max_failed_tiles >= 0, "output.max_failed_tiles must not be negative")
-        require(self.preview_px == 0 or 64 <= self.preview_px <= 8192, "output.preview_px must be 0 or 64 to 8192")
+        require(
+            self.preview_px in ("auto", 0) or (not isinstance(self.preview_px, str) and 64 <= self.preview_px <= 8192),
+            "output.preview_px must be auto, 0, or 64 to 8192",
+        )
         require(all("=" in entry.strip("=") for entry in self.meta), "output.meta: write entries as key=value")
+
+    def preview_side_px(self, longer_px: int) -> int:
+        """Longer side of the preview of a scene whose own is ``longer_px``; 0 for none.
+
+        Small scenes come by the thousand: of them a picture at full size weighs more than all the rest of the result.
+        """
+        if self.preview_px != "auto":
+            return self.preview_px
+        return PREVIEW_PX if longer_px >= SMALL_SCENE_PX else max(SMALL_PREVIEW_PX, longer_px // 4)
+
+
+PREVIEW_PX, SMALL_PREVIEW_PX = 1600, 256
+"""What ``auto`` is for a large scene, and at least for a small one."""
+SMALL_SCENE_PX = 2048
+"""A scene is small whose longer side is below this."""
 
 
 @dataclass(frozen=True, kw_only=True)

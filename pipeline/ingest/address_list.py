@@ -11,8 +11,7 @@ from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.file_scenes import State, recognised_alone, scene_of_uris
 from pipeline.ingest.hrefs import resolved, why_not_read
 from pipeline.ingest.item_scenes import scene_of_item
-from pipeline.ingest.scene_to_do import SceneToDo, Unusable, scene_key
-from pipeline.ingest.static_stac import LINKS
+from pipeline.ingest.scene_to_do import LINKS, SceneToDo, Unusable, scene_key
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import scene_id_of, split_uris
 from pipeline.retrying import PATIENCE, Patience
@@ -57,10 +56,7 @@ def scenes_of_list(feed: FeedConfig, patience: Patience = PATIENCE) -> Iterator[
 
 
 def _item(feed: FeedConfig, document: Document) -> SceneToDo | Unusable:
-    lacking = document.lacking or (None if document.failure is None else one_sentence(document.failure))
-    if lacking is not None:
-        return Unusable(key=scene_key(feed.name, LINKS, public_uri(document.href)), reason=lacking)
-    return scene_of_item(feed, document.content, document.href)
+    return document.unusable(feed.name) or scene_of_item(feed, document.content, document.href)
 
 
 def _scene(feed: FeedConfig, line: str, uris: list[str]) -> SceneToDo | Unusable:

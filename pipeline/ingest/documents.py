@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ConfigError, StorageError, one_sentence
-from pipeline.names import shown
+from pipeline.ingest.scene_to_do import LINKS, MISSING, Unusable, scene_key
+from pipeline.names import public_uri, shown
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.sources import read_source
 
@@ -25,8 +26,17 @@ class Document:
     content: Any = None
     lacking: str | None = None
     """One sentence, for good: it is not there, it is refused, it is no JSON."""
+    missing: bool = False
+    """It is not there: what it held is gone."""
     failure: StorageError | None = None
     """What may pass."""
+
+    def unusable(self, feed: str) -> Unusable | None:
+        """The entry of a document that says nothing; None for one that does."""
+        reason = self.lacking or (None if self.failure is None else one_sentence(self.failure))
+        if reason is None:
+            return None
+        return Unusable(key=scene_key(feed, MISSING if self.missing else LINKS, public_uri(self.href)), reason=reason)
 
 
 def read_documents(hrefs: Sequence[str], patience: Patience = PATIENCE) -> Iterator[Document]:
@@ -49,7 +59,7 @@ def read_document(href: str, patience: Patience = PATIENCE) -> Document:
     except ConfigError as error:  # no address of a kind that can be read
         return Document(href=href, lacking=one_sentence(error))
     if data is None:
-        return Document(href=href, lacking=f"there is nothing at {shown(href)}")
+        return Document(href=href, lacking=f"there is nothing at {shown(href)}", missing=True)
     try:
         return Document(href=href, content=json.loads(data))
     except (ValueError, RecursionError):  # UnicodeDecodeError is one; brackets a thousand deep

@@ -42,8 +42,6 @@ class Source:
     blue, as the layout calls them."""
     collections: tuple[str, ...] = ()
     """Of a catalogue: only these."""
-    lookback_h: float = 48.0
-    """Hours before the last change seen from which an API is asked again: entries appear late."""
     page_size: int = 100
     """Items asked of an API at a time."""
     max_items: int = 1_000_000
@@ -65,7 +63,6 @@ class Source:
             _check_pattern(self.pattern)
             require(self.kind == "folder", "source.pattern is for kind: folder")
             require(self.layout == "auto", "give source.pattern or source.layout, not both")
-        require(self.lookback_h >= 0, "source.lookback_h must not be negative")
         require(1 <= self.page_size <= 10_000, "source.page_size must be 1 to 10000")
         require(self.max_items >= 1, "source.max_items must be at least 1")
 
@@ -157,9 +154,9 @@ def _source(content: Any) -> Source:
             values[key] = _text(given[key], f"source.{key}")
     for key in ("bands", "collections"):
         values[key] = _texts(given.get(key), f"source.{key}")
-    for key in ("lookback_h", "page_size", "max_items"):
+    for key in ("page_size", "max_items"):
         if key in given:
-            values[key] = _number(given[key], f"source.{key}", whole=key != "lookback_h")
+            values[key] = _number(given[key], f"source.{key}", whole=True)
     return Source(**{key: value for key, value in values.items() if value is not None})
 
 

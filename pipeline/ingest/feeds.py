@@ -28,7 +28,7 @@ def scenes(feed: FeedConfig, since: datetime | None = None) -> Iterator[SceneToD
     """Every scene of the feed, once for each key, newest first where times are known; what is none comes last.
 
     ``since``: a hint that changes before it were seen; feeds that can be asked for changes alone then are, from
-    ``source.lookback_h`` before it on. One bad entry is an Unusable. Raises StorageError or ConfigError for what
+    two days before it on. One bad entry is an Unusable. Raises StorageError or ConfigError for what
     concerns the feed as a whole: a place that cannot be listed, a catalogue that is none.
     """
     found, unusable = _once(_entries(feed, since))

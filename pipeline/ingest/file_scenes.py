@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from pipeline.errors import ConfigError
 from pipeline.ingest.assembly import with_settings
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.layouts import BAND_ORDERS, LAYOUTS, NO_SCENE, ROWS, Layout
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable, hint_of, scene_id_of_key, scene_key
 from pipeline.ingest.sentinel2 import product_of_name
 from pipeline.ingest.times import moment_in_name
-from pipeline.names import listed, quoted
+from pipeline.names import listed, quoted, shown
 from pipeline.storage.conditional import Listed
 from pipeline.storage.paths import join, local_path
 
@@ -54,11 +55,16 @@ class State:
 def scenes_of_files(
     feed: FeedConfig, files: Iterable[Listed], read_text: Callable[[str], str | None]
 ) -> Iterator[SceneToDo | Unusable]:
-    """The scenes among the files below the feed's address. ``read_text``: the content of one of them, by its name."""
+    """The scenes among the files below the feed's address. ``read_text``: the content of one of them, by its name.
+
+    Raises ConfigError where files are there, and none is a scene by what the feed says of them.
+    """
     rows = _rows(feed)
     groups: dict[tuple[str, str], _Group] = {}
     masks: dict[tuple[str, str], str] = {}
+    count = 0
     for file in files:
+        count += 1
         row, match = _recognised(file.name, rows)
         if row is None or match is None:
             masks.update(_mask(file.name, rows))
@@ -66,6 +72,12 @@ def scenes_of_files(
         name = match["scene"]
         group = groups.setdefault((row.name, name), _Group(row=row, match=match))
         group.bands.setdefault(match.groupdict().get("band") or "", []).append(file)
+    named = "source.pattern" if feed.source.pattern is not None else f"the layout {feed.source.layout}"
+    if count and not groups and named != "the layout auto":
+        raise ConfigError(
+            f"none of the {count:,} files below {shown(feed.source.address)} is a scene by {named}; check that, and "
+            "source.address"
+        )
     taken: set[str] = set()
     for (row_name, name), group in groups.items():
         group.mask = masks.get((row_name, name))

@@ -133,7 +133,7 @@ ROWS: tuple[Layout, ...] = (
         attribution="USDA-FPAC-BC-APFO, National Agriculture Imagery Program",
         gsd_codes={"h": 0.5, "030": 0.3, "060": 0.6, "1": 1.0, "2": 2.0, "100": 1.0},
         requester_pays=True,
-        settings={"raster.bands": (1, 2, 3)},  # red, green, blue and near infrared, which some files call alpha
+        settings={"raster.bands": (1, 2, 3), "raster.mask": "none"},  # some call the fourth, near infrared, alpha
     ),
     Layout(
         name="maxar",

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pipeline.ingest.entry import Damaged, Entry, State, from_json, name_of, to_json
+from pipeline.ingest.entry import HAS_RESULT, Damaged, Entry, State, from_json, name_of, to_json
 from pipeline.ingest.ledger_files import READERS, TICKS, is_entry, ledger_files
-from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, empty_ledger, read_ledger
+from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, Wanted, empty_ledger, read_ledger
 from pipeline.storage.conditional import (
     Listed,
     create_if_absent,
@@ -113,25 +113,31 @@ class Ledger:
 
     def records(self, *states: State) -> Iterator[Record]:
         """All records, or those in one of ``states``."""
-        for row in self._table.rows(states or None, self._besides()):
-            record = self._parsed(row)
-            if record is not None:
-                yield record
+        yield from self._parsed_rows(Wanted(states=states or None))
         yield from (one for one in list(self._fresh.values()) if not states or one.entry.state in states)
 
-    def of_feed(self, feed: str) -> Iterator[Record]:
-        """Records of the scenes of a feed."""
-        return self._by_key(lambda key: key.startswith(f"{feed}/"))
+    def grouped(self, feed: str) -> Iterator[Record]:
+        """Results of a feed's scenes that are one of several processings of a view."""
+        wanted = Wanted(states=HAS_RESULT, begins=f"{feed}/", holds='"group": ')
+        yield from self._parsed_rows(wanted)
+        for one in list(self._fresh.values()):
+            if one.entry.state in HAS_RESULT and one.entry.group is not None and one.entry.key.startswith(f"{feed}/"):
+                yield one
+
+    def keys_with_result(self, feed: str) -> Iterator[str]:
+        """Keys of a feed's scenes that are published."""
+        yield from self._table.keys(Wanted(states=HAS_RESULT, begins=f"{feed}/"), self._besides())
+        fresh = [one.entry for one in self._fresh.values()]
+        yield from (one.key for one in fresh if one.state in HAS_RESULT and one.key.startswith(f"{feed}/"))
 
     def of_other_feeds(self, feed: str) -> Iterator[Record]:
         """Records of scenes that another feed has shown."""
-        return self._by_key(lambda key: not key.startswith(f"{feed}/"))
+        yield from self._parsed_rows(Wanted(begins_not=f"{feed}/"))
+        yield from (one for one in list(self._fresh.values()) if not one.entry.key.startswith(f"{feed}/"))
 
-    def _by_key(self, wanted: Callable[[str], bool]) -> Iterator[Record]:
-        for row in self._table.rows(None, self._besides()):
-            if wanted(row.key) and (record := self._parsed(row)) is not None:
-                yield record
-        yield from (one for one in list(self._fresh.values()) if wanted(one.entry.key))
+    def _parsed_rows(self, wanted: Wanted) -> Iterator[Record]:
+        rows = self._table.rows(wanted, self._besides())
+        return (record for row in rows if (record := self._parsed(row)) is not None)
 
     def _besides(self) -> set[str]:
         """Names whose rows in the table are not what counts."""
@@ -139,10 +145,9 @@ class Ledger:
 
     def forget(self, feed: str, keys: Collection[str]) -> None:
         """Drop scenes of a feed that have no file and are not among ``keys``, those of a full listing."""
-        rows = self._table.rows((State.NEW, State.SKIPPED, State.INVALID), {*self._fresh, *self._gone})
-        self._gone |= {
-            row.name for row in rows if row.mark is None and row.key.startswith(f"{feed}/") and row.key not in keys
-        }
+        wanted = Wanted(states=(State.NEW, State.SKIPPED, State.INVALID), begins=f"{feed}/")
+        rows = self._table.rows(wanted, {*self._fresh, *self._gone})
+        self._gone |= {row.name for row in rows if row.mark is None and row.key not in keys}
 
     def counts(self) -> Counter[str]:
         """State → scenes in it."""

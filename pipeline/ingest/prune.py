@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.errors import SceneBusy
 from pipeline.ingest.entry import HAS_RESULT, State
 from pipeline.ingest.ledger import Ledger, Record
 from pipeline.storage.files import remove_file, remove_folder
 from pipeline.storage.folders import MANIFEST
+from pipeline.storage.lease import Lease
 from pipeline.storage.paths import join
 
 DAY_S = 86_400.0
+LEASE_S = 30.0
+"""Of a scene whose result is removed, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +50,27 @@ def prunable(ledger: Ledger, wanted: Pruning) -> Iterator[Record]:
             yield record
 
 
-def prune(out_uri: str, ledger: Ledger, records: Sequence[Record]) -> list[str]:
+def prune(out_uri: str, ledger: Ledger, records: Sequence[Record], say: Callable[[str], None]) -> list[str]:
     """Remove results, the manifest of each first: a reader sees a whole result or none. Ids of the scenes.
 
+    Under the lease of the scene, so that nothing is published into it meanwhile; what somebody works on again stays.
     The ledger says so when the last file is gone: who is stopped in between is listed again. Raises StorageError.
     """
     removed = []
     for record in records:
-        folder = join(out_uri, record.entry.scene_id)
-        remove_file(join(folder, MANIFEST))
-        remove_folder(folder)
-        gone = replace(record.entry, run_id=None, sentence=f"{record.entry.sentence}; its result was removed")
-        ledger.write(gone, record)
-        removed.append(record.entry.scene_id)
+        scene_id = record.entry.scene_id
+        folder = join(out_uri, scene_id)
+        try:
+            with Lease(out_uri, scene_id, LEASE_S, say):
+                now = ledger.refresh(record.entry.key)
+                if now is None or now.entry != record.entry:
+                    say(f"{scene_id}: it has come back meanwhile, and stays")
+                    continue
+                remove_file(join(folder, MANIFEST))
+                remove_folder(folder)
+                gone = replace(now.entry, run_id=None, sentence=f"{now.entry.sentence}; its result was removed")
+                ledger.write(gone, now)
+                removed.append(scene_id)
+        except SceneBusy as error:
+            say(f"{scene_id} stays: {error}")
     return removed

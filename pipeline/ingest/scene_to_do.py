@@ -12,6 +12,10 @@ from typing import Any
 
 from pipeline.raster.addresses import DEVICES, LONGEST_ID, origin_of, split_uris
 
+LINKS = "links"
+"""Stands for the collection in keys of documents that could not be read."""
+MISSING = "missing"
+"""The same of those that are not there."""
 _DIGITS = 10
 """Of the hash that ends a scene's id: 16^10 keys, two of which agree by chance once in a million scenes squared."""
 
@@ -67,6 +71,11 @@ class Unusable:
     key: str
     reason: str
     """One sentence."""
+
+    @property
+    def hides_scenes(self) -> bool:
+        """Whether it is a document that could not be read: what the feed holds besides is known without it only."""
+        return self.key.split("/", 2)[1] == LINKS
 
 
 def scene_key(feed: str, collection: str, name: str) -> str:

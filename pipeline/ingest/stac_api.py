@@ -7,6 +7,7 @@ pass adds nothing.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,11 @@ MOST_PASSES = 5
 """A source that never comes to rest is listed so often in one tick; the next one goes on."""
 MOST_REPEATED = 3
 """Pages in a row without an item that is new to the pass: a server that pages in a circle."""
+LOOKBACK = timedelta(hours=48)
+"""Entries appear so late after the time that they say they were changed at."""
 TIMEOUT_S = 60.0
+LONGEST_WAIT_S = 120.0
+"""Of what a server asks for with Retry-After."""
 TRIES = 5
 BUSY = (429, 500, 502, 503, 504)
 
@@ -46,7 +51,12 @@ def scenes_of_api(feed: FeedConfig, since: datetime | None) -> list[SceneToDo | 
         ) from error
     with _translated(feed, pystac_client.exceptions.APIError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a server does not conform to is asked for with care below
-        client = pystac_client.Client.open(feed.source.address, stac_io=_reader(feed, pystac_client))
+        try:
+            client = pystac_client.Client.open(feed.source.address, stac_io=_reader(feed, pystac_client))
+        except pystac_client.exceptions.APIError:
+            raise
+        except Exception as error:  # pystac's and json's, for what is no catalogue
+            raise ConfigError(f"{shown(feed.source.address)} is no STAC API: {shown(one_sentence(error))}") from error
         if not client.conforms_to("ITEM_SEARCH") or client.get_single_link("search") is None:
             raise ConfigError(f"{shown(feed.source.address)} is no STAC API that can be searched; check source.address")
         return list(_until_at_rest(feed, since, client))
@@ -67,7 +77,12 @@ def _reader(feed: FeedConfig, pystac_client: Any) -> Any:
     """Asks again when the server is busy, after the time it names itself or growing pauses."""
     from urllib3 import Retry
 
-    retry = Retry(total=TRIES, connect=2, backoff_factor=0.5, status_forcelist=BUSY, allowed_methods=None,
+    class Patient(Retry):
+        def get_retry_after(self, response: Any) -> float | None:
+            asked = super().get_retry_after(response)
+            return None if asked is None else min(asked, LONGEST_WAIT_S)
+
+    retry = Patient(total=TRIES, connect=2, backoff_factor=0.5, status_forcelist=BUSY, allowed_methods=None,
                   raise_on_status=False)  # fmt: skip
     headers = http_headers(feed.source.address)
     return pystac_client.stac_api_io.StacApiIO(headers=headers, timeout=TIMEOUT_S, max_retries=retry)
@@ -84,7 +99,7 @@ def _questions(feed: FeedConfig, since: datetime | None, client: Any) -> Iterato
     if client.conforms_to("SORT"):
         question["sortby"] = [{"field": "properties.updated", "direction": "asc"}, {"field": "id", "direction": "asc"}]
     if since is not None:
-        changed = written(since - timedelta(hours=source.lookback_h))
+        changed = written(since - LOOKBACK)
         if client.conforms_to("QUERY"):
             question["query"] = {"updated": {"gte": changed}}
         elif client.conforms_to("FILTER"):
@@ -157,8 +172,6 @@ def _translated(feed: FeedConfig, failure: type[Exception]) -> Iterator[None]:
     where = shown(feed.source.address)
     try:
         yield
-    except (ConfigError, StorageError):
-        raise
     except failure as error:
         status = getattr(error, "status_code", None)
         if isinstance(status, int) and 400 <= status < 500 and status not in BUSY:
@@ -167,5 +180,5 @@ def _translated(feed: FeedConfig, failure: type[Exception]) -> Iterator[None]:
                 "source.address and source.collections"
             ) from error
         raise StorageError(f"the API {where} does not answer as it should: {shown(one_sentence(error))}") from error
-    except Exception as error:  # pystac's and json's, for what is no catalogue
-        raise ConfigError(f"{where} is no STAC API: {shown(one_sentence(error))}") from error
+    except json.JSONDecodeError as error:
+        raise StorageError(f"the API {where} sends a page that is no JSON; try again later") from error

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from pipeline.errors import ConfigError, StorageError, one_sentence
+from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.documents import AT_ONCE, Document, read_document, read_documents
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.hrefs import resolved, why_not_read
 from pipeline.ingest.item_scenes import scene_of_item
-from pipeline.ingest.scene_to_do import SceneToDo, Unusable, scene_key
+from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.names import public_uri, shown
 from pipeline.retrying import PATIENCE, Patience
 
-LINKS = "links"
-"""Stands for the collection in keys of documents that could not be read."""
 DEEPEST = 32
 """Levels of catalogues; deeper ones are taken for a tree without an end."""
 
@@ -70,11 +69,11 @@ def _walk(feed: FeedConfig, root: Document, patience: Patience) -> Iterator[Scen
 def _items(feed: FeedConfig, document: Document) -> Iterator[SceneToDo | Unusable]:
     """What the document is itself: an item, several, or nothing that can be read."""
     content, href = document.content, document.href
-    lacking = document.lacking or (None if document.failure is None else one_sentence(document.failure))
-    if lacking is None and kind_of(content) == "":
-        lacking = f"{shown(href)} is no STAC document"
-    if lacking is not None:
-        yield Unusable(key=scene_key(feed.name, LINKS, public_uri(href)), reason=lacking)
+    unread = document.unusable(feed.name)
+    if unread is None and kind_of(content) == "":
+        unread = replace(document, lacking=f"{shown(href)} is no STAC document").unusable(feed.name)
+    if unread is not None:
+        yield unread
         return
     kind = kind_of(content)
     items = [content] if kind == "item" else content.get("features", []) if kind == "items" else []
@@ -88,11 +87,12 @@ def _links(feed: FeedConfig, document: Document) -> Iterator[tuple[str, str]]:
     content = document.content
     if kind_of(content) not in ("catalogue", "collection"):
         return
+    wanted: tuple[str, ...] = ("child", "item")
     if kind_of(content) == "collection" and feed.source.collections and not _of(feed, content.get("id")):
-        return
+        wanted = ("child",)  # a collection of collections: one of those may be named
     links = content.get("links")
     for link in links if isinstance(links, list) else []:
-        if isinstance(link, Mapping) and link.get("rel") in ("child", "item") and isinstance(link.get("href"), str):
+        if isinstance(link, Mapping) and link.get("rel") in wanted and isinstance(link.get("href"), str):
             href = resolved(document.href, link["href"])
             if why_not_linked(document.href, href) is None:
                 yield link["rel"], href

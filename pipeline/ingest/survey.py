@@ -31,6 +31,8 @@ class Survey:
     """Results whose scene the feed shows no more, or shows a better one of; and that in a sentence."""
     keys: set[str] = field(default_factory=set)
     """All that was listed."""
+    latest: datetime | None = None
+    """When the scene that changed last did."""
     held: dict[str, SceneToDo] = field(default_factory=dict)
     """Key → scene that another tick is at work on."""
     since: datetime | None = None
@@ -41,7 +43,8 @@ class Survey:
     @property
     def is_full(self) -> bool:
         """Whether what it does not show is gone. A listing of nothing is rather a wrong address than an empty feed."""
-        return self.error is None and self.since is None and bool(self.keys)
+        hidden = any(one.hides_scenes for one in self.unusable)
+        return self.error is None and self.since is None and bool(self.keys) and not hidden
 
     def freed(self, keys: Iterable[str], ledger: Ledger) -> list[Candidate]:
         """Scenes that another tick had claimed when they were listed, and now has no more."""
@@ -91,6 +94,7 @@ def survey(
             if isinstance(scene, Unusable):
                 found.unusable.append(scene)
                 continue
+            found.latest = max(filter(None, (found.latest, scene.updated)), default=None)
             damaged, record = ledger.why_damaged(scene.key), ledger.get(scene.key)
             reason = unwanted(scene) or _elsewhere(scene, others)
             if damaged is not None:
@@ -128,11 +132,10 @@ class _Ranks:
     def __init__(self, ledger: Ledger, feed: str) -> None:
         self._best: dict[str, tuple[str, str]] = {}
         self.published: dict[str, tuple[str, str]] = {}
-        for record in ledger.records(*HAS_RESULT):
-            entry = record.entry
-            if entry.group is not None and entry.key.startswith(f"{feed}/"):
-                self._put(entry.group, entry.rank, entry.key)
-                self.published[entry.group] = max(self.published.get(entry.group, ("", "")), (entry.rank, entry.key))
+        for record in ledger.grouped(feed):
+            group, rank, key = str(record.entry.group), record.entry.rank, record.entry.key
+            self._put(group, rank, key)
+            self.published[group] = max(self.published.get(group, ("", "")), (rank, key))
 
     def see(self, scene: SceneToDo, record: Record | None) -> None:
         """A scene that is wanted."""
@@ -154,14 +157,14 @@ class _Ranks:
 
 def _gone(feed: str, ledger: Ledger, ranks: _Ranks, found: Survey) -> Iterable[tuple[Record, str]]:
     """Results that count no more."""
-    for record in ledger.records(*HAS_RESULT):
-        entry = record.entry
-        if not entry.key.startswith(f"{feed}/"):
-            continue
-        best, key = ranks.published.get(entry.group or "", ("", ""))
-        if found.is_full and entry.key not in found.keys:
+    missing = set(ledger.keys_with_result(feed)) - found.keys if found.is_full else set()
+    for key in sorted(missing):
+        record = ledger.get(key)
+        if record is not None:
             yield record, "its feed shows it no more"
-        elif best > entry.rank:
+    for record in ledger.grouped(feed):
+        best, key = ranks.published.get(str(record.entry.group), ("", ""))
+        if best > record.entry.rank and record.entry.key not in missing:
             yield record, f"superseded by {key}"
 
 

@@ -26,6 +26,7 @@ from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.survey import Survey, survey
 from pipeline.ingest.watermark import (
     ASKED_FOR_CHANGES,
+    UNFINISHED,
     Watermark,
     next_mark,
     read_watermark,
@@ -166,8 +167,9 @@ class Tick:
     def _mark(self, found: Survey, known: Watermark | None) -> None:
         """Note how far back the next tick must list."""
         if found.error is None and self._feed.source.kind == ASKED_FOR_CHANGES:
-            entries = (one.entry for one in self.ledger.of_feed(self._feed.name))
-            mark = next_mark(self._feed, known, entries, self.ledger.now(), full=found.since is None)
+            begins = f"{self._feed.name}/"
+            entries = (one.entry for one in self.ledger.records(*UNFINISHED) if one.entry.key.startswith(begins))
+            mark = next_mark(self._feed, found, known, entries, self.ledger.now())
             write_watermark(self.ledger, self._feed, mark)
 
     def _collect(self, scene_ids: Collection[str], *, everything: bool = False) -> None:

@@ -122,7 +122,7 @@ def prune_results(arguments: argparse.Namespace, journal: Journal, show: Show) -
         show(f"{'would go' if arguments.dry_run else 'goes'}  {record.entry.scene_id}: {record.entry.sentence}")
     show(f"{len(found)} results")
     if found and not arguments.dry_run:
-        gone = prune(arguments.out, ledger, found)
+        gone = prune(arguments.out, ledger, found, journal.say)
         ledger.compact()
         tell_catalogue(arguments.out, journal, gone)
     return EXIT_OK

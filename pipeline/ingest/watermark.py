@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.ingest.entry import Entry, State
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.ledger import Ledger
+from pipeline.ingest.survey import Survey
 from pipeline.storage.files import read_file, write_file
 from pipeline.storage.paths import join
 
@@ -52,23 +53,16 @@ def since_when(feed: FeedConfig, known: Watermark | None, now: datetime) -> date
     return None if stale or known.about != digest(feed) else known.since
 
 
-def next_mark(feed: FeedConfig, known: Watermark | None, entries: Iterable[Entry], now: datetime, *,
-              full: bool) -> Watermark:  # fmt: skip
-    """After a listing that came to its end. ``entries``: all of the feed's; those that are not finished with, and whose
-    time nobody tells, hold the mark back."""
-    latest: datetime | None = known.since if known is not None else None
-    oldest: datetime | None = None
-    for entry in entries:
-        when = None if entry.updated is None else datetime.fromisoformat(entry.updated)
-        if entry.state in UNFINISHED:
-            if when is None:
-                return Watermark(since=None, full=None, about=digest(feed))
-            oldest = when if oldest is None else min(oldest, when)
-        elif when is not None:
-            latest = when if latest is None else max(latest, when)
-    since = latest if oldest is None else oldest if latest is None else min(latest, oldest)
-    last = now if full else known.full if known is not None else None
-    return Watermark(since=since, full=last, about=digest(feed))
+def next_mark(feed: FeedConfig, found: Survey, known: Watermark | None, unfinished: Iterable[Entry],
+              now: datetime) -> Watermark:  # fmt: skip
+    """After a listing that came to its end. ``unfinished``: what the ledger has of the feed in one of UNFINISHED; those
+    whose time nobody tells hold the mark back, as the oldest of the others does."""
+    times = [None if one.updated is None else datetime.fromisoformat(one.updated) for one in unfinished]
+    before = known.since if known is not None and found.since is not None else None
+    latest = max(filter(None, (found.latest, before)), default=None)
+    full = now if found.since is None else known.full if known is not None else None
+    since = None if None in times or latest is None else min([latest, *filter(None, times)])
+    return Watermark(since=since, full=full, about=digest(feed))
 
 
 def read_watermark(ledger: Ledger, feed: FeedConfig) -> Watermark | None:

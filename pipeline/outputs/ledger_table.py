@@ -46,11 +46,24 @@ class LedgerRow:
     """JSON."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rows: those that are all of this."""
+
+    states: Collection[str] | None = None
+    begins: str | None = None
+    """The key begins with it."""
+    begins_not: str | None = None
+    holds: str | None = None
+    """The JSON holds it."""
+
+
 class LedgerTable:
     """Rows by name. Kept as columns: objects of Python would take ten times the memory."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table.combine_chunks()
+        self._columns = {name: _one_chunk(self._table[name]) for name in SCHEMA.names}
         self._places = dict(zip(self._table["name"].to_pylist(), range(len(self._table)), strict=True))
 
     def __len__(self) -> int:
@@ -59,19 +72,24 @@ class LedgerTable:
     def get(self, name: str) -> LedgerRow | None:
         """The row of this name."""
         place = self._places.get(name)
-        return None if place is None else LedgerRow(**self._table.slice(place, 1).to_pylist()[0])
+        if place is None:
+            return None
+        return LedgerRow(**{name: column[place].as_py() for name, column in self._columns.items()})
 
     def marks(self) -> dict[str, str | None]:
         """Name → mark, of all rows."""
         return dict(zip(self._table["name"].to_pylist(), self._table["mark"].to_pylist(), strict=True))
 
-    def rows(self, states: Collection[str] | None = None, besides: Collection[str] = ()) -> Iterator[LedgerRow]:
-        """All rows, or those in one of ``states``; without those named in ``besides``."""
-        table = self._table
-        if states is not None:
-            table = table.filter(pc.is_in(table["state"], value_set=pa.array(list(states), pa.string())))
-        for batch in table.to_batches(max_chunksize=10_000):
+    def rows(self, wanted: Wanted | None = None, besides: Collection[str] = ()) -> Iterator[LedgerRow]:
+        """All rows, or those ``wanted``; without those named in ``besides``."""
+        for batch in self._filtered(wanted).to_batches(max_chunksize=10_000):
             yield from (LedgerRow(**row) for row in batch.to_pylist() if row["name"] not in besides)
+
+    def keys(self, wanted: Wanted, besides: Collection[str] = ()) -> Iterator[str]:
+        """Keys of the rows ``wanted``, without those named in ``besides``."""
+        table = self._filtered(wanted)
+        names, keys = table["name"].to_pylist(), table["key"].to_pylist()
+        return (key for name, key in zip(names, keys, strict=True) if name not in besides)
 
     def counts(self, besides: Collection[str] = ()) -> Counter[str]:
         """State → rows in it."""
@@ -87,6 +105,20 @@ class LedgerTable:
         file = io.BytesIO()
         pq.write_table(self._table.sort_by("name"), file, compression="zstd")
         return file.getvalue()
+
+    def _filtered(self, wanted: Wanted | None) -> pa.Table:
+        table = self._table
+        if wanted is None:
+            return table
+        if wanted.states is not None:
+            table = table.filter(pc.is_in(table["state"], value_set=pa.array(list(wanted.states), pa.string())))
+        if wanted.begins is not None:
+            table = table.filter(pc.starts_with(table["key"], wanted.begins))
+        if wanted.begins_not is not None:
+            table = table.filter(pc.invert(pc.starts_with(table["key"], wanted.begins_not)))
+        if wanted.holds is not None:
+            table = table.filter(pc.match_substring(table["entry"], wanted.holds))
+        return table
 
     def _without(self, names: Collection[str]) -> pa.Table:
         places = [place for name in names if (place := self._places.get(name)) is not None]
@@ -114,5 +146,9 @@ def read_ledger(content: bytes) -> LedgerTable:
 
 
 def _table(rows: Iterable[LedgerRow]) -> pa.Table:
-    columns = [[getattr(row, name) for name in SCHEMA.names] for row in rows]
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in columns], schema=SCHEMA)
+    every = list(rows)
+    return pa.table({name: [getattr(row, name) for row in every] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)

@@ -28,6 +28,17 @@ def visible(pixels: ByteArray, valid: BoolArray) -> ByteArray:
     return stretched
 
 
+def shrunk(pixels: ByteArray, side_px: int) -> ByteArray:
+    """(h, w, 3) ``pixels`` with a longer side of at most ``side_px``: means of what falls together."""
+    height, width = pixels.shape[:2]
+    share = side_px / max(height, width)
+    if share >= 1:
+        return pixels
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small: ByteArray = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    return small
+
+
 def enlarged(pixels: ByteArray, side_px: int) -> ByteArray:
     """(h, w, 3) ``pixels``, each as a square of as many as leave the longer side within ``side_px``."""
     times = max(1, side_px // max(pixels.shape[:2]))

@@ -18,12 +18,14 @@ import numpy as np
 
 import pipeline
 from pipeline.config import RasterConfig, RunConfig
+from pipeline.config.writing import PREVIEW_PX
 from pipeline.errors import StorageError
 from pipeline.georeference.shift import DatumShift
 from pipeline.planning.area import AreaOfInterest
 from pipeline.planning.plan import WorkOrder
 from pipeline.raster.addresses import origin_of
 from pipeline.raster.class_mask import beside
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.files import file_version
 from pipeline.types import ByteArray, ModelCard, Scene, Stretch
 
@@ -115,10 +117,12 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _as_hashed(settings: dict[str, Any]) -> dict[str, Any]:
-    """The same with ``detector.dtype`` by the name that it had when users' ids were made: ``precision``."""
-    detector = dict(settings["detector"])
+    """The same as it was when users' ids were made: ``detector.dtype`` was ``precision``, every preview had 1600 px."""
+    detector, output = dict(settings["detector"]), dict(settings["output"])
     renamed = {new: detector.pop(old) for old, new in HASHED_AS.items() if old in detector}
-    return {**settings, "detector": {**detector, **renamed}}
+    if output["preview_px"] == "auto":
+        output["preview_px"] = PREVIEW_PX
+    return {**settings, "detector": {**detector, **renamed}, "output": output}
 
 
 def config_hash(config: RunConfig) -> str:
@@ -127,13 +131,23 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def files_of(uris: Sequence[str], raster: RasterConfig) -> tuple[str, ...]:
+    """All files that the pixels of a scene, or their validity, come from, as they were named."""
+    return (*uris, *beside(raster))
+
+
 def scene_version(scene: Scene, raster: RasterConfig = RASTER) -> str | None:
     """Changes when a file of the scene does, that of its classes too; None when a store does not tell its files'
     versions."""
     try:
-        versions = [file_version(uri, pays=raster.requester_pays) for uri in (*scene.uris, *beside(raster))]
+        return version_of(files_of(scene.uris, raster), raster)
     except StorageError:  # read through GDAL, by a server that will not be asked this way
         return None
+
+
+def version_of(files: Sequence[str], raster: RasterConfig, patience: Patience = PATIENCE) -> str | None:
+    """Changes when one of the files does; None when a store does not tell their versions. Raises StorageError."""
+    versions = [file_version(uri, patience, pays=raster.requester_pays) for uri in files]
     return None if None in versions else "; ".join(map(str, versions))
 
 
@@ -152,10 +166,12 @@ def request_sha256(
 
     With grids installed since, PROJ takes another way to longitude and latitude, so the way counts where it loses any.
     """
-    settings = _as_hashed(result_settings(config))
+    settings, longer_px = _as_hashed(result_settings(config)), max(scene.width, scene.height)
     settings["aoi"] = None if aoi is None else [hashlib.sha256(aoi.geometry.wkb).hexdigest(), aoi.crs_wkt]
     settings["export"] = _fields(config.export, EXPORTS)
     settings |= _device(card, config)
+    if config.output.preview_px == PREVIEW_PX != replace(config.output, preview_px="auto").preview_side_px(longer_px):
+        settings["output"]["preview_px"] = f"{PREVIEW_PX} px"  # another picture than what has always been hashed so
     header = _fields(scene, ("scene_id", *PIXELS, *PLACE, *VALIDITY, *LAYOUT, *FACTS))
     header["uris"] = len(scene.uris)
     if shift is not None and not shift.exact:

@@ -36,11 +36,11 @@ def last_record(out_uri: str, scene_id: str) -> Mapping[str, Any]:
     return _json(join(folder, RECORD))
 
 
-def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> None:
+def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> bool:
     """Raise ConfigError when the folder of the scene at ``uris`` holds what only a person may replace.
 
     That is the result of another scene, unless by ``force``, and files that no run has written, come what may: the
-    folder is exchanged as a whole.
+    folder is exchanged as a whole. Returns whether anything lies there at all.
     """
     folder = join(out_uri, scene_id)
     own = "give this scene a name of its own with --scene-id, as in '{parent}_{stem}' or '{stem}-{hash}'"
@@ -52,13 +52,15 @@ def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, sc
                 f"{shown(', '.join(origin_of(uris)))}; nothing was replaced: {own}, or, when it is the same scene that "
                 "was moved, or the other result may go, replace it with --force"
             )
-        return
-    strange = sorted(name for name in file_names(folder, folders=True) if not OURS.fullmatch(name))
+        return True
+    names = file_names(folder, folders=True)
+    strange = sorted(name for name in names if not OURS.fullmatch(name))
     if strange:
         raise ConfigError(
             f"{redacted(folder)} holds {shown(strange[0])}, which no run has written; nothing was replaced: {own}, or "
             "choose another --out"
         )
+    return bool(names)
 
 
 def published(record: Mapping[str, Any], out_uri: str, scene_id: str, request: str) -> Mapping[str, Any] | None:

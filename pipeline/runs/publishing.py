@@ -9,12 +9,13 @@ from pathlib import Path
 from pipeline.config import RunConfig
 from pipeline.engine.ledger import Account
 from pipeline.errors import EXIT_OK, EXIT_TILES_FAILED
-from pipeline.pictures.ground import enlarged, visible
+from pipeline.pictures.ground import enlarged, shrunk, visible
 from pipeline.planning.plan import ScenePlan, WorkOrder, meta_entries
 from pipeline.raster.overview import read_thumbnail
 from pipeline.runs.context import Run
 from pipeline.runs.identity import FINGERPRINT_PX, Identity, run_identity
 from pipeline.runs.in_time import in_time
+from pipeline.runs.published import RECORD
 from pipeline.runs.record import run_record
 from pipeline.runs.report import Clock, SceneReport, ending
 from pipeline.runs.result_files import (
@@ -29,7 +30,7 @@ from pipeline.runs.result_files import (
 from pipeline.storage.folders import publish_folder, staging_folder
 from pipeline.types import BoolArray, ByteArray, Detections, Window
 
-SMALL_PREVIEW_PX = 800
+SMALL_AREA_PX = 800
 """Longer side that the picture of a small area of interest is enlarged to, at most."""
 
 
@@ -46,6 +47,10 @@ class Finding:
     """Files that were made on the way and belong to the result."""
     request: str
     """Digest of all that was asked for."""
+    inputs: str | None
+    """The same, told without opening the scene; None where it cannot be."""
+    first: bool = False
+    """Whether nothing of the scene lay in its place before this job."""
 
     def status(self, config: RunConfig) -> str:
         """PUBLISHED, PARTIAL (with holes), or FAILED: more holes than the run allows."""
@@ -62,16 +67,20 @@ def publish_scene(uri: str, finding: Finding, run: Run, clock: Clock) -> SceneRe
     scene_id, status = plan.scene.scene_id, finding.status(config)
     whole = status != "FAILED"
     exit_code, found = (EXIT_OK, len(finding.detections)) if whole else (EXIT_TILES_FAILED, 0)
-    identity = identity_of(plan, finding.order, run)
+    picture = _thumbnail(plan, finding.order, config, FINGERPRINT_PX)
+    identity = run_identity(plan.scene, finding.order.stretch, picture[0], config, run.card)
     with staging_folder(config.out, scene_id) as folder:
         write_failed_tiles(results.failures, folder, plan)
         if whole:
             _write_result(finding, identity, run, folder)
+            _write_preview(finding, picture, config, folder / "preview.png")
         clock.lap("write")
         ended = {"status": status, "exit_code": exit_code, "detections": found, **asdict(identity)}
         record = run_record(ended, plan, finding.order, results, run, clock)
-        write_json(record | {"request": finding.request}, folder / "run.json")
-        where = publish_folder(folder, config.out, scene_id, whole=whole)
+        files = sorted({path.name for path in folder.iterdir()} | {RECORD})
+        asked = {"request": finding.request, "inputs": finding.inputs, "files": files}
+        write_json(record | asked, folder / RECORD)
+        where = publish_folder(folder, config.out, scene_id, whole=whole, first=finding.first)
     return SceneReport(
         uri=uri,
         scene_id=scene_id,
@@ -93,17 +102,26 @@ def _write_result(finding: Finding, identity: Identity, run: Run, folder: Path) 
     config, plan, order = run.config, finding.plan, finding.order
     table = build_table(finding.detections, plan, order, run.card, identity)
     write_detections(table, folder, plan, _file_metadata(plan, identity, config), run.card.classes)
-    if config.output.preview_px:
-        window = preview_window(plan)
-        within = None if window.pixels == plan.scene.width * plan.scene.height else window
-        seen = _thumbnail(plan, order, config, config.output.preview_px, within)
-        ground = visible(*seen)
-        if within is not None:
-            ground = enlarged(ground, min(SMALL_PREVIEW_PX, config.output.preview_px))
-        shown = Shown(window=window, pixels=ground)
-        write_preview(finding.detections, finding.results.crops, shown, plan, order, folder / "preview.png")
     for file in finding.extra.iterdir():
         shutil.move(file, folder / file.name, copy_function=shutil.copyfile)  # exFAT refuses rights and owners
+
+
+def _write_preview(finding: Finding, picture: tuple[ByteArray, BoolArray], config: RunConfig, path: Path) -> None:
+    """preview.png where one is asked for. One that is no larger than ``picture``, all of the scene, is made of that."""
+    plan, order = finding.plan, finding.order
+    side_px = config.output.preview_side_px(max(plan.scene.width, plan.scene.height))
+    if not side_px:
+        return
+    window = preview_window(plan)
+    if window.pixels < plan.scene.width * plan.scene.height:
+        seen = _thumbnail(plan, order, config, side_px, within=window)
+        ground = enlarged(visible(*seen), min(SMALL_AREA_PX, side_px))
+    elif side_px <= FINGERPRINT_PX:
+        ground = shrunk(visible(*picture), side_px)
+    else:
+        ground = visible(*_thumbnail(plan, order, config, side_px))
+    shown = Shown(window=window, pixels=ground)
+    write_preview(finding.detections, finding.results.crops, shown, plan, order, path)
 
 
 def identity_of(plan: ScenePlan, order: WorkOrder, run: Run) -> Identity:

@@ -16,11 +16,13 @@ from pipeline.names import complaint, shown
 from pipeline.planning.area import area_of_interest
 from pipeline.planning.threshold import score_threshold
 from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.class_mask import beside
 from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.progress import Progress
 from pipeline.runs.at_once import at_once
 from pipeline.runs.context import Run, forewarnings
+from pipeline.runs.glance import Glance, glances
 from pipeline.runs.report import RunReport, SceneReport
 from pipeline.runs.scene import detect_scene
 from pipeline.runs.summary import in_order, summed_up
@@ -57,7 +59,7 @@ def detect(
         asked = executor.scenes if config.cluster.scenes == "auto" else config.cluster.scenes
         with summed_up(reports, run):
             at_once(
-                (partial(_attempt, uri, run) for uri in config.scene),
+                (partial(_attempt, uri, run, seen) for uri, seen in glances(config.scene, run)),
                 min(asked, len(config.scene)),
                 lambda report: reports.update({report.uri: report}),
                 progress,
@@ -102,8 +104,8 @@ def _attempts(tasks: Iterable[SceneTask], run: Run) -> Iterator[Callable[[], Sce
 
 
 def local_scenes(config: RunConfig) -> Iterator[Path]:
-    """The scenes' files that this machine has."""
-    for uri in config.scene:
+    """The scenes' files that this machine has, and that of their classes."""
+    for uri in (*config.scene, *beside(config.raster)):
         for part in split_uris(uri):
             with contextlib.suppress(OSError, ConfigError):  # names no file can have: opening them will say so
                 path = local_path(part)
@@ -133,11 +135,11 @@ def check_run(config: RunConfig) -> None:
         seen[scene_id.lower()] = uri
 
 
-def _attempt(uri: str, run: Run) -> SceneReport:
+def _attempt(uri: str, run: Run, seen: Glance | None = None) -> SceneReport:
     """One scene; its own errors end in its report, everything else ends the run."""
     started = time.perf_counter()
     try:
-        report = detect_scene(uri, run)
+        report = detect_scene(uri, run, seen)
     except (SceneError, StorageError, ConfigError) as error:
         skipped = isinstance(error, OutsideArea)
         report = SceneReport(

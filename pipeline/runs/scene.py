@@ -26,6 +26,7 @@ from pipeline.raster.own_data import own_data
 from pipeline.reporting.journal import Journal
 from pipeline.reporting.tile_failures import TileFailures
 from pipeline.runs.context import Run, forewarnings
+from pipeline.runs.glance import Glance, confirmed, glance
 from pipeline.runs.heat_maps import heat_maps
 from pipeline.runs.identity import recipe_sha256, request_sha256, scene_version
 from pipeline.runs.in_time import in_time
@@ -41,16 +42,22 @@ from pipeline.threads import look_up
 from pipeline.types import BlockOutcome, Detections, Failed, ModelCard, Scene
 
 
-def detect_scene(uri: str, run: Run) -> SceneReport:
-    """One scene, unless the same is published already. Raises SceneBusy when another job is at work on it."""
+def detect_scene(uri: str, run: Run, seen: Glance | None = None) -> SceneReport:
+    """One scene, unless the same is published already. ``seen``: of a glance at it that somebody has just taken.
+
+    Raises SceneBusy when another job is at work on it.
+    """
+    seen = seen or glance(uri, run)
+    if seen.report is not None:
+        return seen.report
     clock = Clock(run.executor.metrics.scene())
     limit_s = run.config.cluster.deadline_s
     plan = in_time(lambda: plan_scene(uri, run.config, run.card, run.aoi), uri, "planning", limit_s)
     scene = plan.scene
     with Lease(run.config.out, scene.scene_id, run.config.work.lease_s, run.say) as lease:
         last = last_record(run.config.out, scene.scene_id)
-        check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
-        version = scene_version(scene, run.config.raster)
+        known = check_owner(last, scene.uris, run.config.out, scene.scene_id, force=run.config.force)
+        version = seen.version or scene_version(scene, run.config.raster)
         if version is None:
             run.say(f"{scene.scene_id}: its server tells no version of it, so nothing done before can be used")
             version = uuid.uuid4().hex
@@ -62,7 +69,10 @@ def detect_scene(uri: str, run: Run) -> SceneReport:
         headers = plan
         plan, order = in_time(lambda: screen(headers, run.config, run.card), uri, "a first look at all of it", limit_s)
         clock.lap("plan")
-        ours = SceneRun(uri=uri, run=run, plan=plan, order=order, version=version, request=request, clock=clock)
+        ours = SceneRun(
+            uri=uri, run=run, plan=plan, order=order, version=version, request=request, inputs=seen.inputs,
+            first=not known, clock=clock,
+        )  # fmt: skip
         if record is not None:
             shrink(run, scene.scene_id, ours.resume().work, plan.blocks, whole=True)
             return unchanged(uri, record, join(run.config.out, scene.scene_id))
@@ -86,6 +96,10 @@ class SceneRun:
     """Of the scene's files."""
     request: str
     """Digest of all that was asked for."""
+    inputs: str | None
+    """The same, told without opening the scene; see :mod:`pipeline.runs.glance`."""
+    first: bool
+    """Whether nothing of the scene lay in its place before, neither a result nor parts: then nobody asks for any."""
     clock: Clock
 
     def __call__(self, lease: Lease) -> SceneReport:
@@ -102,7 +116,8 @@ class SceneRun:
             lease.check()
             report = self.publish(results, detections, folder)
         whole = report.status == "PUBLISHED"
-        shrink(self.run, self.scene_id, resume.work, self.plan.blocks, whole=whole)
+        if not self.first or self.run.config.work.keep == "never":
+            shrink(self.run, self.scene_id, resume.work, self.plan.blocks, whole=whole)
         return report
 
     @property
@@ -125,7 +140,7 @@ class SceneRun:
             work=work,
             order=generous,
             only_merge=config.start_from == "merge",
-            afresh=config.force,
+            afresh=config.force or self.first,
             say=lambda message: self.run.say(f"{self.scene_id}: {message}"),
         )
 
@@ -173,7 +188,7 @@ class SceneRun:
         """Files, and one move; see :func:`publish_scene`."""
         finding = Finding(
             plan=self.plan, order=self.order, results=results, detections=detections, extra=folder,
-            request=self.request,
+            request=self.request, inputs=confirmed(self.uri, self.run, self.inputs), first=self.first,
         )  # fmt: skip
         return publish_scene(self.uri, finding, self.run, self.clock)
 

@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -78,6 +78,51 @@ def attempt(
         raise StorageError(f"{what}: {reason_of(error)}") from error
     except Exception as error:  # each backend of fsspec raises exceptions of its own library
         raise StorageError(f"{what}, after {patience.attempts} attempts: {reason_of(error)}") from error
+
+
+def whole_file(fs: Any, path: str) -> bytes | None:
+    """What a file of a store holds, in one request; None when it is not there."""
+    # s3fs asks for the size first, to read large files in several pieces at once: one more request for each small one.
+    options = {"max_concurrency": 1} if "s3" in fs.protocol else {}
+    try:
+        data: bytes = fs.cat_file(path, **options)
+    except FileNotFoundError:
+        return None
+    return data
+
+
+def remove_there(fs: Any, path: str) -> None:
+    """Remove a file of a store that may not be there, without asking before."""
+    with suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+def entries_in(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """Name and entry of what lies in a folder of a store, None in place of that of a folder; nothing where there is no
+    such folder."""
+    if "s3" not in fs.protocol or "/" not in folder:
+        with suppress(FileNotFoundError):
+            for entry in fs.ls(folder, detail=True):
+                yield str(entry["name"]).rstrip("/").rsplit("/", 1)[-1], entry if entry["type"] == "file" else None
+        return
+    seen = set()
+    for path, entry in files_under(fs, folder):
+        inside, below, _ = path.partition("/")
+        if inside not in seen:
+            seen.add(inside)
+            yield inside, None if below else entry
+
+
+def files_under(fs: Any, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name relative to a folder of a store, and entry, of all files in it and in those in it; nothing where there is no
+    such folder."""
+    above, _, name = folder.rpartition("/")
+    # Where nothing lies in a folder, s3fs lists the one above, which may hold thousands of others; with a prefix not.
+    where, options = (above, {"prefix": f"{name}/"}) if above and "s3" in fs.protocol else (folder, {})
+    with suppress(FileNotFoundError):
+        for path, entry in fs.find(where, detail=True, **options).items():
+            if path.startswith(f"{folder}/") and not path.endswith("/"):
+                yield path.removeprefix(f"{folder}/"), entry
 
 
 def change_mark(entry: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,16 @@ from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, change_mark, remote, translated
+from pipeline.storage.clients import (
+    attempt,
+    change_mark,
+    entries_in,
+    files_under,
+    remote,
+    remove_there,
+    translated,
+    whole_file,
+)
 from pipeline.storage.paths import local_path
 
 UNKNOWN = (errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
@@ -82,16 +91,16 @@ def _create_alone(path: Path, data: bytes) -> bool:
 def _create_remote(uri: str, data: bytes, patience: Patience) -> bool:
     fs, target = remote(uri)
     what = f"cannot write {redacted(uri)}"
-    if attempt(what, fs.exists, target, patience=patience):
+    if attempt(what, whole_file, fs, target, patience=patience) is not None:
         return False
     try:
         fs.pipe_file(target, data, mode="create")
     except (FileExistsError, NotImplementedError, TypeError, ValueError, OSError):
         # Refused because somebody was faster, because the store knows no condition, or because an answer was lost:
         # what is there now tells which.
-        if not attempt(what, fs.exists, target, patience=patience):
+        if attempt(what, whole_file, fs, target, patience=patience) is None:
             attempt(what, fs.pipe_file, target, data, patience=patience)
-        return bool(attempt(what, fs.cat_file, target, patience=patience) == data)
+        return bool(attempt(what, whole_file, fs, target, patience=patience) == data)
     return True
 
 
@@ -105,15 +114,7 @@ def read_file(uri: str, patience: Patience = PATIENCE) -> bytes | None:
             except FileNotFoundError:
                 return None
     fs, target = remote(uri)
-
-    def whole() -> bytes | None:
-        try:
-            data: bytes = fs.cat_file(target)
-        except FileNotFoundError:
-            return None
-        return data
-
-    return attempt(f"cannot read {redacted(uri)}", whole, patience=patience)
+    return attempt(f"cannot read {redacted(uri)}", whole_file, fs, target, patience=patience)
 
 
 def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
@@ -124,8 +125,7 @@ def remove_file(uri: str, patience: Patience = PATIENCE) -> None:
             path.unlink(missing_ok=True)
         return
     fs, target = remote(uri)
-    if attempt(f"cannot look for {redacted(uri)}", fs.exists, target, patience=patience):
-        attempt(f"cannot remove {redacted(uri)}", fs.rm_file, target, patience=patience)
+    attempt(f"cannot remove {redacted(uri)}", remove_there, fs, target, patience=patience)
 
 
 def remove_folder(uri: str, patience: Patience = PATIENCE) -> None:
@@ -153,12 +153,7 @@ def file_names(uri: str, patience: Patience = PATIENCE, *, folders: bool = False
     fs, target = remote(uri)
 
     def names() -> set[str]:
-        try:
-            listing = fs.ls(target, detail=True)
-        except FileNotFoundError:
-            return set()
-        kinds = ("file", "directory") if folders else ("file",)
-        return {str(entry["name"]).rstrip("/").rsplit("/", 1)[-1] for entry in listing if entry["type"] in kinds}
+        return {name for name, entry in entries_in(fs, target) if folders or entry is not None}
 
     return attempt(f"cannot list {redacted(uri)}", names, patience=patience)
 
@@ -176,17 +171,34 @@ def file_ages(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None
     fs, target = remote(uri)
 
     def ages() -> dict[str, float | None]:
-        try:
-            listing = fs.ls(target, detail=True)
-        except FileNotFoundError:
-            return {}
-        files = [entry for entry in listing if entry["type"] == "file"]
-        return {str(entry["name"]).rsplit("/", 1)[-1]: _age(entry, now) for entry in files}
+        return {name: _age(entry, now) for name, entry in entries_in(fs, target) if entry is not None}
 
     return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
 
 
-def _age(entry: dict[str, Any], now: float) -> float | None:
+def ages_below(uri: str, patience: Patience = PATIENCE) -> dict[str, float | None]:
+    """As :func:`file_ages`, of the files in a folder and in those in it, by their names relative to it."""
+    path, now = local_path(uri), time.time()
+    if path is not None:
+        with translated(f"cannot list {uri}"):
+            return {name: now - status.st_mtime for name, status in _statuses(path, "")} if path.is_dir() else {}
+    fs, target = remote(uri)
+
+    def ages() -> dict[str, float | None]:
+        return {name: _age(entry, now) for name, entry in files_under(fs, target)}
+
+    return attempt(f"cannot list {redacted(uri)}", ages, patience=patience)
+
+
+def _statuses(folder: Path, above: str) -> Iterator[tuple[str, os.stat_result]]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _statuses(Path(entry.path), f"{above}{entry.name}/")
+        else:
+            yield f"{above}{entry.name}", entry.stat()
+
+
+def _age(entry: Mapping[str, Any], now: float) -> float | None:
     when = next((entry[key] for key in ("LastModified", "mtime", "updated", "last_modified") if entry.get(key)), None)
     if isinstance(when, str):
         try:

@@ -19,12 +19,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.clients import attempt, remote, remove_there, translated
 from pipeline.storage.files import unless_unknown
 from pipeline.storage.paths import local_path
 
@@ -127,10 +128,13 @@ def staging_folder(out_uri: str, name: str) -> Iterator[Path]:
                 shutil.rmtree(staged, ignore_errors=True)
 
 
-def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True, patience: Patience = PATIENCE) -> str:
+def publish_folder(
+    staged: Path, out_uri: str, name: str, *, whole: bool = True, first: bool = False, patience: Patience = PATIENCE
+) -> str:
     """Make the files of ``staged`` the result ``name`` in ``out_uri``, replacing an earlier one; returns its address.
 
-    What is not ``whole`` is the report of a failure: it gets no manifest, so nobody takes it for a result.
+    What is not ``whole`` is the report of a failure: it gets no manifest, so nobody takes it for a result. Where the
+    caller knows that it is the ``first`` thing to lie there, a store is not asked for what is to be removed.
 
     Local: after a sync, old and new change places in one step; whatever happens, a reader sees one of them whole.
     Where folders cannot be renamed, and on object stores: the old manifest goes, then the data come, stale files go,
@@ -140,7 +144,7 @@ def publish_folder(staged: Path, out_uri: str, name: str, *, whole: bool = True,
     """
     out = local_path(out_uri)
     if out is None:
-        return _upload(staged, out_uri, name, whole, patience)
+        return _upload(staged, f"{out_uri.rstrip('/')}/{name}", whole, first, patience)
     with translated(f"cannot publish {name} to {out_uri}"):
         if whole:
             (staged / MANIFEST).write_bytes(_manifest(staged))
@@ -262,19 +266,27 @@ def _manifest(staged: Path) -> bytes:
     return json.dumps({"files": entries}, indent=1, sort_keys=True).encode()
 
 
-def _upload(staged: Path, out_uri: str, name: str, whole: bool, patience: Patience) -> str:
-    fs, root = remote(out_uri)
-    target, what = f"{root}/{name}", f"cannot publish {name} to {redacted(out_uri)}"
+UPLOADS = 8
+"""Files of a result that are uploaded at once."""
+
+
+def _upload(staged: Path, address: str, whole: bool, first: bool, patience: Patience) -> str:
+    fs, target = remote(address)
+    what = f"cannot publish {target.rpartition('/')[2]} to {redacted(address.rpartition('/')[0])}"
     manifest, content = f"{target}/{MANIFEST}", _manifest(staged)
-    if attempt(what, fs.exists, manifest, patience=patience):
-        attempt(what, fs.rm_file, manifest, patience=patience)
+    if not first:
+        attempt(what, remove_there, fs, manifest, patience=patience)
     names = list(json.loads(content)["files"])
-    for relative in names:
+
+    def upload(relative: str) -> None:
         attempt(what, fs.put_file, str(staged / relative), f"{target}/{relative}", patience=patience)
+
+    with ThreadPoolExecutor(UPLOADS, "uploads") as pool:
+        list(pool.map(upload, names))
     kept = {f"{target}/{relative}" for relative in names}
-    for stale in sorted(set(attempt(what, fs.find, target, patience=patience)) - kept):
+    for stale in () if first else sorted(set(attempt(what, fs.find, target, patience=patience)) - kept):
         if not stale.startswith(f"{target}/{WORK}/"):
             attempt(what, fs.rm_file, stale, patience=patience)
     if whole:
         attempt(what, fs.pipe_file, manifest, content, patience=patience)
-    return f"{out_uri.rstrip('/')}/{name}"
+    return address

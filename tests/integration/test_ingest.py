@@ -143,7 +143,7 @@ def test_what_the_feed_shows_no_more_is_withdrawn_and_goes_only_when_asked(
     ledger.load()
     assert list(prunable(ledger, Pruning(older_than_days=1))) == []
     (record,) = prunable(ledger, Pruning())
-    assert prune(str(out), ledger, [record]) == [scene_id]
+    assert prune(str(out), ledger, [record], print) == [scene_id]
     assert not (out / scene_id).exists()
     assert list(prunable(ledger, Pruning())) == []
     path.write_bytes(content)

@@ -80,6 +80,29 @@ def commands() -> list[tuple[str, list[str]]]:
     return [(where, shlex.split(line)) for where, line in found]
 
 
+def nodes_for(
+    config: dict[str, Any], needs: dict[str, float], count: int, unavailable: str | None = None
+) -> dict[str, int]:
+    """Kind → how many nodes Ray's own autoscaler (version 2) starts in an empty cluster for ``count`` times ``needs``.
+
+    ``unavailable``: of this kind none came up a moment ago.
+    """
+    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+    from ray.autoscaler.v2.utils import ResourceRequestUtil
+
+    autoscaling = AutoscalingConfig(configs=config, skip_content_hash=True)
+    request = SchedulingRequest(
+        node_type_configs=autoscaling.get_node_type_configs(),
+        max_num_nodes=autoscaling.get_max_num_nodes(),
+        disable_launch_config_check=True,
+        resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(needs)] * count),
+        recoverable_resource_availabilities={} if unavailable is None else {unavailable: 0.0},
+    )
+    answer = ResourceDemandScheduler(None).schedule(request)
+    return {one.instance_type: one.count for one in answer.to_launch}
+
+
 def constrained(package: str) -> str:
     """The version of ``package`` in ``infra/constraints.txt``."""
     lines = (INFRA / "constraints.txt").read_text().lower().replace("_", "-").splitlines()

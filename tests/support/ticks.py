@@ -153,7 +153,7 @@ def main(argv: Sequence[str], log: Path) -> int:
     parser.add_argument("out")
     parser.add_argument("--slow-s", type=float, default=0.0)
     parser.add_argument("--in-flight", type=int, default=1)
-    parser.add_argument("--lease-s", type=float, default=2.0)
+    parser.add_argument("--lease-s", type=float, default=10.0)
     parser.add_argument("--dies-with", default="")
     parser.add_argument("--clock-s", type=float, default=0.0)
     parser.add_argument("--pause-s", type=float, default=retries.PAUSES_S[0])

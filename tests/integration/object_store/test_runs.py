@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig, WorkConfig
+from pipeline.config import RunConfig, TilingConfig, WorkConfig
 from pipeline.detectors.weights import load, model_card
 from pipeline.engine.local import LocalExecutor
 from pipeline.pixels.resampling import source_window
@@ -26,7 +26,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.harbours import HarbourCase
 from tests.support.object_store import OPENING, kept, needed_ranges, run_config
 from tests.support.proxy_faults import Fault, Faults
-from tests.support.servers import BUCKET
+from tests.support.servers import BUCKET, s3_client
 
 SAME_BYTES = ("detections.parquet", "detections.geojson", "detections.gpkg", "failures.parquet")
 
@@ -106,3 +106,36 @@ def test_a_store_that_fails_once_the_scene_is_published_leaves_it_published(
     again = run(then)
     assert (again.exit_code, again.scenes[0].status) == (0, "PUBLISHED"), "a lease that stayed is taken over"
     assert "nothing to do" in again.scenes[0].message
+
+
+def test_a_small_scene_costs_few_requests_and_no_listing_of_others(
+    proxy: FaultProxy, server: str, bucket: str, harbour: HarbourCase
+) -> None:
+    """Beside its pixels: five of its lease, two looks for a result (one with the lease) and one for what lies there,
+    one part, and its files, with the manifest last. Where it is published already: its record, and if all is there."""
+    config = replace(
+        run_config(str(harbour.path), f"s3://{bucket}/out"), tiling=TilingConfig(tile_px=512),
+        work=WorkConfig(lease_s=600),
+    )  # fmt: skip
+    for number in range(3):
+        s3_client(server).put_object(Bucket=bucket, Key=f"out/other{number}/run.json", Body=b"{}")
+    assert detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
+    puts = [one.path for one in proxy.traffic.of("PUT", "/out/harbour/") if "_work" not in one.path]
+    assert puts[-1].endswith(MANIFEST)
+    assert len(puts) == len(set(puts)) == 7
+    others = [one for one in proxy.traffic.requests if one.path not in puts]
+    assert len([one for one in others if one.path.endswith(".lease")]) == 5
+    assert len(proxy.traffic.of("PUT", "/_work/")) == 1
+    listings = proxy.traffic.of("GET", f"^/{bucket}/?$")
+    assert len(listings) == 1
+    assert not any("other" in one.path for one in proxy.traffic.requests)
+    assert len(proxy.traffic.requests) == 7 + 5 + 2 + 1 + 1 + 2, "and two that show that OUT can be written to"
+    proxy.forget_traffic()
+    again = detect(config, harbour.card, LocalExecutor(harbour.load_oracle), SILENT)
+    assert "nothing to do" in again.scenes[0].message
+    assert len(proxy.traffic.requests) == 1 + 1 + 2
+    proxy.forget_traffic()
+    assert detect(replace(config, force=True), harbour.card, LocalExecutor(harbour.load_oracle), SILENT).exit_code == 0
+    order = [(one.method, one.path.rpartition("/")[2]) for one in proxy.traffic.requests]
+    gone, written = order.index(("DELETE", MANIFEST)), order.index(("PUT", "detections.parquet"))
+    assert gone < written, "of a result that is replaced the manifest goes first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
@@ -13,8 +14,10 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from pipeline.detectors.card import CARD
+from pipeline.detectors.checkpoint import WEIGHTS
 from pipeline.detectors.loading import read_model_card
-from pipeline.detectors.weights import builtin_folder, hub_folder, load, model_card, resolve_weights
+from pipeline.detectors.weights import builtin_folder, builtin_names, hub_folder, load, model_card, resolve_weights
 from pipeline.errors import ConfigError, ModelError
 from tests.support.onnx_files import write_guest
 
@@ -203,3 +206,15 @@ def test_offline_means_the_hub_is_not_asked(hub: ThreadingHTTPServer, monkeypatc
     with pytest.raises(ModelError, match="nor cached"):
         hub_folder("owner/boats")
     assert hub.RequestHandlerClass.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_an_embedded_detector_is_what_its_card_and_its_page_say(name: str) -> None:
+    """The weights are those that were measured, within the size that a package may have, with a licence and a page."""
+    folder = builtin_folder(name)
+    card = json.loads((folder / CARD).read_text())
+    assert card["name"] == name
+    assert card["sha256"] == hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    assert (folder / WEIGHTS).stat().st_size <= 12e6
+    assert card["licence"] == "Apache-2.0"
+    assert f"{card['metrics']['val']['ap50']:.3f}" in (folder / "README.md").read_text()

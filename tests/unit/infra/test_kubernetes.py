@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from pathlib import Path
@@ -12,8 +13,9 @@ import jsonschema
 import kubernetes_validate
 import pytest
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler.v2.instance_manager import config as autoscaler_config
 
-from tests.support.infra import commands, constrained, job_of, objects, pods, ray_jobs, templates
+from tests.support.infra import commands, constrained, job_of, nodes_for, objects, pods, ray_jobs, templates
 
 KUBERNETES = "1.37"
 RAY_SCHEMA = json.loads((Path(__file__).parent / "kuberay-1.7.0.schema.json").read_text())
@@ -102,25 +104,38 @@ def test_shared_memory_is_large_enough_for_ray_and_counts_within_the_limit(name:
             assert told <= amount(volume["emptyDir"]["sizeLimit"]) < limit / 2
 
 
+def derived(job: dict[str, Any]) -> dict[str, Any]:
+    """What Ray's autoscaler may start, as it works it out from the RayCluster in the head pod."""
+    resource = {"metadata": {"name": "kestrel", "namespace": "default"}, "spec": job["rayClusterSpec"]}
+    config: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(resource)
+    return config
+
+
 @pytest.mark.parametrize(("name", "job"), RAY_JOBS, **IDS)
-def test_rays_own_autoscaler_reads_the_cluster(name: str, job: dict[str, Any]) -> None:
-    """It derives what it may start from the RayCluster, as it does in the head pod."""
-    cluster = job["rayClusterSpec"]
-    resource = {"metadata": {"name": "kestrel", "namespace": "default"}, "spec": cluster}
-    derived = _derive_autoscaling_config_from_ray_cr(resource)
-    types = derived["available_node_types"]
-    assert types["headgroup"]["resources"]["CPU"] == 0
-    assert types["headgroup"]["max_workers"] == 0
-    assert types["headgroup"]["labels"] == {"ray.io/market-type": "on-demand"}
-    workers = {name: one for name, one in types.items() if name != "headgroup"}
-    assert all(one["min_workers"] == 0 for one in workers.values()), "a cluster without scenes costs its head alone"
-    for kind in {name.split("-", 1)[0] for name in workers}:
-        spot, fallback = workers[f"{kind}-spot"], workers[f"{kind}-on-demand"]
-        assert spot["labels"] == {"ray.io/market-type": "spot"}
-        assert fallback["labels"] == {"ray.io/market-type": "on-demand"}
-        assert spot["priority"] > fallback["priority"]
-        assert spot["resources"] == fallback["resources"]
-        assert bool(spot["resources"].get("GPU")) == (kind == "gpu")
+def test_the_head_does_no_work_and_a_cluster_without_scenes_is_the_head_alone(name: str, job: dict[str, Any]) -> None:
+    types = derived(job)["available_node_types"]
+    head = types.pop("headgroup")
+    assert head["resources"]["CPU"] == 0
+    assert head["labels"] == {"ray.io/market-type": "on-demand"}
+    assert all(one["min_workers"] == 0 for one in types.values())
+    for kind, one in types.items():
+        assert one["labels"] == {"ray.io/market-type": kind.partition("-")[2]}
+        assert bool(one["resources"].get("GPU")) == kind.startswith("gpu-")
+
+
+@pytest.mark.parametrize(("name", "job"), RAY_JOBS, **IDS)
+def test_rays_own_autoscaler_starts_spot_nodes_and_falls_back(name: str, job: dict[str, Any]) -> None:
+    config, detector, read = derived(job), {"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0}
+    assert nodes_for(config, detector, 8) == {"gpu-spot": 8}
+    assert nodes_for(config, detector, 8, unavailable="gpu-spot") == {"gpu-on-demand": 8}
+    assert nodes_for(config, detector, 12) == {"gpu-spot": 8, "gpu-on-demand": 4}
+    kinds = derived(job)["available_node_types"]
+    if "cpu-spot" in kinds:  # else the GPUs' own cores read
+        assert nodes_for(config, read, 8) == {"cpu-spot": 2}
+        assert nodes_for(config, read, 8, unavailable="cpu-spot") == {"cpu-on-demand": 2}
+    [limit] = job["rayClusterSpec"]["autoscalerOptions"]["env"]
+    assert f'"{limit["name"]}"' in inspect.getsource(autoscaler_config), "Ray knows no such variable"
+    assert 60 <= int(limit["value"]) < job["preRunningDeadlineSeconds"]
 
 
 @pytest.mark.parametrize(("name", "job"), RAY_JOBS, **IDS)

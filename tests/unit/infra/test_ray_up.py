@@ -13,7 +13,7 @@ import ray
 import yaml
 from ray.scripts.scripts import start as ray_start
 
-from tests.support.infra import RAY_UP
+from tests.support.infra import RAY_UP, nodes_for
 
 AUTOSCALER = Path(ray.__file__).parent / "autoscaler"
 SCHEMA = json.loads((AUTOSCALER / "ray-schema.json").read_text())
@@ -55,6 +55,12 @@ def test_spot_comes_first_and_the_head_is_never_spot(cluster: dict[str, Any]) ->
     assert all(one.get("min_workers", 0) == 0 for one in types.values())
     workers = sum(one.get("max_workers", 0) for one in types.values())
     assert cluster["max_workers"] == workers, "of a limit that is lower, some nodes of a kind would never come"
+
+
+def test_rays_own_autoscaler_starts_spot_nodes_and_falls_back(cluster: dict[str, Any]) -> None:
+    needs = {"CPU": 1.0, "GPU": 1.0}
+    assert nodes_for(cluster, needs, 8) == {"gpu-spot": 8}
+    assert nodes_for(cluster, needs, 8, unavailable="gpu-spot") == {"gpu-on-demand": 8}
 
 
 def is_spot(node: dict[str, Any]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.command_line import run_from
 from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.feed_file import FeedConfig, Filter, Source
 from pipeline.ingest.feeds import scenes
+from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.survey import Survey
+from pipeline.raster import open_scene
 from tests.support import stac_items
-from tests.support.layouts import write_band
+from tests.support.layouts import PX, write_band
 from tests.support.servers import http_server
 from tests.support.stac_api import stac_api
 
@@ -56,6 +62,21 @@ class TestStatic:
         assert tile.uri.startswith(f"{traffic.url}/10300100DFC06D00/items/10300100DFC06D00-visual.tif")
         assert [one.acquired for one in found] == sorted((one.acquired for one in found), reverse=True)
 
+    def test_its_scenes_are_read_from_where_it_lies_with_its_classification(self, tmp_path: Path) -> None:
+        item = stac_items.earth_search()
+        for key, size, gsd_m in (("red", PX, 10.0), ("green", PX, 10.0), ("blue", PX, 10.0), ("scl", PX // 2, 20.0)):
+            item["assets"][key]["href"] = f"./{key}.tif"
+            file = tmp_path / "sentinel-2-l2a" / "items" / f"{key}.tif"
+            write_band(file, gsd_m=gsd_m, px=size, dtype="uint8" if key == "scl" else "uint16")
+        stac_items.write_static(tmp_path, [item])
+        with http_server(tmp_path) as traffic:
+            one = replace(feed("static-stac", f"{traffic.url}/catalog.json"), run={"raster.mask_values": [8, 9]})
+            (found,), _ = both(one)
+            config = scene_config(one, run_from({**one.run, "out": "o"}), found)
+            opened = open_scene(config.scene[0], config.raster)
+        assert (opened.width, opened.bands, opened.has_mask, opened.nodata) == (PX, (1, 2, 3), True, 0.0)
+        assert config.raster.mask_file == f"{traffic.url}/sentinel-2-l2a/items/scl.tif"
+
     def test_a_tenth_that_is_broken_is_told_of_and_the_rest_comes(self, tmp_path: Path) -> None:
         items = views(10)
         stac_items.write_static(tmp_path, items)
@@ -70,11 +91,17 @@ class TestStatic:
         assert "HTTP 403" in said[0]
         assert "is no JSON" in said[1]
         assert "there is nothing at" in said[2]
+        assert sorted(one.hides_scenes for one in unusable) == [False, True, True]
+        assert not Survey(keys={one.key for one in found}, unusable=unusable).is_full
 
     def test_only_some_collections_and_a_limit(self, tmp_path: Path) -> None:
         root = stac_items.write_static(tmp_path, [stac_items.maxar(), *views(3)])
         found, _ = both(feed("static-stac", root, collections=("sentinel-2-l2a",)))
         assert len(found) == 3
+        event = json.loads(root.read_text()) | {"type": "Collection", "id": "quake"}
+        root.write_text(json.dumps(event))
+        tiles, _ = both(feed("static-stac", root, collections=("10300100DFC06D00",)))
+        assert [one.key for one in tiles] == ["f/10300100DFC06D00/31/031133102003/10300100DFC06D00"]
         with pytest.raises(ConfigError, match="more than 2 items"):
             both(feed("static-stac", root, max_items=2))
 
@@ -117,16 +144,28 @@ class TestApi:
 
     def test_since_asks_for_changes_alone(self) -> None:
         with stac_api(views(9)) as api:
-            found, _ = both(feed("stac-api", api.url, lookback_h=24.0), datetime(2023, 8, 6, tzinfo=UTC))
+            found, _ = both(feed("stac-api", api.url), datetime(2023, 8, 7, tzinfo=UTC))
         assert [one.updated.day for one in found if one.updated is not None] == [9, 8, 7, 6, 5]
 
     def test_a_box_across_the_antimeridian_is_two_questions(self) -> None:
         fiji, holland = stac_items.aerial(), views(1)[0]
         fiji["bbox"] = [179.0, -17.0, 179.5, -16.0]
         with stac_api([fiji, holland]) as api:
-            found, _ = both(feed("stac-api", api.url, Filter(bbox=(177.0, -20.0, -178.0, -15.0))))
+            found, _ = both(
+                feed(
+                    "stac-api",
+                    api.url,
+                    Filter(bbox=(177.0, -20.0, -178.0, -15.0), since=datetime(2023, 1, 1, tzinfo=UTC)),
+                )
+            )
         assert [one.key for one in found] == ["f/openaerialmap/64b0"]
+        assert api.asked[0]["datetime"] == "2023-01-01T00:00:00Z/.."
         assert [question["bbox"] for question in api.asked[:2]] == [[177, -20, 180, -15], [-180, -20, -178, -15]]
+
+    def test_without_the_extra_it_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pystac_client", None)
+        with pytest.raises(ConfigError, match="the extra stac"):
+            both(feed("stac-api", "https://host/v1"))
 
     def test_what_a_server_refuses_and_what_is_no_api_end_the_feed(self, tmp_path: Path) -> None:
         with stac_api([], refuses=400) as api, pytest.raises(ConfigError, match="HTTP 400"):

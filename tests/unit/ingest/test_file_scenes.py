@@ -13,7 +13,7 @@ from affine import Affine
 
 from pipeline.command_line import run_from
 from pipeline.config import RasterConfig, RunConfig
-from pipeline.errors import StorageError
+from pipeline.errors import ConfigError, StorageError
 from pipeline.ingest.feed_file import FeedConfig, Source
 from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_config import scene_config
@@ -53,7 +53,7 @@ def test_every_layout_is_recognised_in_one_tree(tree: Path) -> None:
     for scene in every.values():
         config = scene_config(feed(tree), base, scene)
         opened = open_scene(config.scene[0], config.raster)
-        assert (opened.width, len(opened.bands)) == (layouts.PX, 3)
+        assert (opened.width, len(opened.bands), opened.has_mask) == (layouts.PX, 3, False)
 
 
 def test_bands_of_a_product_are_joined_red_green_blue(tree: Path) -> None:
@@ -160,6 +160,14 @@ def test_the_hint_changes_when_a_file_does(tmp_path: Path) -> None:
     after = found(feed(tmp_path))["quay"]
     assert after.hint != before.hint
     assert after.scene_id == before.scene_id
+
+
+def test_a_layout_that_no_file_has_ends_the_feed(tree: Path) -> None:
+    """A wrong one must not look like a feed without scenes."""
+    with pytest.raises(ConfigError, match=r"none of the \d+ files .* by the layout naip"):
+        list(scenes(feed(tree / "plain", layout="naip")))
+    with pytest.raises(ConfigError, match=r"by source\.pattern"):
+        list(scenes(feed(tree / "plain", pattern=r"(?P<scene>\d+)\.jpg$")))
 
 
 def test_a_folder_that_is_not_there_ends_the_feed(tmp_path: Path) -> None:

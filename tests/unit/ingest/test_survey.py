@@ -134,13 +134,16 @@ def entry(name: str, state: State, hours: float | None) -> Entry:
 
 
 def test_an_api_is_asked_from_the_oldest_that_is_not_finished_with(ledger: Ledger) -> None:
-    finished = [entry("a", State.PUBLISHED, 1), entry("b", State.INVALID, 9)]
-    mark = next_mark(API, None, finished, NOON, full=True)
+    found = surveyed(ledger, *(scene(f"feed/c/{hours}", updated=NOON - timedelta(hours=hours)) for hours in (9, 1, 5)))
+    mark = next_mark(API, found, None, [], NOON)
     assert (mark.since, mark.full) == (NOON - timedelta(hours=1), NOON)
     assert since_when(API, mark, NOON) == mark.since
-    held = next_mark(API, mark, [*finished, entry("c", State.FAILED, 30)], NOON, full=False)
+    later = NOON + timedelta(days=1)
+    nothing_new = Survey(since=mark.since)
+    assert next_mark(API, nothing_new, mark, [], later) == mark
+    held = next_mark(API, nothing_new, mark, [entry("c", State.FAILED, 30), entry("d", State.NEW, 2)], later)
     assert (held.since, held.full) == (NOON - timedelta(hours=30), NOON)
-    assert next_mark(API, mark, [entry("d", State.NEW, None)], NOON, full=True).since is None
+    assert next_mark(API, found, mark, [entry("d", State.NEW, None)], NOON).since is None
     write_watermark(ledger, API, held)
     assert read_watermark(ledger, API) == held
 

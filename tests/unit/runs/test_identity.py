@@ -167,3 +167,18 @@ def test_a_calibration_makes_another_result_of_the_same_parts() -> None:
 def test_where_the_work_is_done_is_in_no_hash() -> None:
     assert config_hash(RunConfig(out="here", scene=("a",), executor="local")) == config_hash(RunConfig())
     assert config_hash(RunConfig(detector=DetectorConfig(batch=1))) != config_hash(RunConfig())
+
+
+def _request(preview_px: int | str, side_px: int) -> str:
+    output = OutputConfig(preview_px=preview_px)  # type: ignore[arg-type]
+    scene = replace(SCENE, width=side_px, height=side_px)
+    return request_sha256(scene, "1", RunConfig(output=output), CARD, None)
+
+
+def test_the_preview_of_old_is_what_auto_is_hashed_as_and_another_one_is_another_request() -> None:
+    """Ids and results from before ``auto`` stay; who asks for another picture of a small scene gets it."""
+    asked = replace(RunConfig(), output=OutputConfig(preview_px=1600))
+    assert config_hash(RunConfig()) == config_hash(asked)
+    assert _request("auto", 4000) == _request(1600, 4000)
+    assert _request("auto", 500) != _request(1600, 500)
+    assert len({_request(one, 500) for one in ("auto", 1600, 256, 0)}) == 4

@@ -113,6 +113,20 @@ def test_the_preview_of_a_mask_is_not_black(tmp_path: Path) -> None:
     assert (np.asarray(picture) == 255).all(axis=-1).sum() > 20_000
 
 
+def test_the_preview_of_a_small_scene_is_small_unless_another_is_asked_for(tmp_path: Path) -> None:
+    """The small one is made of the picture that the run has at hand, and shows what the large one does."""
+    heights, means = {}, {}
+    for asked in ("auto", 300, 1600):
+        place = tmp_path / str(asked)
+        place.mkdir()
+        write_pinned_scene(place / "a.tif")
+        _, picture = published(place, output=OutputConfig(preview_px=asked))  # type: ignore[arg-type]
+        heights[asked] = picture.height
+        means[asked] = np.asarray(picture.convert("RGB"), float).mean()
+    assert heights["auto"] < heights[300] - 30 < heights[1600] - 100
+    assert means["auto"] == pytest.approx(means[1600], rel=0.25)
+
+
 def test_an_area_of_many_corners_is_simplified_in_the_record(tmp_path: Path) -> None:
     write_pinned_scene(tmp_path / "a.tif")
     circle = shapely.Point(402_000, 4_998_000).buffer(1500, quad_segs=10_000)
