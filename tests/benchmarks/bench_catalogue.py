@@ -123,8 +123,8 @@ def main() -> None:
         ):
             seconds, cpu, growth = cost(step, out, *more)
             sizes = [Path(file).stat().st_size / 1e6 for file in files(out)]
-            print(f"{name:<16}{seconds:8.2f} s, cpu {cpu:6.1f}, {rows / cpu:8,.0f} rows a cpu s   growth {growth:6.0f} MB   "
-                  f"{len(sizes)} files of {min(sizes):.1f} to {max(sizes):.1f} MB", flush=True)  # fmt: skip
+            took = f"{seconds:8.2f} s, cpu {cpu:6.1f}, {rows / cpu:8,.0f} rows a cpu second, growth {growth:5.0f} MB"
+            print(f"{name:<16}{took}, {len(sizes)} files of {min(sizes):.1f} to {max(sizes):.1f} MB", flush=True)
         print(f"{'bytes a row':<22}{sum(sizes) * 1e6 / rows:8.1f}")
         query(out)
 
