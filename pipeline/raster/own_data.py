@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from rasterio._env import set_gdal_config, set_proj_data_search_path
+from rasterio._env import del_gdal_config, get_gdal_config, set_gdal_config, set_proj_data_search_path
 
 from pipeline.config.environment import carried, hidden
 from pipeline.georeference.crs import offline
@@ -19,13 +20,30 @@ def own_data() -> Iterator[tuple[str, ...]]:
     The environment comes back as it was. A rasterio that somebody imported before us, with another installation's data
     named, keeps its own data from now on, which is what its wheel expects. May be nested; not for threads side by side.
     """
-    with hidden() as names, offline():
+    with hidden() as names, offline(), _silent_threads():
         proj, gdal = carried("rasterio", "proj_data"), carried("rasterio", "gdal_data")
         if proj is not None:
             set_proj_data_search_path(str(proj))
         if gdal is not None:
             set_gdal_config("GDAL_DATA", str(gdal))
         yield names
+
+
+@contextmanager
+def _silent_threads() -> Iterator[None]:
+    """What GDAL's own threads say goes nowhere: they have no handler of ours, and addresses would come to stderr.
+
+    Options reach them from the main thread alone; scenes that are worked on at once have theirs in other threads.
+    """
+    before = get_gdal_config("CPL_LOG")
+    set_gdal_config("CPL_LOG", os.devnull)
+    try:
+        yield
+    finally:
+        if before is None:
+            del_gdal_config("CPL_LOG")
+        else:
+            set_gdal_config("CPL_LOG", before)
 
 
 @cache

@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, help="scenes in flight (as --cluster.scenes auto)")
     parser.add_argument("--alone", type=int, default=5, help="scenes that are done one after another (5)")
     parser.add_argument("--tile-s", type=float, default=0.1, help="seconds a detector sleeps per tile (0.1)")
-    parser.add_argument("--preview-px", type=int, default=OutputConfig().preview_px, help="as --output.preview_px")
+    parser.add_argument("--preview-px", type=int, help="as --output.preview_px, whose default it is")
     parser.add_argument("--folder", type=Path, help="where scenes and results go (a temporary one)")
     parser.add_argument("--least", type=float, default=0.9, help="efficiency below which this fails (0.9)")
     arguments = parser.parse_args()
@@ -125,7 +125,7 @@ def main() -> int:
         config = RunConfig(
             scene=scenes, tiling=TilingConfig(tile_px=arguments.size // TILES_PER_SIDE, halo_px=0, gsd="native"),
             cluster=ClusterConfig(workers=workers, device="cpu", start_s=600),
-            output=OutputConfig(preview_px=arguments.preview_px),
+            output=OutputConfig() if arguments.preview_px is None else OutputConfig(preview_px=arguments.preview_px),
         )  # fmt: skip
         with RayExecutor(partial(SleepingDetector, arguments.tile_s), config.cluster, SILENT) as executor:
             have_all_up(config, workers, executor)
