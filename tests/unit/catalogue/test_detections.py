@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import shapely
 
 from pipeline.catalogue.detections import Updated, update
 from pipeline.catalogue.results import published_results
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StorageError
 from tests.support.results import MadeScene, boxes_at, dataset_rows
 
 A = MadeScene(scene_id="a", boxes=boxes_at([[100, 100], [300, 500]]), scores=np.array([0.9, 0.6]))
@@ -100,6 +101,20 @@ def test_a_damaged_file_leaves_out_its_scene_alone(out: str) -> None:
     done = collected(out)
     assert [name for name, _ in done.left_out] == ["a"]
     assert [row["scene_id"] for row in dataset_rows(out)] == ["b"]
+
+
+def test_a_full_disk_leaves_no_scene_out(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the result: the update fails as a whole, and the next one takes all."""
+    A.publish(out)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.outputs.dataset.DatasetWriter.write", full)
+        with pytest.raises(StorageError, match="No space left"):
+            collected(out)
+    assert collected(out).added == ("a",)
 
 
 def test_many_writers_at_once_lose_nothing(out: str) -> None:
