@@ -19,13 +19,14 @@ from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo
 from pipeline.ingest.signing import signed
 from pipeline.ingest.survey import about, new_entry
-from pipeline.ingest.transitions import changed, claimed, died, ended, given_back, looked_at
+from pipeline.ingest.transitions import busy, changed, claimed, died, ended, given_back, looked_at
 from pipeline.raster.addresses import split_uris
 from pipeline.reporting.journal import Journal
 from pipeline.runs.published import last_record
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask
-from pipeline.storage.files import file_version
+from pipeline.storage.files import file_version, read_file
+from pipeline.storage.lease import lease_uri
 
 
 class Claims:
@@ -83,6 +84,8 @@ class Claims:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if report.status in HAS_RESULT and self._was_replaced(record.entry, scene):
             after = changed(record.entry, "its files were replaced while they were read; they are read again", now)
+        elif report.exit_code == StorageError.exit_code and self._is_held(report.scene_id):
+            after = busy(record.entry, report.message, now)
         else:
             after = ended(record.entry, self._end(report), now)
         if self._ledger.write(after, record) is None:
@@ -104,6 +107,10 @@ class Claims:
             status=report.status, exit_code=report.exit_code, sentence=report.message, run_id=report.run_id,
             killed_workers=_deaths(record) > 0,
         )  # fmt: skip
+
+    def _is_held(self, scene_id: str) -> bool:
+        """Whether there is a lease on the scene. Ours was given back."""
+        return read_file(lease_uri(self._base.out, scene_id)) is not None
 
     def _was_replaced(self, entry: Entry, scene: SceneToDo) -> bool:
         assert entry.claim is not None

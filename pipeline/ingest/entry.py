@@ -64,7 +64,7 @@ class Attempt:
     at: str
     """ISO time by the clock of who worked; for people only."""
     ended: str
-    """A status of a scene's report, DIED or CHANGED."""
+    """A status of a scene's report, or DIED, CHANGED, BUSY."""
     exit_code: int
     sentence: str
     version: str

@@ -56,6 +56,12 @@ def changed(entry: Entry, sentence: str, at: str) -> Entry:
     )
 
 
+def busy(entry: Entry, sentence: str, at: str) -> Entry:
+    """Somebody else is at work on the scene itself, as by hand: again after a pause, and nothing counts."""
+    after = _after(entry, "BUSY", StorageError.exit_code, sentence, at)
+    return replace(after, state=State.FAILED, hint=entry.hint, version=entry.version, wait_s=pause_s(entry.key, 1))
+
+
 def died(entry: Entry, at: str) -> Entry:
     """The tick that had claimed it is no more, and said nothing."""
     claim = _claim_of(entry)

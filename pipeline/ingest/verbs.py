@@ -57,7 +57,8 @@ def run_tick(arguments: argparse.Namespace, feed: FeedConfig, base: RunConfig, j
         lease_s=arguments.lease_s, in_flight=None if at_once == "auto" else at_once,
     )  # fmt: skip
     journal.emit("ingest_started", version=__version__, feed=feed.name, out=base.out)
-    with Workers(base, journal) as workers:
+    place = local_path(feed.source.address)
+    with Workers(base, journal, [place.absolute()] if place is not None and place.exists() else []) as workers:
         tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=workers.detect,
                       collect=partial(tell_catalogue, base.out, journal))  # fmt: skip
         one = Tick(feed, base, bounds, tools, journal)
@@ -109,7 +110,10 @@ def show_status(out_uri: str, journal: Journal, show: Show) -> int:
     """Print what the ledger says."""
     ledger = Ledger(out_uri, journal.say)
     ledger.load()
-    show(as_text(status_of(ledger)))
+    status = status_of(ledger)
+    if not any(status.counts.values()) and not status.damaged:
+        show(f"there is nothing in the ledger of {shown(out_uri)}; no tick has been here")
+    show(as_text(status))
     return EXIT_OK
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,14 @@ from pipeline.errors import ModelError
 from pipeline.ingest.entry import State, name_of
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.prune import Pruning, prunable, prune
-from pipeline.ingest.retries import MOST_DEATHS
+from pipeline.ingest.retries import MOST_DEATHS, PAUSES_S
+from pipeline.ingest.scene_to_do import scene_id_of_key
+from pipeline.ingest.verbs import tell_catalogue
+from pipeline.reporting.journal import Journal
 from pipeline.runs.run import SceneTask
-from tests.support.ticks import entries, started, states, tick, write_feed, write_scene
+from pipeline.storage.lease import Lease
+from tests.support.servers import fill_bucket, s3_client, s3_process
+from tests.support.ticks import KEYS, entries, started, states, tick, write_feed, write_scene
 
 
 @pytest.fixture
@@ -274,6 +280,38 @@ def test_what_ends_a_tick_holds_up_no_other_scene(
     assert [one.ended for one in entries(out)["a"].attempts] == [ended]
     assert [name[0] for name in tick(feed, out).begun] == ["b", "c", "a"]
     assert states(out) == dict.fromkeys("abc", "PUBLISHED")
+
+
+def test_a_scene_that_somebody_else_works_on_is_no_failure(feed: Path, arriving: Path, out: Path) -> None:
+    scene_at(arriving, "a")
+    scene_id = scene_id_of_key("boats/files/a", "a")
+    with Lease(str(out), scene_id, 1.0, print):  # as a run by hand holds it
+        for again in (None, "failed"):
+            tick(feed, out, retry=again)
+            entry = entries(out)["a"]
+            assert (entry.state, entry.failures, entry.scene_id) == ("FAILED", 0, scene_id)
+            assert entry.wait_s >= PAUSES_S[0]
+            assert "another job is at work" in entry.sentence
+    assert tick(feed, out, retry="failed").report.ended == {"PUBLISHED": 1}
+
+
+def test_results_and_ledger_on_an_object_store(feed: Path, arriving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene_at(arriving, "a")
+    with s3_process() as address:
+        fill_bucket(address, name="results")
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
+            monkeypatch.setenv(name, value)
+        out = "s3://results/boats"
+        assert tick(feed, out, collect=partial(tell_catalogue, out, Journal(print))).report.ended == {"PUBLISHED": 1}
+        scene_at(arriving, "b", 1)
+        assert [name[0] for name in tick(feed, out, collect=partial(tell_catalogue, out, Journal(print))).begun] == [
+            "b"
+        ]
+        assert states(out) == {"a": "PUBLISHED", "b": "PUBLISHED"}
+        names = {one["Key"] for one in s3_client(address).list_objects_v2(Bucket="results")["Contents"]}
+    ids = {name.split("/")[1] for name in names if name.endswith("/manifest.json")}
+    assert {f"boats/_catalogue/items/{scene_id}.json" for scene_id in ids} <= names
+    assert not [name for name in names if "/ticks/" in name or name.endswith(".lease")], "nothing is left lying about"
 
 
 def test_what_was_detected_by_hand_is_published_without_a_look(

@@ -103,7 +103,7 @@ class Went:
 
 
 def tick(
-    feed_file: Path, out: Path, *, detector: Callable[[], Detector] = oracle, retry: str | None = None,
+    feed_file: Path, out: Path | str, *, detector: Callable[[], Detector] = oracle, retry: str | None = None,
     began: Callable[[SceneTask], None] = lambda _: None, collect: Callable[[Any], None] = lambda _: None,
     **bounds: Any,
 ) -> Went:  # fmt: skip

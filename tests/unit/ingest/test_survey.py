@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.ingest.decisions import Candidate, Decision, in_turn
+from pipeline.ingest.decisions import Candidate, Decision, decide, in_turn
 from pipeline.ingest.entry import Entry, State
 from pipeline.ingest.feed_file import FeedConfig, feed_of
 from pipeline.ingest.ledger import Ledger
@@ -112,6 +112,17 @@ def test_what_is_unusable_stands_in_the_ledger_until_it_is_not(ledger: Ledger) -
     assert (record.entry.state, record.entry.sentence) == (State.INVALID, "its href is empty")
     ledger.compact()
     assert set(keys(surveyed(ledger, scene("feed/c/a"), scene("feed/c/b")))) == {"feed/c/a", "feed/c/b"}
+
+
+@pytest.mark.parametrize(("after_s", "what"), [(0, "leave"), (59, "leave"), (76, "detect"), (-3600, "detect")])
+def test_a_failed_scene_waits_by_the_clock_of_the_store(ledger: Ledger, after_s: float, what: str) -> None:
+    """A clock that was put back by an hour has it tried too early, and not an hour too late."""
+    done(ledger, scene("feed/c/a"), failing(5))
+    record = ledger.get("feed/c/a")
+    assert record is not None
+    now = record.modified + timedelta(seconds=after_s)
+    assert decide(scene("feed/c/a"), record, now).what == what
+    assert decide(scene("feed/c/a", hint="another"), record, now).what == "detect", "another version need not wait"
 
 
 def test_turns_are_newest_first_with_a_share_for_the_oldest() -> None:
