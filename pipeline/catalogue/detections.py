@@ -7,6 +7,7 @@ wrote in vain has the same name the next time, or is swept after a day.
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -77,6 +78,8 @@ def update(
     compacted, and files that are out of use for a day removed. Raises ConfigError when the dataset was made with
     another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
+    if not 0 <= same_pass_s < math.inf:
+        raise ConfigError(f"--merge.same_pass_s must be seconds from 0 on, not {same_pass_s:g}")
     done, leaving = Updated(), set(gone)
     what = f"cannot put together the detections of {redacted(out_uri)}"
     with translated(what), tempfile.TemporaryDirectory(prefix="kestrel-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -134,12 +135,13 @@ class Queue:
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing more will come: all blocks have ended, nobody wants them, or ``error`` has ended the work."""
+        self._said.put(error)  # first: whoever waits must hear of it, also where the cluster is gone
         for work in self.reading:
             if work.pixels is None:
-                ray.cancel(work.read, force=True)
+                with contextlib.suppress(Exception):
+                    ray.cancel(work.read, force=True)
         self.reading = []
         self.todo.clear()
-        self._said.put(error)
 
     @property
     def waiting(self) -> int:

@@ -1,7 +1,7 @@
 """Many files of the dataset → few, their rows along one Hilbert curve: sorting outside of memory.
 
 Rows are dealt into buckets, stretches of the curve that hold about equally many, and each bucket is sorted by itself.
-Memory is that of two buckets, disk that of all rows once more.
+Memory is that of a few buckets, disk that of all rows once more.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipeline.outputs.rows import earth_index
 from pipeline.outputs.tables import ROW_GROUP_ROWS, Table
 from pipeline.types import IntArray
 
-BUCKET_ROWS = 400_000
-"""Of one bucket, about: 150 MB."""
+BUCKET_ROWS = 200_000
+"""Of one bucket, about: 80 MB."""
 SAMPLED = 200_000
 """Rows that tell where buckets begin."""
 

@@ -13,6 +13,8 @@ PARQUET, COG, JSON = (
     "image/tiff; application=geotiff; profile=cloud-optimized",
     "application/json",
 )
+MAP_PX = 8
+"""Side of a pixel of a map over the scene, lattice pixels."""
 MULTIHASH_SHA256 = "1220"
 """What a multihash of 32 bytes of SHA-256 begins with."""
 MANIFEST = "manifest.json"
@@ -86,6 +88,8 @@ def assets(scene_id: str, manifest: Mapping[str, Any], record: Mapping[str, Any]
             asset["file:checksum"] = MULTIHASH_SHA256 + files[name]["sha256"]
         if kind.key == "detections":
             asset |= _table(record)
+        elif kind.media_type == COG:
+            asset |= _grid(record)
         told[kind.key] = asset
     return told
 
@@ -123,6 +127,17 @@ def _table(record: Mapping[str, Any]) -> dict[str, Any]:
             {"name": name, **({"type": types[name]} if name in types else {})} for name in record["columns"]
         ]
     return about
+
+
+def _grid(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Shape and transform of the maps over a scene, which are not the scene's; where the record knows the lattice."""
+    lattice, transform = record.get("lattice"), record["scene"].get("transform")
+    if not lattice or not transform:
+        return {}
+    x, y = (float(lattice[name]) * MAP_PX for name in ("scale_x", "scale_y"))
+    a, b, c, d, e, f = map(float, transform)
+    shape = [-(-int(lattice[name]) // MAP_PX) for name in ("height", "width")]
+    return {"proj:shape": shape, "proj:transform": [a * x, b * y, c, d * x, e * y, f]}
 
 
 MEANINGS = {

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 
 import pipeline
 from pipeline.errors import PipelineError
@@ -122,11 +124,11 @@ def _path(uri: str) -> Path:
 def _published(uri: str, scene_id: str, inputs: str, run: Run) -> SceneReport | None:
     """The report of a whole result that was made of the same, and of whose kept work none has grown old."""
     out, keep = run.config.out, run.config.work.keep
-    record = last_record(out, scene_id)
+    record = last_record(out, scene_id, ONCE)
     if record.get("inputs") != inputs or record.get("status") != "PUBLISHED":
         return None
     folder = join(out, scene_id)
-    ages = ages_below(folder)
+    ages = ages_below(folder, ONCE)
     if not {MANIFEST, *record["files"]} <= ages.keys():
         return None
     kept = [age for name, age in ages.items() if name.startswith(f"{WORK}/")]
@@ -150,22 +152,55 @@ def glances(uris: Iterable[str], run: Run) -> Iterator[tuple[str, Glance | None]
     if run.config.force or run.config.clean:
         yield from ((uri, None) for uri in todo)
         return
-    settings = settings_sha256(run)
-
-    def look(uri: str) -> tuple[float, Glance]:
-        return time.monotonic(), glance(uri, run, settings)
-
-    waiting: deque[tuple[str, Future[tuple[float, Glance]]]] = deque()
-    pool = ThreadPoolExecutor(THREADS, "glances")
+    ahead = _Ahead(run)
     try:
-        waiting.extend((uri, pool.submit(look, uri)) for uri in islice(todo, AHEAD))
-        while waiting:
-            uri, future = waiting.popleft()
+        for uri in islice(todo, AHEAD):
+            ahead.look_at(uri)
+        while ahead.waiting:
+            uri, future = ahead.waiting.popleft()
             began, seen = future.result()
-            waiting.extend((other, pool.submit(look, other)) for other in islice(todo, 1))
+            for other in islice(todo, 1):
+                ahead.look_at(other)
             yield uri, seen if time.monotonic() - began < FRESH_S else None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        ahead.end()
+
+
+class _Ahead:
+    """Threads that take glances. They are daemons: a store that does not answer holds up nobody who wants to stop."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._settings = run, settings_sha256(run)
+        self._jobs: SimpleQueue[tuple[str, Future[tuple[float, Glance]]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self.waiting: deque[tuple[str, Future[tuple[float, Glance]]]] = deque()
+        """Scenes in their order, and when each was looked at (monotonic seconds) and what was seen."""
+
+    def look_at(self, uri: str) -> None:
+        """Have a glance taken at a scene."""
+        job = uri, Future[tuple[float, Glance]]()
+        self.waiting.append(job)
+        self._jobs.put(job)
+        if len(self._threads) < THREADS:
+            self._threads.append(threading.Thread(target=self._work, name="glance", daemon=True))
+            self._threads[-1].start()
+
+    def end(self) -> None:
+        """No more glances."""
+        for _, future in self.waiting:
+            future.cancel()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            uri, future = job
+            if future.set_running_or_notify_cancel():
+                began = time.monotonic()
+                try:
+                    future.set_result((began, glance(uri, self._run, self._settings)))
+                except BaseException as error:  # noqa: BLE001 - raised by who waits for it
+                    future.set_exception(error)
 
 
 def _sha256(content: object) -> str:

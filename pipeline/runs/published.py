@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import shown
 from pipeline.raster.addresses import origin_of
+from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.files import file_names, read_file
 from pipeline.storage.folders import MANIFEST
 from pipeline.storage.paths import join, local_path
@@ -22,7 +23,7 @@ OURS = re.compile(r"(detections|failures|preview|attention|difference|run|manife
 """What a result that broke off while it was uploaded may consist of."""
 
 
-def last_record(out_uri: str, scene_id: str) -> Mapping[str, Any]:
+def last_record(out_uri: str, scene_id: str, patience: Patience = PATIENCE) -> Mapping[str, Any]:
     """The record of whatever a run has written to the scene's folder last; empty when there is none.
 
     Raises ConfigError when the place is taken by a file, StorageError when the store fails.
@@ -33,7 +34,7 @@ def last_record(out_uri: str, scene_id: str) -> Mapping[str, Any]:
         raise ConfigError(
             f"{redacted(folder)}, where the folder of this scene belongs, is a file; choose another --out or --scene-id"
         )
-    return _json(join(folder, RECORD))
+    return _json(join(folder, RECORD), patience)
 
 
 def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> bool:
@@ -75,10 +76,10 @@ def published(record: Mapping[str, Any], out_uri: str, scene_id: str, request: s
     return record if files and set(files) <= file_names(folder) else None
 
 
-def _json(uri: str) -> dict[str, Any]:
+def _json(uri: str, patience: Patience = PATIENCE) -> dict[str, Any]:
     """A JSON object; empty when there is none, or something else."""
     try:
-        content = json.loads(read_file(uri) or b"{}")
+        content = json.loads(read_file(uri, patience) or b"{}")
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.config import RunConfig
+from pipeline.config import RasterConfig, RunConfig
 from pipeline.errors import ConfigError
 from pipeline.names import complaint, is_virtual, path_part, shown
 from pipeline.raster.addresses import origin_of, split_uris
@@ -34,7 +34,7 @@ def with_scenes_listed(config: RunConfig, journal: Journal) -> RunConfig:
     once more is done once. What was found and is no scene is left out, counted by its kind, and said in one line.
     Raises ConfigError for a name under which there is no scene, StorageError when a store cannot be listed.
     """
-    search = Search(allow_vrt=config.raster.allow_vrt)
+    search = Search(raster=config.raster)
     for name in config.scene:
         search.take(name)
     if not search.places:
@@ -48,7 +48,7 @@ def with_scenes_listed(config: RunConfig, journal: Journal) -> RunConfig:
 class Search:
     """What was found so far."""
 
-    allow_vrt: bool
+    raster: RasterConfig
     scenes: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     """Folders, patterns and lists that were looked through."""
@@ -63,7 +63,7 @@ class Search:
         """The scenes of one name of the command line."""
         if name.startswith(LIST) and not (is_local(name) and kind_of(name) == "file"):
             self.places.append(name)
-            lines = list(listed_names(name.removeprefix(LIST)))
+            lines = list(listed_names(name.removeprefix(LIST), pays=self.raster.requester_pays))
             if not lines:
                 raise ConfigError(f"the list {shown(name)} names no scene; write one address a line")
             for line in lines:
@@ -79,12 +79,12 @@ class Search:
 
     def _take(self, name: str, *, own: bool = False) -> None:
         """``own``: given by itself, where two of the same are a mistake and nothing to pass over."""
-        found = found_at(name)
+        found = found_at(name, pays=self.raster.requester_pays)
         if found is None:
             self._add(name, own=own)
             return
         self.places.append(name)
-        reasons = why_no_scene(found, allow_vrt=self.allow_vrt)
+        reasons = why_no_scene(found, allow_vrt=self.raster.allow_vrt)
         if not is_local(name):
             odd = {one: ODD for one, reason in reasons.items() if reason is None and set(one) & set(",?#")}
             reasons |= odd
@@ -111,11 +111,11 @@ class Search:
         self.scenes.append(name)
 
 
-def found_at(name: str) -> Mapping[str, str] | None:
+def found_at(name: str, *, pays: bool = False) -> Mapping[str, str] | None:
     """Relative name → address of each file in the folder, or of the pattern, ``name``; None for the name of a scene.
 
-    A local file is one whatever its name holds. Web servers have neither; band files are joined by commas. Raises
-    ConfigError, StorageError.
+    A local file is one whatever its name holds. Web servers have neither; band files are joined by commas. ``pays``:
+    who lists does, where the store wants that said. Raises ConfigError, StorageError.
     """
     path = local_path(name)
     if complaint(name) is not None or is_virtual(path_part(name)):
@@ -125,20 +125,20 @@ def found_at(name: str) -> Mapping[str, str] | None:
     place = name if path is None else str(path)
     pattern = fixed_part(place) if is_pattern(place) else None
     clear = path is None and not pattern and name.lower().endswith((*RASTERS, "/"))  # costs no question
-    kind = ("folder" if name.endswith("/") else "file") if clear else kind_of(place)
+    kind = ("folder" if name.endswith("/") else "file") if clear else kind_of(place, pays=pays)
     if kind == "folder":
         if is_product(place):
             raise ConfigError(
                 f"{shown(name)} is a product of many files: name those of its bands, joined by commas, as in "
                 "B04.jp2,B03.jp2,B02.jp2"
             )
-        return {one: _below(place, one) for one in files_below(place)}
+        return {one: _below(place, one) for one in files_below(place, pays=pays)}
     if kind == "file" or pattern is None:
         return None
     base, rest = pattern
     if _is_joined(rest):
         return None
-    return {one: _below(base, one) for one in files_matching(base, rest)}
+    return {one: _below(base, one) for one in files_matching(base, rest, pays=pays)}
 
 
 def _is_joined(name: str) -> bool:
@@ -152,13 +152,13 @@ def _below(place: str, name: str) -> str:
     return str(Path(place) / name) if is_local(place) else join(place, name)
 
 
-def listed_names(address: str) -> Iterator[str]:
+def listed_names(address: str, *, pays: bool = False) -> Iterator[str]:
     """The names in a list of scenes, one a line; relative ones are from the folder of the list on.
 
     Empty lines and those that begin with ``#`` are passed over. Raises StorageError, and ConfigError for what is no
     list, or names another one.
     """
-    for number, line in enumerate(read_lines(address), start=1):
+    for number, line in enumerate(read_lines(address, pays=pays), start=1):
         name = line.strip()
         if name.startswith(LIST):
             raise ConfigError(f"line {number} of {shown(address)} names another list of scenes; name that by itself")

@@ -41,15 +41,16 @@ def fixed_part(pattern: str) -> tuple[str, str]:
     return (base or ("/" if pattern.startswith("/") else "."), "/".join(parts[first:]))
 
 
-def kind_of(uri: str, patience: Patience = PATIENCE) -> Literal["file", "folder"] | None:
-    """What lies at ``uri``; None for nothing, and for a name that no file can have. Raises StorageError."""
+def kind_of(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> Literal["file", "folder"] | None:
+    """What lies at ``uri``; None for nothing, and for a name that no file can have. ``pays``: who asks does, here and
+    below, as of scenes (``raster.requester_pays``). Raises StorageError."""
     path = local_path(uri)
     if path is not None:
         try:
             return "folder" if path.is_dir() else "file" if path.exists() else None
         except (OSError, ValueError):
             return None
-    fs, root = remote(uri, reading=True)
+    fs, root = remote(uri, reading=True, pays=pays)
 
     def kind() -> Literal["file", "folder"] | None:
         try:
@@ -60,13 +61,13 @@ def kind_of(uri: str, patience: Patience = PATIENCE) -> Literal["file", "folder"
     return attempt(f"cannot look for {redacted(uri)}", kind, patience=patience)
 
 
-def files_below(uri: str, patience: Patience = PATIENCE) -> list[str]:
+def files_below(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> list[str]:
     """Names of all files in a folder and the folders in it, relative to it, parted by ``/``, in the order of their
     letters; hidden folders are named and not looked into. Empty where there is none. Raises StorageError."""
-    return sorted(name for name, folder in _entries(uri, None, "", patience).items() if not folder)
+    return sorted(name for name, folder in _entries(uri, None, "", patience, pays).items() if not folder)
 
 
-def files_matching(base: str, pattern: str, patience: Patience = PATIENCE) -> list[str]:
+def files_matching(base: str, pattern: str, patience: Patience = PATIENCE, *, pays: bool = False) -> list[str]:
     """As :func:`files_below`, of the files in the folder ``base`` whose relative name matches ``pattern``, and of those
     in the folders that do: ``2024-*`` finds what lies in ``2024-06``. ``**`` stands for any number of folders.
 
@@ -78,18 +79,20 @@ def files_matching(base: str, pattern: str, patience: Patience = PATIENCE) -> li
         raise ConfigError(f"{shown(pattern)} is no pattern ({error}); ** must stand alone between two /") from error
     deep = None if EVERYWHERE in pattern.split("/") else pattern.rstrip("/").count("/") + 1
     stem = re.split(r"[*?\[]", pattern, maxsplit=1)[0].split("/")[0]
-    entries = _entries(base, deep, stem, patience)
+    entries = _entries(base, deep, stem, patience, pays)
     folders = [name for name, folder in entries.items() if folder and fits.match(name)]
     found = {name for name, folder in entries.items() if not folder and fits.match(name) and not pattern.endswith("/")}
     if deep is None:
         inside = tuple(f"{folder}/" for folder in folders)
         found |= {name for name, folder in entries.items() if not folder and name.startswith(inside)}
     else:
-        found |= {f"{folder}/{name}" for folder in folders for name in files_below(f"{base}/{folder}", patience)}
+        found |= {
+            f"{folder}/{name}" for folder in folders for name in files_below(f"{base}/{folder}", patience, pays=pays)
+        }
     return sorted(found)
 
 
-def _entries(uri: str, deep: int | None, stem: str, patience: Patience) -> Mapping[str, bool]:
+def _entries(uri: str, deep: int | None, stem: str, patience: Patience, pays: bool) -> Mapping[str, bool]:
     """Relative name → whether it is a folder, of what lies at most ``deep`` levels below ``uri`` (None: at any).
 
     A store is asked for names that begin with ``stem`` alone, which others may ignore.
@@ -98,7 +101,7 @@ def _entries(uri: str, deep: int | None, stem: str, patience: Patience) -> Mappi
     if path is not None:
         with translated(f"cannot list {uri}"):
             return dict(_walked(path, "", deep)) if path.is_dir() else {}
-    fs, root = remote(uri, reading=True)
+    fs, root = remote(uri, reading=True, pays=pays)
     options = {"prefix": stem} if stem else {}
 
     def listing() -> dict[str, bool]:
@@ -127,12 +130,12 @@ LARGEST_LIST = 100_000_000
 """Bytes of a list of scenes."""
 
 
-def read_lines(uri: str, patience: Patience = PATIENCE) -> list[str]:
+def read_lines(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> list[str]:
     """Lines of a text (UTF-8, with or without a mark of it), without their ends. Raises ConfigError for what is none,
     StorageError when the store fails."""
     name = shown(uri)
     try:
-        data = _begun(uri, patience)
+        data = _begun(uri, patience, pays)
     except OSError as error:
         cause = error.__cause__ if isinstance(error, StorageError) else error
         if not isinstance(cause, FileNotFoundError | IsADirectoryError | NotADirectoryError):
@@ -146,13 +149,13 @@ def read_lines(uri: str, patience: Patience = PATIENCE) -> list[str]:
         raise ConfigError(f"{name} is no list of scenes, which is UTF-8 text with one address a line") from error
 
 
-def _begun(uri: str, patience: Patience) -> bytes:
+def _begun(uri: str, patience: Patience, pays: bool) -> bytes:
     """The first bytes of a file, one more than LARGEST_LIST at most."""
     path, what = local_path(uri), f"cannot read the list of scenes {shown(uri)}"
     if path is not None:
         with translated(what), path.open("rb") as file:
             return file.read(LARGEST_LIST + 1)
-    fs, target = remote(uri, reading=True)
+    fs, target = remote(uri, reading=True, pays=pays)
 
     def begun() -> bytes:
         with fs.open(target, "rb") as file:

@@ -6,8 +6,9 @@
 What is measured is whole runs, as ``kestrel detect`` does them: planning, reading, looking, merging, publishing, by a
 Ray cluster of this machine that is told it has as many CPUs as there are workers. A detector sleeps ``--tile-s`` a tile
 and imports no torch (it checks). The scenes are black, and links to one file. Start-up is not counted: the clock runs
-when every actor has loaded. Efficiency is the time that workers looked, over the time that they were there. One after
-another is measured with ``--alone`` scenes, for it takes its time; both in one go, and the ratio is of scenes a minute.
+when every actor has loaded and one scene is done. Efficiency is the time that workers looked, over the time that they
+were there. One after another is measured with ``--alone`` scenes, for it takes its time; both in one go, and the ratio
+is of scenes a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import psutil
 
 from pipeline.cluster.executor import RayExecutor
-from pipeline.config import ClusterConfig, RunConfig, TilingConfig
+from pipeline.config import ClusterConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.executor import Executor
 from pipeline.planning.plan import plan_scene, screen
 from pipeline.raster.writer import write_scene
@@ -109,6 +110,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, help="scenes in flight (as --cluster.scenes auto)")
     parser.add_argument("--alone", type=int, default=5, help="scenes that are done one after another (5)")
     parser.add_argument("--tile-s", type=float, default=0.1, help="seconds a detector sleeps per tile (0.1)")
+    parser.add_argument("--preview-px", type=int, default=OutputConfig().preview_px, help="as --output.preview_px")
     parser.add_argument("--folder", type=Path, help="where scenes and results go (a temporary one)")
     parser.add_argument("--least", type=float, default=0.9, help="efficiency below which this fails (0.9)")
     arguments = parser.parse_args()
@@ -123,9 +125,11 @@ def main() -> int:
         config = RunConfig(
             scene=scenes, tiling=TilingConfig(tile_px=arguments.size // TILES_PER_SIDE, halo_px=0, gsd="native"),
             cluster=ClusterConfig(workers=workers, device="cpu", start_s=600),
+            output=OutputConfig(preview_px=arguments.preview_px),
         )  # fmt: skip
         with RayExecutor(partial(SleepingDetector, arguments.tile_s), config.cluster, SILENT) as executor:
             have_all_up(config, workers, executor)
+            measure(replace(config, scene=scenes[:1]), 1, executor, Path(folder) / "first")  # imports, and compiles
             alone = replace(config, scene=scenes[: arguments.alone])
             for name, run, at_once in (
                 ("alone", alone, 1), ("at-once", config, arguments.at_once or executor.scenes),

@@ -24,7 +24,7 @@ def said(script: str, *argv: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(
     "call", ["cli.py", "cli.py detect", "detect_scene.py", "ingest_scenes.py", "collect_results.py",
-             "train_detector.py", "evaluate_detector.py", "make_scene.py", "demo.py"],
+             "train_detector.py", "evaluate_detector.py", "export_detections.py", "make_scene.py", "demo.py"],
 )  # fmt: skip
 def test_every_job_tells_its_version(call: str) -> None:
     assert said(*call.split(), "--version") == (0, f"kestrel {pipeline.__version__}\n", "")

@@ -233,7 +233,7 @@ def test_json_log_of_a_whole_job(harbour: HarbourCase, tmp_path: Path) -> None:
     assert "secret" not in done.stderr + done.stdout
     assert events[0]["event"] == "run_started"
     assert (events[-1]["event"], events[-1]["exit_code"]) == ("run_ended", done.returncode)
-    good, bad = named(events, "scene_ended")
+    good, bad = sorted(named(events, "scene_ended"), key=lambda event: event["exit_code"])  # in order of ending
     record = json.loads((tmp_path / "out" / "harbour" / "run.json").read_text())
     assert (good["scene_id"], good["status"], good["run_id"]) == ("harbour", "PUBLISHED", record["run_id"])
     assert good["tiles_done"] == record["tiles"]["done"]

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
 
-from pipeline.config import OutputConfig, RunConfig, TilingConfig
+from pipeline.config import ExportConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.local import LocalExecutor
 from pipeline.runs.context import SILENT
 from pipeline.runs.run import detect
@@ -37,6 +37,8 @@ class Kind:
     transform: Affine | None = UPRIGHT
     gcps: bool = False
     meta: tuple[str, ...] = ()
+    attention: bool = False
+    """Whether a map is exported too."""
 
 
 def _turned(degrees: float) -> Affine:
@@ -45,7 +47,9 @@ def _turned(degrees: float) -> Affine:
 
 KINDS: Mapping[str, Kind] = {
     "upright": Kind(meta=("acquired=2023-07-14T10:20:30+02:00", "sensor=MSI", "attribution=Them", "licence=CC-BY-4.0")),
-    "turned": Kind(transform=_turned(30), meta=("acquired=2023-07-15", "item=https://example.com/items/turned")),
+    "turned": Kind(
+        transform=_turned(30), attention=True, meta=("acquired=2023-07-15", "item=https://example.com/items/turned")
+    ),
     "points": Kind(crs="EPSG:4326", transform=None, gcps=True),
     "pixels": Kind(crs=None, transform=None),
     "fiji": Kind(
@@ -72,7 +76,7 @@ def publish(folder: Path, out: str, scene_id: str, kind: Kind | None = None, mod
     oracle = OracleDetector(boxes, np.array([0, 1, 0]), card=model, bounds=bounds)
     config = RunConfig(
         scene=(str(path),), out=out, force=True, tiling=TilingConfig(tile_px=64, halo_px=16),
-        output=OutputConfig(preview_px=64, meta=kind.meta),
+        output=OutputConfig(preview_px=64, meta=kind.meta), export=ExportConfig(attention=kind.attention),
     )  # fmt: skip
     report = detect(config, model, LocalExecutor(lambda: oracle), SILENT)
     assert report.exit_code == 0, report

@@ -277,6 +277,6 @@ def test_only_settings_that_change_bytes_enter_the_hash() -> None:
     """Where and by whom the work is done must not change a run's identity; the thread count may change last digits."""
     base = RunConfig(scene=("a",), out="b")
     assert config_hash(base) == config_hash(RunConfig(scene=("c",), out="d", executor="local", log="json"))
-    assert config_hash(base) == config_hash(RunConfig(cluster=ClusterConfig(workers=7)))
+    assert config_hash(base) == config_hash(RunConfig(cluster=ClusterConfig(workers=7, scenes=7)))
     assert config_hash(base) != config_hash(RunConfig(cluster=ClusterConfig(threads=2)))
     assert config_hash(base) != config_hash(run("--scene", "a", "--out", "b", "--merge.iou_threshold", "0.5"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
@@ -44,7 +44,7 @@ def best_device() -> str:
 
 @cache
 def _finds_a_gpu() -> bool:
-    """Whether the runtime, which was built for GPUs, gets one; warns once a process where it does not.
+    """Whether the runtime, which was built for GPUs, gets one; said once a process where it does not.
 
     Only a session tells: the list of providers is what was compiled, and drivers and libraries may be missing too.
     """
@@ -66,10 +66,10 @@ def _finds_a_gpu() -> bool:
     except Exception:  # noqa: BLE001 - of the runtime's dozen classes: no driver, or none that fits
         found = False
     if not found:
-        warnings.warn(
-            f"onnxruntime {runtime.__version__} was installed for GPUs and finds none here, so the CPU is used; "
-            "--cluster.device cpu says that it may",
-            stacklevel=2,
+        logging.getLogger(__name__).warning(
+            "onnxruntime %s was installed for GPUs and finds none here, so the CPU is used; --cluster.device cpu "
+            "does not look for one",
+            runtime.__version__,
         )
     return found
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pystac
 import pytest
+import rasterio
 import shapely
 import stac_geoparquet.arrow
 
@@ -146,6 +147,13 @@ def test_an_item_says_where_and_when_its_scene_was_taken_as_far_as_that_is_known
     assert told["fiji"]["geometry"]["type"] == "MultiPolygon"
     assert {link["href"] for link in told["turned"]["links"]} >= {"https://example.com/items/turned"}
     assert told["upright"]["properties"]["kestrel:scene_licence"] == "CC-BY-4.0"
+
+
+def test_a_map_over_the_scene_has_a_grid_of_its_own(collected: Path) -> None:
+    with rasterio.open(collected.parent / "turned" / "attention.tif") as file:
+        said = item(collected, "turned")["assets"]["attention"]
+        assert said["proj:shape"] == list(file.shape)
+        assert said["proj:transform"] == pytest.approx(list(file.transform)[:6])
 
 
 def test_the_model_says_what_it_looks_at_and_how_its_numbers_are_scaled(collected: Path) -> None:

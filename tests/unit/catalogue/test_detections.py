@@ -121,6 +121,8 @@ def test_another_same_pass_is_refused_in_a_sentence(out: str) -> None:
     collected(out)
     with pytest.raises(ConfigError, match="same_pass_s 60, not 10"):
         update(out, published_results(out), same_pass_s=10.0)
+    with pytest.raises(ConfigError, match="from 0 on, not nan"):
+        update(out, published_results(out), same_pass_s=float("nan"))
 
 
 @pytest.mark.parametrize(

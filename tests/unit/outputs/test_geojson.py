@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -95,6 +96,21 @@ def test_a_box_across_the_antimeridian_is_cut_there(
     assert all(part.exterior.is_ccw for part in shape.geoms)
     assert shape.area == pytest.approx(0.01 * 0.004, rel=1e-3)
     assert all(part.bounds[2] - part.bounds[0] < 0.02 for part in shape.geoms)
+
+
+@pytest.mark.parametrize(("epsg", "pole"), [(3413, 90.0), (3031, -90.0)])
+def test_a_box_around_a_pole_reaches_to_it(epsg: int, pole: float, tmp_path: Path) -> None:
+    """On a map of degrees it is all between its corners and the pole; straight edges are other ones there."""
+    to_degrees = pyproj.Transformer.from_crs(epsg, "OGC:CRS84", always_xy=True)
+    table = in_degrees([(20.0, -10.0, 100.0, 60.0, 0.3)]).table()  # metres, in fact
+    (feature,) = features(table, tmp_path / "a", lambda points: np.column_stack(to_degrees.transform(*points.T)))
+    (part,) = shapely.geometry.shape(feature["geometry"]).geoms
+    assert part.is_valid
+    assert part.exterior.is_ccw
+    assert {part.bounds[0], part.bounds[2]} == {-180.0, 180.0}
+    assert pole in (part.bounds[1], part.bounds[3])
+    assert part.contains(shapely.Point(*to_degrees.transform(30.0, -10.0)))
+    assert not part.contains(shapely.Point(*to_degrees.transform(20.0, 60.0)))
 
 
 def test_longitudes_beyond_180_come_home_and_what_has_no_place_is_null(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pipeline.config import ClusterConfig, OutputConfig, RunConfig, TilingConfig
 from pipeline.engine.local import LocalExecutor
 from pipeline.raster.addresses import scene_id_of
 from pipeline.reporting.journal import Journal
+from pipeline.runs.report import SceneReport
 from pipeline.runs.run import detect
+from pipeline.runs.summary import table
 from tests.support.harbours import HarbourCase, small_harbour
 
 
@@ -47,6 +49,10 @@ def test_a_run_of_several_scenes_ends_with_a_table_and_a_file(harbour: HarbourCa
     assert content["detections"] == first.detections > 0
     assert content["tiles_done"] == first.tiles_done > 0
     assert content["seconds"] > 0
+    costs = content["costs"]
+    assert costs["tiles_done"] == first.tiles_done
+    assert costs["stage_seconds"]["detect"]["sum"] > 0 < costs["driver_cpu_s"]
+    assert costs["bytes_read"] > 0
     assert second.seconds > 0
     assert "secret" not in json.dumps(content)
     table = next(line for line in lines if line.startswith("scene "))
@@ -55,6 +61,19 @@ def test_a_run_of_several_scenes_ends_with_a_table_and_a_file(harbour: HarbourCa
     assert rows[0][:4] == ["harbour", "PUBLISHED", str(first.detections), str(first.tiles_done)]
     assert rows[1][:4] == ["gone", "INVALID", "0", "0"]
     assert len({len(line) for line in table.splitlines()}) == 1, "columns stand under one another"
+
+
+def test_the_table_of_many_scenes_has_the_first_and_those_that_failed() -> None:
+    def report(number: int) -> SceneReport:
+        status = "INVALID" if number % 100 == 50 else "PUBLISHED"
+        return SceneReport(uri=f"{number}.tif", scene_id=f"s{number}", status=status, exit_code=0, message="")
+
+    lines = table([report(number) for number in range(5000)]).splitlines()
+    assert len(lines) == 1 + 20 + 20 + 1
+    assert [line.split()[0] for line in lines[1:21]] == [f"s{number}" for number in range(20)]
+    assert [line.split()[:2] for line in lines[21:23]] == [["s50", "INVALID"], ["s150", "INVALID"]]
+    assert lines[-1] == "and 4960 more, in the file of the run; of all 5000: 50 INVALID, 4950 PUBLISHED"
+    assert len(table([report(number) for number in range(40)]).splitlines()) == 41
 
 
 def test_a_run_that_is_cut_short_says_how_far_it_came(harbour: HarbourCase, tmp_path: Path) -> None:
