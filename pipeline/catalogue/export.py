@@ -13,12 +13,12 @@ from pipeline.catalogue.detections import update
 from pipeline.catalogue.results import manifests, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
 from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot
-from pipeline.catalogue.times import UNKNOWN_MONTH
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
 from pipeline.outputs.export import FORMATS
 from pipeline.outputs.selection import Selection, primary_alone, selected
 from pipeline.outputs.tables import Table
+from pipeline.outputs.times import UNKNOWN_MONTH
 from pipeline.storage.clients import translated
 from pipeline.storage.files import file_names
 from pipeline.storage.folders import MANIFEST

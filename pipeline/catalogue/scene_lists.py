@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, folder_of, meets
-from pipeline.catalogue.times import month_at
 from pipeline.outputs.scene_index import (
     ListWritten,
     SceneEntry,
@@ -19,6 +18,7 @@ from pipeline.outputs.scene_index import (
     write_changed,
     write_compacted,
 )
+from pipeline.outputs.times import month_at
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join
 

@@ -228,16 +228,21 @@ def _written(path: Path, content: bytes, before: os.stat_result | None) -> str:
     return _mark(path.stat())
 
 
-def _walk(folder: Path, above: str) -> Iterator[Listed]:
+def _walk(folder: Path, above: str, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Listed]:
+    """``inside``: devices and inodes of the folders on the way here, into which a link may lead back."""
     try:
+        status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except FileNotFoundError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in inside:
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{above}{entry.name}/")
+            yield from _walk(Path(entry.path), f"{above}{entry.name}/", inside | {here})
             continue
         try:
             status = entry.stat()

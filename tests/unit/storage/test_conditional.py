@@ -84,6 +84,14 @@ def test_a_listing_names_what_is_there_at_any_depth(out: str) -> None:
     assert {name for name in after if after[name] != before[name].version} == {"a.json"}
 
 
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.tif").write_bytes(b"a")
+    (tmp_path / "day" / "up").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "day")
+    assert [one.name for one in list_objects(str(tmp_path))] == ["day/a.tif", "elsewhere/a.tif"]
+
+
 def test_what_two_processes_count_is_counted(out: str) -> None:
     uri, times = f"{out}/count", 15
     command = [sys.executable, "-c", COUNT, uri, str(times)]
