@@ -24,7 +24,8 @@ def write_down(found: Survey, ledger: Ledger, feed: str) -> set[str]:
             ledger.note(Entry(key=unusable.key, scene_id="", state=State.INVALID, sentence=unusable.reason))
     if found.is_full:
         ledger.forget(feed, found.keys)
-    return {record.entry.scene_id for record, reason in found.gone if _withdraw(ledger, record, reason)}
+    gone = [record.entry for record, reason in found.gone if _withdraw(ledger, record, reason)]
+    return {entry.scene_id for entry in gone if entry.run_id is not None}
 
 
 def _withdraw(ledger: Ledger, record: Record, reason: str) -> bool:
