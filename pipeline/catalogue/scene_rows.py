@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.georeference.georeference import lonlat_of
 from pipeline.names import told
 from pipeline.outputs.dataset import DatasetWriter, SceneFacts, Written, file_crs, scene_batches
 from pipeline.outputs.scene_index import SceneEntry
+from pipeline.outputs.tables import Table
 from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
 
@@ -51,20 +53,30 @@ def scene_rows(result: Published, folder: Path) -> SceneRows:
     source = local_copy(join(result.folder, SOURCE), folder)
     target = folder / f"{uuid.uuid4().hex}.parquet"
     try:
-        crs = file_crs(source)
-        if crs is None:
-            return SceneRows(entry=_entry(result, None, NO_CRS), path=None, written=None)
         with DatasetWriter(target) as writer:
-            for rows in scene_batches(source, crs, lonlat_of, _facts(result)):
+            for rows in _rows(source, _facts(result)):
                 writer.write(rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        left_out = f"its {SOURCE} cannot be read: {told(error)}"
-        return SceneRows(entry=_entry(result, None, left_out), path=None, written=None)
+    except _LeftOut as error:
+        return SceneRows(entry=_entry(result, None, str(error)), path=None, written=None)
     finally:
         if source.parent == folder:
             source.unlink(missing_ok=True)
     written = writer.written
     return SceneRows(entry=_entry(result, written, ""), path=target if written.rows else None, written=written)
+
+
+class _LeftOut(Exception):
+    """Why there are no rows; errors of writing are others."""
+
+
+def _rows(source: Path, facts: SceneFacts) -> Iterator[Table]:
+    try:
+        crs = file_crs(source)
+        if crs is None:
+            raise _LeftOut(NO_CRS)
+        yield from scene_batches(source, crs, lonlat_of, facts)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:  # pyarrow's and PROJ's among them
+        raise _LeftOut(f"its {SOURCE} cannot be read: {told(error)}") from error
 
 
 def _facts(result: Published) -> SceneFacts:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.outputs.parquet_bytes import read_parquet_bytes
 from pipeline.types import (
     AttentionMap,
     BlockOutcome,
@@ -95,10 +96,19 @@ def write_part(outcome: BlockOutcome) -> bytes:
     return sink.getvalue()
 
 
+def _columns(table: pa.Table) -> pa.Table:
+    """Those of PART_SCHEMA; what a part from before there was a column lacks is null."""
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in PART_SCHEMA
+    ]
+    return pa.table(columns, schema=PART_SCHEMA)
+
+
 def read_part(data: bytes) -> BlockOutcome:
     """The outcome that :func:`write_part` was given. Raises DamagedPart for anything else."""
     try:
-        table = pq.read_table(io.BytesIO(data), schema=PART_SCHEMA)
+        table = _columns(read_parquet_bytes(data))
         facts = json.loads(pq.read_metadata(io.BytesIO(data)).metadata[_METADATA])
         rows = table.select(["tile_id", "status", "error", "reason", "attempts"]).to_pylist()
         found = _detections(table["detections"].combine_chunks())

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.outputs.parquet_bytes import read_parquet_bytes
+
 SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -137,7 +139,7 @@ def empty_ledger() -> LedgerTable:
 def read_ledger(content: bytes) -> LedgerTable:
     """The table of a file. Raises ValueError for bytes that are none."""
     try:
-        table = pq.read_table(io.BytesIO(content))
+        table = read_parquet_bytes(content)
     except (pa.ArrowException, OSError) as error:
         raise ValueError("it is no Parquet file, or half of one") from error
     if not table.schema.equals(SCHEMA):

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from pipeline.outputs.parquet_bytes import read_parquet_bytes
 from pipeline.outputs.tables import Table
 
 VERSION = "1.1.0"
@@ -100,7 +101,7 @@ _KINDS = {"3": "Polygon", "6": "MultiPolygon"}
 def read(content: bytes) -> Table | None:
     """The table of a file made by :func:`written`; None for anything else."""
     try:
-        table = pq.read_table(io.BytesIO(content))
+        table = read_parquet_bytes(content)
     except (pa.ArrowInvalid, OSError):
         return None
     return table if set(_TYPES) <= set(table.column_names) else None

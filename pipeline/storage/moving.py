@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.files import unless_unknown
 from pipeline.storage.paths import local_path
 
 
@@ -38,6 +40,8 @@ def put_file(path: Path, uri: str, patience: Patience = PATIENCE) -> None:
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.part")
         try:
             shutil.copyfile(path, part)
+            with part.open("rb") as file, unless_unknown():
+                os.fsync(file.fileno())
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -244,16 +245,21 @@ def test_a_gpu_that_is_not_there_yet_is_waited_for(
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 200_000_000})
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # as a submitted job has it
 
-    def autoscaler(said: str) -> None:
-        if "room for 0 of the 1 workers" in said:
-            cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=200_000_000)
+    wanted = threading.Event()
+
+    def said(line: str) -> None:
+        if "room for 0 of the 1 workers" in line:
+            wanted.set()
 
     try:
         environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}}
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=environment)
-        config = ClusterConfig(device="cuda", workers=1, start_s=240.0)
-        with RayExecutor(case.load, config, Journal(autoscaler)) as executor:
-            assert case.run(executor, tmp_path / "grown").exit_code == 0
+        config = ClusterConfig(device="cuda", workers=1, start_s=240.0, wait_s=240.0)
+        with RayExecutor(case.load, config, Journal(said)) as executor, ThreadPoolExecutor(1) as thread:
+            report = thread.submit(case.run, executor, tmp_path / "grown")
+            assert wanted.wait(120.0)
+            cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=200_000_000)  # in the main thread, Ray wants
+            assert report.result().exit_code == 0
         assert published(tmp_path / "grown") == expected
     finally:
         ray.shutdown()

@@ -119,13 +119,32 @@ def http_server(folder: Path, *, ranges: bool = True, statuses: dict[str, int] |
         thread.join()
 
 
+S3_SERVER = """
+import sys, threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.server import main
+
+answer, lock = DomainDispatcherApplication.__call__, threading.Lock()
+
+def answer_in_turn(self, environ, start_response):
+    if not environ.keys() & {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"}:
+        return answer(self, environ, start_response)
+    with lock:
+        return answer(self, environ, start_response)
+
+DomainDispatcherApplication.__call__ = answer_in_turn
+main(sys.argv[1:])
+"""
+"""moto's server looks at the condition of a write and then writes, and other threads come in between: S3 does not."""
+
+
 @contextlib.contextmanager
 def s3_process() -> Iterator[str]:
     """An S3 server (moto's) as a process of its own, empty; yields its address.
 
     The caller points AWS_ENDPOINT_URL at it and gives any AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
     """
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    command = [sys.executable, "-c", S3_SERVER, "-H", "127.0.0.1", "-p", "0"]
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
         try:
             yield _announced(server, log)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
+from pipeline.catalogue.compaction import compact
 from pipeline.catalogue.detections import Updated, update
+from pipeline.catalogue.export import export
 from pipeline.catalogue.results import published_results
-from pipeline.errors import ConfigError
+from pipeline.catalogue.snapshot import sweep
+from pipeline.errors import ConfigError, StorageError
+from pipeline.outputs.selection import Selection
+from pipeline.storage.files import read_file
 from tests.support.results import MadeScene, boxes_at, dataset_rows
 
 A = MadeScene(scene_id="a", boxes=boxes_at([[100, 100], [300, 500]]), scores=np.array([0.9, 0.6]))
@@ -102,6 +109,20 @@ def test_a_damaged_file_leaves_out_its_scene_alone(out: str) -> None:
     assert [row["scene_id"] for row in dataset_rows(out)] == ["b"]
 
 
+def test_a_full_disk_leaves_no_scene_out(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the result: the update fails as a whole, and the next one takes all."""
+    A.publish(out)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.outputs.dataset.DatasetWriter.write", full)
+        with pytest.raises(StorageError, match="No space left"):
+            collected(out)
+    assert collected(out).added == ("a",)
+
+
 def test_many_writers_at_once_lose_nothing(out: str) -> None:
     scenes = [
         replace(A, scene_id=f"s{number}", boxes=boxes_at([[50 + 9 * number, 70]]), scores=None) for number in range(6)
@@ -172,3 +193,13 @@ def test_on_an_object_store_too(tmp_path: Path, server: str, monkeypatch: pytest
     assert collected(out) == Updated()
     replace(A, boxes=boxes_at([[900, 900]]), scores=None).publish(out)
     assert collected(out).replaced == ("a",)
+    replace(A, scene_id="twin", acquired="2023-07-14T10:20:50Z").publish(out)
+    assert collected(out).added == ("twin",)
+    assert compact(out, parts=2) == 2
+    replace(A, scene_id="better", scores=np.array([0.95, 0.95]), acquired="2023-07-14T10:20:40Z").publish(out)
+    assert collected(out).added == ("better",)
+    file = f"s3://scenes/{tmp_path.name}.csv"
+    assert export(out, Selection(), "csv", file).rows == 3
+    assert [line.split(b",")[1] for line in (read_file(file) or b"").splitlines()[1:]].count(b'"better"') == 2
+    assert sweep(out, datetime.now(UTC) + timedelta(days=1, minutes=1)) > 4
+    assert export(out, Selection(), "csv", file, every_view=True).rows == 5
