@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import ConfigError, StorageError
 from pipeline.retrying import Patience
 from pipeline.storage.conditional import create_if_absent, list_objects, read_versioned, replace_if_unchanged
-from tests.support.servers import BUCKET, s3_server
+from tests.support.servers import BUCKET, s3_client, s3_server
 
 HASTY = Patience(pauses_s=(0.01,))
 
@@ -82,6 +82,21 @@ def test_a_listing_names_what_is_there_at_any_depth(out: str) -> None:
     replace_if_unchanged(f"{out}/a.json", b"abd", there.version)
     after = {one.name: one.version for one in list_objects(out)}
     assert {name for name in after if after[name] != before[name].version} == {"a.json"}
+
+
+def test_keys_that_are_no_paths_do_not_cost_the_listing(s3: str, tmp_path: Path) -> None:
+    """S3 takes any; others mark their folders with a key that ends in a slash."""
+    client, folder = s3_client(os.environ["AWS_ENDPOINT_URL"]), tmp_path.name
+    plain = [f"{folder}/{number}.tif" for number in range(3)]
+    for key in (*plain, f"{folder}/"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"abc")
+    before = {one.name: one for one in list_objects(f"{s3}/{folder}")}
+    assert sorted(before) == ["0.tif", "1.tif", "2.tif"]
+    for key in (f"{folder}/a//b.tif", f"{folder}/a/../b.tif", f"{folder}/.hidden/x", f"{folder}/z.tif"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"abc")
+    after = {one.name: one for one in list_objects(f"{s3}/{folder}", HASTY, reading=True)}
+    assert sorted(after) == ["0.tif", "1.tif", "2.tif", "a//b.tif", "z.tif"], "what has a folder .. is hidden"
+    assert {name: after[name] for name in before} == before, "of the same versions, however they are listed"
 
 
 def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
