@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from pipeline.catalogue.results import manifests, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
 from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot
 from pipeline.catalogue.times import UNKNOWN_MONTH
+from pipeline.catalogue.withdrawn import withdrawn
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
 from pipeline.outputs.export import FORMATS
-from pipeline.outputs.selection import Selection, primary_alone, selected
+from pipeline.outputs.selection import Selection, primary_alone, rows_of, selected
 from pipeline.outputs.tables import Table
 from pipeline.storage.clients import translated
 from pipeline.storage.files import file_names
@@ -48,7 +50,8 @@ def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view
     with translated("cannot make the export"), tempfile.TemporaryDirectory(prefix="kestrel-") as name:
         folder = Path(name)
         with _dataset(out_uri, folder) as (base, snapshot, notes):
-            counted = _Counted(every_view=every_view)
+            said: list[str] = []
+            counted = _Counted(withdrawn(out_uri, said.append), every_view=every_view)
             files = [one for one in snapshot.files if _may_hold(one, selection)]
             made = folder / f"made.{to}"
             layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
@@ -57,11 +60,14 @@ def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view
     if counted.kept_back:
         views = f"{counted.kept_back} further views of objects that another scene of the same pass shows better"
         notes = (*notes, f"{views} are left out: --all-views writes them too")
+    if counted.of_withdrawn:
+        rows, scenes = sum(counted.of_withdrawn.values()), len(counted.of_withdrawn)
+        notes = (*notes, f"{rows} of them are of {scenes} scenes that are withdrawn; the items of these say why")
     if selection.since is not None or selection.until is not None:
         timeless = sum(one.rows for one in snapshot.files if one.month == UNKNOWN_MONTH)
         if timeless:
             notes = (*notes, f"{timeless} detections of scenes of unknown time are neither since nor until anything")
-    return Exported(rows=counted.rows, notes=notes)
+    return Exported(rows=counted.rows, notes=(*notes, *said))
 
 
 def _check_place(file: str) -> None:
@@ -131,13 +137,17 @@ def _rows(base: str, files: list[DatasetFile], expression: object, folder: Path)
 class _Counted:
     """Counts the rows that go by; further views of objects are kept back unless they are asked for."""
 
-    def __init__(self, *, every_view: bool) -> None:
+    def __init__(self, withdrawn: Collection[str], *, every_view: bool) -> None:
         self.rows, self.kept_back, self._every_view = 0, 0, every_view
+        self.of_withdrawn: Counter[str] = Counter()
+        """Scene → its rows, of the scenes ``withdrawn``."""
+        self._withdrawn = withdrawn
 
     def through(self, tables: Iterator[Table]) -> Iterator[Table]:
         for table in tables:
             asked = table if self._every_view else primary_alone(table)
             self.rows += len(asked)
             self.kept_back += len(table) - len(asked)
+            self.of_withdrawn.update(rows_of(asked, self._withdrawn))
             if len(asked):
                 yield asked
