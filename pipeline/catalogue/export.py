@@ -62,7 +62,8 @@ def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view
         notes = (*notes, f"{views} are left out: --all-views writes them too")
     if counted.of_withdrawn:
         rows, scenes = sum(counted.of_withdrawn.values()), len(counted.of_withdrawn)
-        notes = (*notes, f"{rows} of them are of {scenes} scenes that are withdrawn; the items of these say why")
+        why = "their items say why, and _catalogue/withdrawn.json names them"
+        notes = (*notes, f"{rows} of the detections are of {scenes} scenes that are withdrawn: {why}")
     if selection.since is not None or selection.until is not None:
         timeless = sum(one.rows for one in snapshot.files if one.month == UNKNOWN_MONTH)
         if timeless:

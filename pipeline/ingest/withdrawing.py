@@ -17,24 +17,23 @@ from pipeline.ingest.ledger import Ledger, Record
 def tell_withdrawn(out_uri: str, ledger: Ledger, say: Callable[[str], None]) -> set[str]:
     """Have the catalogue note what the ledger says is withdrawn: ids of the scenes of which it said something else.
 
-    What differs is read from its file first: another tick may have changed it since ``ledger`` was loaded. Raises
-    StorageError.
+    Of what differs the ledger's file is read first: another tick may have changed it since ``ledger`` was loaded.
+    Raises StorageError.
     """
     noted = withdrawn(out_uri, say)
     records = {one.entry.scene_id: one for one in ledger.records(State.WITHDRAWN) if _is_withdrawn(one.entry)}
     better = _better(ledger, records.values())
     gone: dict[str, Withdrawal] = {}
     for scene_id, record in records.items():
-        if scene_id not in noted:
-            now = ledger.refresh(record.entry.key)
-            if now is None or now.entry != record.entry:
-                continue
-        gone[scene_id] = Withdrawal(
-            sentence=record.entry.sentence, since=record.modified.astimezone(UTC).isoformat(timespec="seconds"),
+        there, since = noted.get(scene_id), record.modified.astimezone(UTC).isoformat(timespec="seconds")
+        made = Withdrawal(
+            sentence=record.entry.sentence, since=since if there is None else there.since,
             successor=better(record.entry), key=record.entry.key,
         )  # fmt: skip
+        if made != there and (now := ledger.refresh(made.key)) is not None and now.entry == record.entry:
+            gone[scene_id] = made
     back = []
-    for scene_id in sorted(noted.keys() - gone.keys()):
+    for scene_id in sorted(noted.keys() - records.keys()):
         now = ledger.refresh(noted[scene_id].key)
         # While a tick is at work on it, it is what it was; what the ledger does not know, it cannot say anything of.
         if now is not None and now.entry.state is not State.CLAIMED and not _is_withdrawn(now.entry):
