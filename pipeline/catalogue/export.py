@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.catalogue.detections import update
 from pipeline.catalogue.results import manifests, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
-from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot
+from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot, still_listed
 from pipeline.catalogue.times import UNKNOWN_MONTH
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
@@ -35,6 +35,10 @@ class Exported:
     """What is not in it that one may look for, a sentence each."""
 
 
+TURNS = 5
+"""Attempts where others replace files while they are read."""
+
+
 def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view: bool = False) -> Exported:
     """Write the detections of ``out_uri`` that are selected to ``file``, whole or not at all, in the format ``to``.
 
@@ -45,15 +49,22 @@ def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view
     """
     expression = selection.expression()
     _check_place(file)
-    with translated("cannot make the export"), tempfile.TemporaryDirectory(prefix="kestrel-") as name:
-        folder = Path(name)
-        with _dataset(out_uri, folder) as (base, snapshot, notes):
-            counted = _Counted(every_view=every_view)
-            files = [one for one in snapshot.files if _may_hold(one, selection)]
-            made = folder / f"made.{to}"
-            layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
-            FORMATS[to](counted.through(_rows(base, files, expression, folder)), made, layer)
-            put_file(made, file)
+    layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
+    with translated("cannot make the export"):
+        for turn in range(1, TURNS + 1):
+            with tempfile.TemporaryDirectory(prefix="kestrel-") as name, _dataset(out_uri, Path(name)) as dataset:
+                base, snapshot, notes = dataset
+                counted = _Counted(every_view=every_view)
+                files = [one for one in snapshot.files if _may_hold(one, selection)]
+                made = Path(name) / f"made.{to}"
+                try:
+                    FORMATS[to](counted.through(_rows(base, files, expression, Path(name))), made, layer)
+                except OSError:
+                    if turn == TURNS or base != folder_of(out_uri) or still_listed(out_uri, snapshot.paths):
+                        raise
+                    continue
+                put_file(made, file)
+                break
     if counted.kept_back:
         views = f"{counted.kept_back} further views of objects that another scene of the same pass shows better"
         notes = (*notes, f"{views} are left out: --all-views writes them too")
