@@ -40,7 +40,8 @@ def ingest(arguments: argparse.Namespace, journal: Journal, show: Show) -> int:
     if arguments.prune:
         return prune_results(arguments, journal, show)
     feed = read_feed(arguments.feed)
-    base = run_from({**feed.run, "out": arguments.out, "log": arguments.log})
+    # No tick comes back to a scene that is published, so nobody would remove its parts when they have grown old.
+    base = run_from({"work.keep": "never", **feed.run, "out": arguments.out, "log": arguments.log})
     refuse_relative_paths(base, feed.source.address)
     refuse_own_results(feed, base.out)
     if arguments.dry_run:

@@ -53,6 +53,7 @@ def test_a_tick_publishes_and_tells_the_catalogue(
     (arriving / "harbour.tif").unlink()
     assert main(flags) == 0
     (result,) = out.glob("harbour-*")
+    assert not list(result.glob("_work/*")), "parts of what is published do not pile up"
     assert main(["--out", str(out), "--prune", "--dry-run"]) == 0
     assert (result / "manifest.json").is_file()
     assert main(["--out", str(out), "--prune"]) == 0
