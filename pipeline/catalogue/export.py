@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.catalogue.detections import update
-from pipeline.catalogue.results import manifests, published_results, scene_names
+from pipeline.catalogue.results import manifests, no_results, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
 from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot, still_listed
 from pipeline.catalogue.times import UNKNOWN_MONTH
@@ -20,8 +20,6 @@ from pipeline.outputs.export import FORMATS
 from pipeline.outputs.selection import Selection, primary_alone, selected
 from pipeline.outputs.tables import Table
 from pipeline.storage.clients import translated
-from pipeline.storage.files import file_names
-from pipeline.storage.folders import MANIFEST
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join, local_path
 
@@ -94,13 +92,11 @@ def _dataset(out_uri: str, folder: Path) -> Iterator[tuple[str, Snapshot, tuple[
         snapshot = there[0]
         yield folder_of(out_uri), snapshot, (*_not_collected(out_uri, snapshot, folder), *_left_out(snapshot))
         return
-    if MANIFEST in file_names(out_uri):
-        raise ConfigError(f"{redacted(out_uri)} is the result of one scene; give the folder that holds it")
     made = str(folder / "out")
     update(made, published_results(out_uri))
     now = read_snapshot(made)
     if now is None:
-        raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
+        raise no_results(out_uri)
     note = f"nothing is collected in {redacted(out_uri)} yet: its results were put together for this export alone; "
     yield folder_of(made), now[0], (f"{note}kestrel collect makes it faster the next time", *_left_out(now[0]))
 
