@@ -29,10 +29,9 @@ from pipeline.catalogue.mirror import (
     write_mirror,
 )
 from pipeline.catalogue.places import placement
-from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, published_results
+from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, no_results, published_results
 from pipeline.catalogue.snapshot import read_snapshot
 from pipeline.catalogue.withdrawn import Withdrawal, withdrawn
-from pipeline.errors import ConfigError, redacted
 from pipeline.outputs.stac import deprecated, result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
 from pipeline.outputs.stac_models import model_file, model_item
@@ -90,7 +89,7 @@ def collect(
         told = _told(out_uri, (known.keys() - asked) | found.keys(), journal)
         there = {name: _version(manifest, told.get(name)) for name, manifest in found.items()}
         if before.file is None and not there and scene_ids is None:
-            raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
+            raise no_results(out_uri)
         fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
         tables = list(_made(out_uri, fresh, called, told, journal))
         made = {name for table in tables for name in versions_of(table, called)}

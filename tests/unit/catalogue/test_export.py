@@ -151,6 +151,9 @@ def test_what_is_asked_for_and_nothing_else(
         (("--bbox", "1,2,3"), "WEST,SOUTH,EAST,NORTH"),
         (("--bbox", "1,50,3,40"), "south first"),
         (("--since", "yesterday"), "is no time"),
+        (("--since", "2023-08", "--until", "2023-06"), "ends before --since '2023-08' begins"),
+        (("--min-score", "50"), "--min-score 50 is no score"),
+        (("--min-score", "nan"), "--min-score nan is no score"),
     ],
 )  # fmt: skip
 def test_nonsense_is_one_sentence(
