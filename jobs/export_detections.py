@@ -54,6 +54,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "export_detections.py") 
         classes=tuple(arguments.classes or ()),
         min_score=arguments.min_score,
     )
+    if selection.since is not None and selection.until is not None and selection.until <= selection.since:
+        raise ConfigError(
+            f"--until {quoted(arguments.until)} ends before --since {quoted(arguments.since)} begins; exchange the two"
+        )
+    if selection.min_score is not None and not 0 <= selection.min_score <= 1:
+        raise ConfigError(f"--min-score {selection.min_score:g} is no score: they lie from 0 to 1")
     done = export(arguments.out, selection, to, arguments.file, every_view=arguments.all_views)
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -29,10 +29,10 @@ from pipeline.catalogue.mirror import (
     write_mirror,
 )
 from pipeline.catalogue.places import placement
-from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, published_results
+from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, no_results, published_results
 from pipeline.catalogue.snapshot import read_snapshot
-from pipeline.errors import ConfigError, redacted
-from pipeline.outputs.stac import result_item
+from pipeline.catalogue.withdrawn import Withdrawal, withdrawn
+from pipeline.outputs.stac import deprecated, result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
 from pipeline.outputs.stac_models import model_file, model_item
 from pipeline.outputs.tables import Table
@@ -84,13 +84,15 @@ def collect(
         called = collection_id(out_uri)
         known = versions_of(before.items, called)
         # Looked at after the mirror was read: what others have put into it since lets its exchange fail.
-        there = {name: _version(manifest) for name, manifest in manifests(out_uri, scene_ids)}
-        if before.file is None and not there and scene_ids is None:
-            raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
-        fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
-        tables = list(_made(out_uri, fresh, called, journal))
-        made = {name for table in tables for name in versions_of(table, called)}
+        found = dict(manifests(out_uri, scene_ids))
         asked = known.keys() if scene_ids is None else known.keys() & set(scene_ids)
+        told = _told(out_uri, (known.keys() - asked) | found.keys(), journal)
+        there = {name: _version(manifest, told.get(name)) for name, manifest in found.items()}
+        if before.file is None and not there and scene_ids is None:
+            raise no_results(out_uri)
+        fresh = {name for name, version in there.items() if known.get(name) != version or name in ours}
+        tables = list(_made(out_uri, fresh, called, told, journal))
+        made = {name for table in tables for name in versions_of(table, called)}
         gone = (asked - there.keys()) | (known.keys() & (fresh - made))
         rows += _update_detections(out_uri, made, gone, journal, same_pass_s)
         ours |= made  # written once more where the turn is lost: somebody may have written another state since
@@ -99,7 +101,7 @@ def collect(
         if nothing or write_mirror(out_uri, exchanged(before.items, tables, gone), before):
             break
     items = write_collection(out_uri, journal)
-    _tidy(out_uri, removed - added, items["id"].to_pylist() if scene_ids is None else None, journal)
+    _tidy(out_uri, removed - added, set(items["id"].to_pylist()), journal, everything=scene_ids is None)
     return Collected(
         address=join(out_uri, CATALOGUE, COLLECTION), scenes=len(items), placeless=placeless(items), added=len(added),
         replaced=len(replaced - added), removed=len(removed), rows=rows,
@@ -126,7 +128,15 @@ def _update_detections(
     return done.rows
 
 
-def _made(out_uri: str, scene_ids: Collection[str], called: str, journal: Journal) -> Iterator[Table]:
+def _told(out_uri: str, present: Collection[str], journal: Journal) -> dict[str, Withdrawal]:
+    """Which results count no more, and what each item says of it: a successor only where it is ``present``."""
+    told = withdrawn(out_uri, journal.say)
+    return {name: one if one.successor in present else replace(one, successor=None) for name, one in told.items()}
+
+
+def _made(
+    out_uri: str, scene_ids: Collection[str], called: str, told: Mapping[str, Withdrawal], journal: Journal
+) -> Iterator[Table]:
     """Write the items of these scenes, and their models; yields the items as tables, those of whole results alone."""
     done = 0
     results = published_results(out_uri, scene_ids)
@@ -134,7 +144,7 @@ def _made(out_uri: str, scene_ids: Collection[str], called: str, journal: Journa
     write = partial(_write_item, out_uri)
     with ThreadPoolExecutor(THREADS) as pool:
         while batch := list(islice(results, AT_ONCE)):
-            items = [item for result in batch if (item := _item(result, called, models, journal)) is not None]
+            items = [item for result in batch if (item := _item(result, called, told, models, journal)) is not None]
             list(pool.map(write, items))
             done += len(batch)
             journal.emit("collecting", f"{done} of {len(scene_ids)} items", done=done, total=len(scene_ids))
@@ -145,14 +155,17 @@ def _made(out_uri: str, scene_ids: Collection[str], called: str, journal: Journa
 
 
 def _item(
-    result: Published, called: str, models: dict[str, dict[str, Any]], journal: Journal
+    result: Published, called: str, told: Mapping[str, Withdrawal], models: dict[str, dict[str, Any]], journal: Journal
 ) -> dict[str, Any] | None:  # fmt: skip
     """The item of a result, its model added to ``models``; None, and a sentence, where its record is another's."""
+    why = told.get(result.scene_id)
     try:
         item = result_item(
             result.record, result.manifest, placement(result.record), collection_id=called,
-            version=_version(result.manifest),
+            version=_version(result.manifest, why),
         )  # fmt: skip
+        if why is not None:
+            item = deprecated(item, why.sentence, since=why.since, successor=why.successor)
         model = model_item(result.record)
         to_json(item), to_json(model)  # NaN is none
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -174,9 +187,10 @@ def _item(
     return item
 
 
-def _version(manifest: Mapping[str, Any]) -> str:
+def _version(manifest: Mapping[str, Any], why: Withdrawal | None) -> str:
     """Changes when the item of a result would."""
-    return hashlib.sha256(f"{ITEM_FORMAT} {manifest_version(manifest)}".encode()).hexdigest()
+    said = "" if why is None else f" {why.sentence} {why.since} {why.successor}"
+    return hashlib.sha256(f"{ITEM_FORMAT} {manifest_version(manifest)}{said}".encode()).hexdigest()
 
 
 def _says_more(model: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
@@ -202,17 +216,20 @@ def _write_model(out_uri: str, model: dict[str, Any]) -> None:
         write_file(address, content)
 
 
-def _tidy(out_uri: str, gone: Collection[str], known: Collection[str] | None, journal: Journal) -> None:
-    """Remove the items of results that are gone, and where all are ``known``, those that no mirror names.
+def _tidy(
+    out_uri: str, gone: Collection[str], known: Collection[str], journal: Journal, *, everything: bool
+) -> None:  # fmt: skip
+    """Remove the items of results that are gone, and with ``everything`` all that no mirror names (``known``).
 
     Whatever has come back meanwhile gets its item again: another one who collects may just have written it.
     """
     folder = join(out_uri, CATALOGUE, ITEMS)
     out = set(gone)
-    if known is not None:
+    if everything:
         out |= {name.removesuffix(".json") for name in file_names(folder) if name.endswith(".json")} - set(known)
     for name in sorted(out):
         remove_file(join(folder, f"{name}.json"))
     back = [name for name, _ in manifests(out_uri, out)] if out else []
     if back:
-        list(_made(out_uri, back, collection_id(out_uri), journal))
+        told = _told(out_uri, {*known, *back}, journal)
+        list(_made(out_uri, back, collection_id(out_uri), told, journal))

@@ -2,7 +2,7 @@
 
 Like the merging of sorted runs: parts of a model and a month are put together with the compacted files that are still
 small; those that have their size are left alone, so a row is written few times. Nothing is held while that goes on:
-when somebody has exchanged one of the files meanwhile, what was made is dropped, and swept after a day.
+when somebody has exchanged one of the files meanwhile, and removed it, what was made is dropped, and swept after a day.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.catalogue.snapshot import (
     folder_of,
     put_in_place,
     read_snapshot,
+    still_listed,
     swapped,
 )
 from pipeline.outputs.dataset_sort import sorted_files
@@ -47,8 +48,11 @@ def compact(out_uri: str, *, target_bytes: int = TARGET_BYTES, parts: int = PART
     for model, month in sorted({(one.model, one.month) for one in there[0].files}):
         files = [one for one in there[0].files if (one.model, one.month) == (model, month)]
         chosen = _due(files, parts)
-        if chosen and _compacted(out_uri, chosen, target_bytes):
-            done += len(chosen)
+        try:
+            done += len(chosen) if chosen and _compacted(out_uri, chosen, target_bytes) else 0
+        except OSError:
+            if still_listed(out_uri, {one.path for one in chosen}):
+                raise
     return done
 
 
@@ -84,7 +88,7 @@ def _exchanged(out_uri: str, chosen: Sequence[DatasetFile], made: Sequence[Datas
     gone = {one.path for one in chosen}
     for turn in range(TURNS):
         there = read_snapshot(out_uri)
-        if there is None or not gone <= {one.path for one in there[0].files}:
+        if there is None or not gone <= there[0].paths:
             return False
         snapshot, version = there
         with tempfile.TemporaryDirectory(prefix="kestrel-") as name:

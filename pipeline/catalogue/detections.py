@@ -1,8 +1,8 @@
 """All detections as one dataset, kept as results come, change and go: ``OUT/_catalogue/detections/``.
 
 A part for each scene is written beside the others, and then the list of files, ``snapshot.json``, is exchanged: readers
-see all of an update or nothing of it. Who finds that somebody was faster begins again with what is there now; what it
-wrote in vain has the same name the next time, or is swept after a day.
+see all of an update or nothing of it. Who finds that somebody was faster, or that a file is gone that was on the list,
+begins again with what is there now; what it wrote in vain has the same name the next time, or is swept after a day.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pipeline.catalogue.snapshot import (
     folder_of,
     put_in_place,
     read_snapshot,
+    still_listed,
     swapped,
     sweep,
 )
@@ -75,7 +76,7 @@ def update(
 
     Results that are in it already cost a look at the lists of scenes. A scene's old rows go and its new ones come in
     one step; the objects of all scenes of its pass are settled in the same step. Then parts that are many enough are
-    compacted, and files that are out of use for a day removed. Raises ConfigError when the dataset was made with
+    compacted, and files that left the list removed. Raises ConfigError when the dataset was made with
     another ``same_pass_s``, StorageError when the store fails or others write without end.
     """
     if not 0 <= same_pass_s < math.inf:
@@ -91,7 +92,7 @@ def update(
             done += _committed(out_uri, {}, leaving, same_pass_s, Path(folder))
         if done != Updated():
             compact(out_uri)
-            sweep(out_uri)
+        sweep(out_uri)  # also where nothing changed: who was killed left its replaced files
     return done
 
 
@@ -123,7 +124,12 @@ def _committed(
             )
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             edit = _Edit(out_uri, snapshot, Path(scratch))
-            done = edit.apply(batch, gone, made, folder)
+            try:
+                done = edit.apply(batch, gone, made, folder)
+            except OSError:
+                if still_listed(out_uri, snapshot.paths):
+                    raise
+                continue
             if done is None:
                 return Updated()
             if swapped(out_uri, edit.snapshot, version):

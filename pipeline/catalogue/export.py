@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.catalogue.detections import update
-from pipeline.catalogue.results import manifests, published_results, scene_names
+from pipeline.catalogue.results import manifests, no_results, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
-from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot
+from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot, still_listed
+from pipeline.catalogue.withdrawn import withdrawn
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
 from pipeline.outputs.export import FORMATS
-from pipeline.outputs.selection import Selection, primary_alone, selected
+from pipeline.outputs.selection import Selection, primary_alone, rows_of, selected
 from pipeline.outputs.tables import Table
 from pipeline.outputs.times import UNKNOWN_MONTH
 from pipeline.storage.clients import translated
-from pipeline.storage.files import file_names
-from pipeline.storage.folders import MANIFEST
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join, local_path
 
@@ -35,6 +35,10 @@ class Exported:
     """What is not in it that one may look for, a sentence each."""
 
 
+TURNS = 5
+"""Attempts where others replace files while they are read."""
+
+
 def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view: bool = False) -> Exported:
     """Write the detections of ``out_uri`` that are selected to ``file``, whole or not at all, in the format ``to``.
 
@@ -45,23 +49,36 @@ def export(out_uri: str, selection: Selection, to: str, file: str, *, every_view
     """
     expression = selection.expression()
     _check_place(file)
-    with translated("cannot make the export"), tempfile.TemporaryDirectory(prefix="kestrel-") as name:
-        folder = Path(name)
-        with _dataset(out_uri, folder) as (base, snapshot, notes):
-            counted = _Counted(every_view=every_view)
-            files = [one for one in snapshot.files if _may_hold(one, selection)]
-            made = folder / f"made.{to}"
-            layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
-            FORMATS[to](counted.through(_rows(base, files, expression, folder)), made, layer)
-            put_file(made, file)
+    layer = re.sub(r"[^\w-]+", "_", Path(file).stem) or "detections"
+    said: list[str] = []
+    with translated("cannot make the export"):
+        of_withdrawn = withdrawn(out_uri, said.append)
+        for turn in range(1, TURNS + 1):
+            with tempfile.TemporaryDirectory(prefix="kestrel-") as name, _dataset(out_uri, Path(name)) as dataset:
+                base, snapshot, notes = dataset
+                counted = _Counted(of_withdrawn, every_view=every_view)
+                files = [one for one in snapshot.files if _may_hold(one, selection)]
+                made = Path(name) / f"made.{to}"
+                try:
+                    FORMATS[to](counted.through(_rows(base, files, expression, Path(name))), made, layer)
+                except OSError:
+                    if turn == TURNS or base != folder_of(out_uri) or still_listed(out_uri, snapshot.paths):
+                        raise
+                    continue
+                put_file(made, file)
+                break
     if counted.kept_back:
         views = f"{counted.kept_back} further views of objects that another scene of the same pass shows better"
         notes = (*notes, f"{views} are left out: --all-views writes them too")
+    if counted.of_withdrawn:
+        rows, scenes = sum(counted.of_withdrawn.values()), len(counted.of_withdrawn)
+        why = "their items say why, and _catalogue/withdrawn.json names them"
+        notes = (*notes, f"{rows} of the detections are of {scenes} scenes that are withdrawn: {why}")
     if selection.since is not None or selection.until is not None:
         timeless = sum(one.rows for one in snapshot.files if one.month == UNKNOWN_MONTH)
         if timeless:
             notes = (*notes, f"{timeless} detections of scenes of unknown time are neither since nor until anything")
-    return Exported(rows=counted.rows, notes=notes)
+    return Exported(rows=counted.rows, notes=(*notes, *said))
 
 
 def _check_place(file: str) -> None:
@@ -83,13 +100,11 @@ def _dataset(out_uri: str, folder: Path) -> Iterator[tuple[str, Snapshot, tuple[
         snapshot = there[0]
         yield folder_of(out_uri), snapshot, (*_not_collected(out_uri, snapshot, folder), *_left_out(snapshot))
         return
-    if MANIFEST in file_names(out_uri):
-        raise ConfigError(f"{redacted(out_uri)} is the result of one scene; give the folder that holds it")
     made = str(folder / "out")
     update(made, published_results(out_uri))
     now = read_snapshot(made)
     if now is None:
-        raise ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
+        raise no_results(out_uri)
     note = f"nothing is collected in {redacted(out_uri)} yet: its results were put together for this export alone; "
     yield folder_of(made), now[0], (f"{note}kestrel collect makes it faster the next time", *_left_out(now[0]))
 
@@ -131,13 +146,17 @@ def _rows(base: str, files: list[DatasetFile], expression: object, folder: Path)
 class _Counted:
     """Counts the rows that go by; further views of objects are kept back unless they are asked for."""
 
-    def __init__(self, *, every_view: bool) -> None:
+    def __init__(self, withdrawn: Collection[str], *, every_view: bool) -> None:
         self.rows, self.kept_back, self._every_view = 0, 0, every_view
+        self.of_withdrawn: Counter[str] = Counter()
+        """Scene → its rows, of the scenes ``withdrawn``."""
+        self._withdrawn = withdrawn
 
     def through(self, tables: Iterator[Table]) -> Iterator[Table]:
         for table in tables:
             asked = table if self._every_view else primary_alone(table)
             self.rows += len(asked)
             self.kept_back += len(table) - len(asked)
+            self.of_withdrawn.update(rows_of(asked, self._withdrawn))
             if len(asked):
                 yield asked

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pipeline.errors import ConfigError, redacted
 from pipeline.runs.published import RECORD
 from pipeline.storage.files import file_names, read_file
 from pipeline.storage.folders import MANIFEST
@@ -55,6 +56,13 @@ def scene_names(out_uri: str) -> list[str]:
     """Names of the folders in ``out_uri`` that may hold the result of a scene, sorted. Raises StorageError."""
     folders = file_names(out_uri, folders=True) - file_names(out_uri)
     return sorted(name for name in folders if not name.startswith(("_", ".")))
+
+
+def no_results(out_uri: str) -> ConfigError:
+    """What is to be said of a folder in which there is no result of any scene. Raises StorageError."""
+    if MANIFEST in file_names(out_uri):
+        return ConfigError(f"{redacted(out_uri)} is the result of one scene; give the folder that holds it")
+    return ConfigError(f"{redacted(out_uri)} holds no results; give the --out of kestrel detect")
 
 
 def manifests(out_uri: str, scene_ids: Collection[str] | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:

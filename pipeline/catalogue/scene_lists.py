@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, folder_of, meets
+from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, catalogue_of, meets
 from pipeline.outputs.scene_index import (
     ListWritten,
     SceneEntry,
@@ -27,7 +27,7 @@ class SceneLists:
     """The lists of one snapshot; copies of remote ones are kept in a folder for as long as it is there."""
 
     def __init__(self, out_uri: str, snapshot: Snapshot, folder: Path) -> None:
-        self._base, self._lists, self._folder = folder_of(out_uri), snapshot.scenes, folder
+        self._base, self._lists, self._folder = catalogue_of(out_uri), snapshot.scenes, folder
         self._copies: dict[str, Path] = {}
 
     def find(self, scene_ids: Collection[str]) -> dict[str, SceneEntry]:

@@ -1,14 +1,16 @@
 """Which files are the dataset of detections now: ``snapshot.json``, exchanged in one write.
 
 Readers take the files that it lists and no others: what lies beside them is on its way in or out. Files are never
-changed; their names tell their content. A file that leaves the list stays for a day, for readers that are at work.
+changed; their names tell their content. Many readers take all files there are, though, with a glob: so nothing else
+lies in the folder, and detections that leave the list go at once. Rows that count twice are told by nobody; a reader at
+work that finds a file gone says so, and begins again.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,18 +20,24 @@ from urllib.parse import quote
 from pipeline.errors import ConfigError, redacted
 from pipeline.outputs.dataset import Written
 from pipeline.outputs.scene_index import Bounds, SceneEntry
-from pipeline.storage.conditional import create_if_absent, list_objects, read_versioned, replace_if_unchanged
+from pipeline.storage.conditional import (
+    Listed,
+    create_if_absent,
+    list_objects,
+    read_versioned,
+    replace_if_unchanged,
+)
 from pipeline.storage.files import remove_file
 from pipeline.storage.moving import put_file
 from pipeline.storage.paths import join
 
-CATALOGUE, DETECTIONS, SNAPSHOT, SCENES = "_catalogue", "detections", "snapshot.json", "_scenes"
+CATALOGUE, DETECTIONS, SNAPSHOT, SCENES = "_catalogue", "detections", "snapshot.json", "scenes"
 FORMAT = 1
 PART, COMPACTED = "part", "compacted"
 TURNS, PAUSE_S = 30, 0.2
 """Attempts against writers that are faster, and the mean pause after the first of them."""
 KEPT = timedelta(days=1)
-"""How long a file stays that is not, or no longer, in the snapshot."""
+"""How long a file stays that may come to be in the snapshot, and a list of scenes that was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,7 @@ class SceneList:
     """The file that lists the scenes of one month; see :class:`pipeline.outputs.scene_index.SceneEntry`."""
 
     path: str
+    """Relative to the folder of the catalogue."""
     scenes: int
     left_out: int
     """Of these, scenes whose detections are not in the dataset."""
@@ -84,12 +93,17 @@ class Snapshot:
         # What is older is swept, or will be for its own age.
         recent = (now - 2 * KEPT).isoformat(timespec="seconds")
         retired = {path: since for path, since in self.retired.items() if path not in after.paths and since > recent}
-        return replace(after, retired=retired | dict.fromkeys(sorted(left), now.isoformat(timespec="seconds")))
+        return replace(after, retired=retired | dict.fromkeys(sorted(left), now.isoformat()))
 
 
 def folder_of(out_uri: str) -> str:
     """Where the dataset of an output folder lies."""
     return join(out_uri, CATALOGUE, DETECTIONS)
+
+
+def catalogue_of(out_uri: str) -> str:
+    """Where the catalogue of an output folder lies, and in it the lists of scenes."""
+    return join(out_uri, CATALOGUE)
 
 
 def partition(model: str, month: str) -> str:
@@ -110,7 +124,8 @@ def read_snapshot(out_uri: str) -> tuple[Snapshot, str | None] | None:
         known = json.loads(there.content)
         if known["format"] != FORMAT:
             raise ConfigError(
-                f"{redacted(address)} has format {known['format']}, and this version of Kestrel knows {FORMAT} only"
+                f"{redacted(address)} has format {known['format']}, and this version of Kestrel knows {FORMAT} only: "
+                f"remove the folder {DETECTIONS} that holds it, and kestrel collect makes it anew"
             )
         files = [{**one, "bbox": tuple(one["bbox"]), "kinds": tuple(one["kinds"])} for one in known["files"]]
         snapshot = Snapshot(
@@ -145,22 +160,42 @@ def swapped(out_uri: str, snapshot: Snapshot, version: str | None) -> bool:
     return replace_if_unchanged(address, data, version) is not None
 
 
+def still_listed(out_uri: str, paths: Collection[str]) -> bool:
+    """Whether the snapshot lists all of these, so that none has gone because of a writer. Raises StorageError."""
+    there = read_snapshot(out_uri)
+    return not paths or (there is not None and there[0].paths.issuperset(paths))
+
+
 def sweep(out_uri: str, now: datetime | None = None) -> int:
-    """Remove files that are in no snapshot for a day, or never came to be in one; how many. Raises StorageError."""
-    base, now = folder_of(out_uri), now or datetime.now(UTC)
-    listed = list(list_objects(base))  # before the snapshot is read: what is written from now on is in neither
+    """Remove files of detections that have left the snapshot, and others that are in none for a day; how many.
+
+    Raises StorageError.
+    """
+    now = now or datetime.now(UTC)
+    listed = [  # before the snapshot is read: what is written from now on is in neither
+        *((join(DETECTIONS, one.name), one.name, one.modified) for one in list_objects(folder_of(out_uri))),
+        *((join(SCENES, one.name), join(SCENES, one.name), one.modified) for one in _scene_lists(out_uri)),
+    ]
     there = read_snapshot(out_uri)
     if there is None:
         return 0
     snapshot = there[0]
-    keep, removed = snapshot.paths | {SNAPSHOT}, 0
-    for one in listed:
-        since = snapshot.retired.get(one.name)
-        unused = datetime.fromisoformat(since) if since else one.modified
-        if one.name.endswith(".parquet") and one.name not in keep and max(unused, one.modified) < now - KEPT:
-            remove_file(join(base, one.name))
+    removed = 0
+    for place, name, modified in listed:
+        if not name.endswith(".parquet") or name in snapshot.paths:
+            continue
+        since = snapshot.retired.get(name)
+        left = None if since is None else datetime.fromisoformat(since)
+        # One that was written again since it left is on its way in once more.
+        replaced = left is not None and modified < left and not name.startswith(f"{SCENES}/")
+        if replaced or max(left or modified, modified) < now - KEPT:
+            remove_file(join(catalogue_of(out_uri), place))
             removed += 1
     return removed
+
+
+def _scene_lists(out_uri: str) -> Iterator[Listed]:
+    return list_objects(join(catalogue_of(out_uri), SCENES))
 
 
 def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:

@@ -16,6 +16,7 @@ from pipeline.ingest.scene_to_do import SceneToDo, Unusable, hint_of, scene_id_o
 from pipeline.ingest.sentinel2 import product_of_name
 from pipeline.ingest.times import moment_in_name
 from pipeline.names import listed, quoted, shown
+from pipeline.raster.scene_files import OURS
 from pipeline.storage.conditional import Listed
 from pipeline.storage.paths import join, local_path
 
@@ -98,7 +99,12 @@ def _rows(feed: FeedConfig) -> Sequence[Layout]:
 
 
 def _recognised(name: str, rows: Sequence[Layout]) -> tuple[Layout | None, re.Match[str] | None]:
-    """The first row that takes the file for a scene or a band, unless one before owns it as something else."""
+    """The first row that takes the file for a scene or a band, unless one before owns it as something else.
+
+    No row takes the rasters of our own results: where these lie in the feed, each tick would look at those of the last.
+    """
+    if PurePosixPath(name).name in OURS:
+        return None, None
     for row in rows:
         match = row.files.search(name) if row.files is not None else None
         if match is not None and not (row.name in ("pattern", PLAIN.name) and NO_SCENE.search(name)):

@@ -45,6 +45,9 @@ Detect = Callable[[Iterable[SceneTask], int | None, Callable[[SceneReport], None
 Collect = Callable[[Collection[str] | None], None]
 """Brings the catalogue up to date with these scenes, or with all of OUT. Raises StorageError or ConfigError."""
 
+Note = Callable[[Ledger], Collection[str]]
+"""Has the catalogue note which results count no more; of which scenes it said something else. Raises StorageError."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -87,6 +90,7 @@ class Tools:
     """Why a scene is filtered out, in a sentence; None for one that is wanted."""
     detect: Detect
     collect: Collect
+    note: Note
 
 
 class Tick:
@@ -127,7 +131,8 @@ class Tick:
             except (ConfigError, ModelError, ClusterError) as error:
                 self._report.error = error
             self._report.lost, self._report.begun = claims.lost, claims.begun
-            self._uncollected |= write_down(found, ledger, self._feed.name)
+            write_down(found, ledger, self._feed.name)
+            self._tell(lambda: self._uncollected.update(self._tools.note(ledger)))
             self._collect(self._uncollected, everything=bool(orphans.dead))
             self._mark(found, known)
             ledger.compact()
@@ -176,11 +181,13 @@ class Tick:
             write_watermark(self.ledger, self._feed, mark)
 
     def _collect(self, scene_ids: Collection[str], *, everything: bool = False) -> None:
+        if scene_ids or everything:
+            self._tell(lambda: self._tools.collect(None if everything else scene_ids))
+
+    def _tell(self, tell: Callable[[], None]) -> None:
         """Tell the catalogue. Where it cannot be told, the mark of this tick stays, and the next one tells it all."""
-        if not scene_ids and not everything:
-            return
         try:
-            self._tools.collect(None if everything else scene_ids)
+            tell()
         except (ConfigError, StorageError) as error:
             self._behind = True
             self._journal.emit("catalogue_failed", f"the catalogue: {error}", reason=str(error))

@@ -23,6 +23,7 @@ from pipeline.ingest.prune import Pruning, prunable, prune
 from pipeline.ingest.status import as_text, status_of
 from pipeline.ingest.survey import survey
 from pipeline.ingest.tick import Bounds, Tick, Tools
+from pipeline.ingest.withdrawing import tell_withdrawn
 from pipeline.ingest.workers import Workers
 from pipeline.names import shown
 from pipeline.reporting.journal import Journal
@@ -61,7 +62,8 @@ def run_tick(arguments: argparse.Namespace, feed: FeedConfig, base: RunConfig, j
     place = local_path(feed.source.address)
     with Workers(base, journal, [place.absolute()] if place is not None and place.exists() else []) as workers:
         tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=workers.detect,
-                      collect=partial(tell_catalogue, base.out, journal))  # fmt: skip
+                      collect=partial(tell_catalogue, base.out, journal),
+                      note=lambda ledger: tell_withdrawn(base.out, ledger, journal.say))  # fmt: skip
         one = Tick(feed, base, bounds, tools, journal)
         report = one.run(partial(scenes, feed), retry=arguments.retry)
         status = status_of(one.ledger)
@@ -132,5 +134,5 @@ def prune_results(arguments: argparse.Namespace, journal: Journal, show: Show) -
     if found and not arguments.dry_run:
         gone = prune(arguments.out, ledger, found, journal.say)
         ledger.compact()
-        tell_catalogue(arguments.out, journal, gone)
+        tell_catalogue(arguments.out, journal, {*gone, *tell_withdrawn(arguments.out, ledger, journal.say)})
     return EXIT_OK

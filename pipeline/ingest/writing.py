@@ -8,8 +8,8 @@ from pipeline.ingest.survey import Survey, new_entry
 from pipeline.ingest.transitions import cleared, skipped, withdrawn
 
 
-def write_down(found: Survey, ledger: Ledger, feed: str) -> set[str]:
-    """Bring the ledger up to date with a listing; ids of scenes whose result counts no more. Raises StorageError."""
+def write_down(found: Survey, ledger: Ledger, feed: str) -> None:
+    """Bring the ledger up to date with a listing. Raises StorageError."""
     for one in found.candidates:
         if one.record is None:
             ledger.note(new_entry(one.scene, ledger.now().isoformat()))
@@ -24,15 +24,15 @@ def write_down(found: Survey, ledger: Ledger, feed: str) -> set[str]:
             ledger.note(Entry(key=unusable.key, scene_id="", state=State.INVALID, sentence=unusable.reason))
     if found.is_full:
         ledger.forget(feed, found.keys)
-    gone = [record.entry for record, reason in found.gone if _withdraw(ledger, record, reason)]
-    return {entry.scene_id for entry in gone if entry.run_id is not None}
+    for record, reason in found.gone:
+        _withdraw(ledger, record, reason)
 
 
-def _withdraw(ledger: Ledger, record: Record, reason: str) -> bool:
-    """Whether the scene is WITHDRAWN now; not where it was worked on since it was listed."""
+def _withdraw(ledger: Ledger, record: Record, reason: str) -> None:
+    """Unless it was worked on since it was listed."""
     now = ledger.get(record.entry.key)
-    same = now is not None and now.entry == record.entry
-    return same and ledger.write(withdrawn(record.entry, reason), now) is not None
+    if now is not None and now.entry == record.entry:
+        ledger.write(withdrawn(record.entry, reason), now)
 
 
 RETRIED = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,12 @@ def selected(path: Path, expression: Any) -> Iterator[Table]:
         for batch in dataset.to_batches(filter=expression, **options):
             if len(batch):
                 yield pa.Table.from_batches([batch])
+
+
+def rows_of(table: Table, scene_ids: Collection[str]) -> dict[str, int]:
+    """Scene → its rows in a table, of these scenes, where there are any."""
+    counts = pc.value_counts(table.column("scene_id")).to_pylist() if scene_ids else []
+    return {one["values"]: one["counts"] for one in counts if one["values"] in scene_ids}
 
 
 def primary_alone(table: Table) -> Table:

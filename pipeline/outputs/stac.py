@@ -1,7 +1,8 @@
 """A published scene as a STAC 1.1 item: a pure function of its record, its manifest and its place on Earth.
 
-Sources: the STAC specification 1.1.0 and its extensions table 1.2.0, file 2.1.0, processing 1.1.0 and projection 2.0.0;
-result items follow the best practices of the extension for models (MLM). Fields of ours begin with ``kestrel:``.
+Sources: the STAC specification 1.1.0 and its extensions table 1.2.0, file 2.1.0, processing 1.1.0, projection 2.0.0
+and version 1.2.0; result items follow the best practices of the extension for models (MLM). Fields of ours begin with
+``kestrel:``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ TABLE, FILE, PROCESSING, PROJECTION = (
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("table/v1.2.0", "file/v2.1.0", "processing/v1.1.0", "projection/v2.0.0")
 )
+VERSIONING = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
 GEOJSON = "application/geo+json"
 EARLIEST = "1800-01-01T00:00:00Z"
 """No picture is older: photography is not."""
@@ -72,6 +74,25 @@ def result_item(
         "links": _links(record),
         "assets": assets(scene_id, manifest, record),
         "collection": collection_id,
+    }
+
+
+def deprecated(item: Mapping[str, Any], sentence: str, *, since: str, successor: str | None) -> dict[str, Any]:
+    """The item of a result that counts no more, though its files are there; ``sentence`` says why.
+
+    ``since`` is an ISO time; ``successor`` the id of the item of the collection that counts instead.
+    """
+    link = {"rel": "successor-version", "href": f"./{successor}.json", "type": GEOJSON, "title": successor}
+    return {
+        **item,
+        "stac_extensions": [*item["stac_extensions"], VERSIONING],
+        "properties": {
+            **item["properties"],
+            "deprecated": True,
+            "kestrel:withdrawn": sentence,
+            "kestrel:withdrawn_since": stamp(_moment(since)),
+        },
+        "links": [*item["links"], *([] if successor is None else [link])],
     }
 
 

@@ -2,7 +2,7 @@
 
 Properties are columns of their own, times are timestamps, ``bbox`` is a struct, ``links`` a list of structs, ``assets``
 a struct with one field an asset, the geometry WKB in OGC:CRS84; the collection stands in the file's metadata. What an
-item lacks is null.
+item lacks is null, but for ``deprecated``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ VERSION = "1.1.0"
 KEY = "stac-geoparquet"
 """Of the file's metadata, whose value holds the collection."""
 TIMES = ("datetime", "start_datetime", "end_datetime", "created")
+DEPRECATED = "deprecated"
+"""Of the version extension. False where an item does not say it, so that ``NOT deprecated`` finds what counts."""
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 NOWHERE_BBOX, NOWHERE = (math.nan,) * 4, shapely.to_wkb(shapely.Polygon())
 """Of an item without a place. Readers of this format know no null there; no filter finds NaN, and an empty polygon may
@@ -42,6 +44,7 @@ _TYPES: dict[str, pa.DataType] = {
     "collection": pa.string(),
     **{name: pa.timestamp("us", tz="UTC") for name in TIMES},
     "kestrel:version": pa.string(),
+    DEPRECATED: pa.bool_(),
 }
 """Columns that every table has, and whose type does not follow from what they hold."""
 ROW_GROUP_ROWS = 10_000
@@ -104,6 +107,8 @@ def read(content: bytes) -> Table | None:
         table = read_parquet_bytes(content)
     except (pa.ArrowInvalid, OSError):
         return None
+    if DEPRECATED not in table.column_names:  # as older versions wrote it
+        table = table.append_column(DEPRECATED, pa.array(np.zeros(len(table), bool)))
     return table if set(_TYPES) <= set(table.column_names) else None
 
 
@@ -112,6 +117,7 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
     geometry, bbox = item.get("geometry"), item.get("bbox")
     row["geometry"] = NOWHERE if geometry is None else shapely.to_wkb(shapely.from_geojson(json.dumps(geometry)))
     row["bbox"] = dict(zip(SIDES, NOWHERE_BBOX if bbox is None else bbox, strict=True))
+    row[DEPRECATED] = False
     for name, value in item["properties"].items():
         row[name] = datetime.fromisoformat(value) if name in TIMES and value is not None else value
     return row

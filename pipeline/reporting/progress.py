@@ -184,7 +184,7 @@ class Progress:
         return max(time.perf_counter() - self._started, 1e-6)
 
     def _shown(self) -> Text:
-        """Drawn by rich's thread, under a lock of rich's that who ends the last scene waits for: never take ours here."""
+        """Drawn by a thread of rich, under a lock that who ends the last scene waits for: ours is not taken here."""
         at_work = list(self._at_work)
         lines = [self.line()] if self._of_several else []
         lines += [one.line() for one in at_work[:SHOWN]]

@@ -6,11 +6,15 @@ import json
 import os
 import signal
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import pystac
 import pytest
 
+from jobs.ingest_scenes import main
 from pipeline.engine.local import LocalExecutor
 from pipeline.errors import ModelError
 from pipeline.ingest.entry import State, name_of
@@ -23,8 +27,10 @@ from pipeline.reporting.journal import Journal
 from pipeline.runs.run import SceneTask
 from pipeline.storage.lease import Lease
 from pipeline.types import Window
+from tests.support import ticks
 from tests.support.faults import Refuses
 from tests.support.servers import fill_bucket, s3_client, s3_process
+from tests.support.stac import complaints
 from tests.support.ticks import KEYS, entries, oracle, started, states, tick, write_feed, write_scene
 
 
@@ -186,6 +192,67 @@ def test_a_tick_that_others_take_for_dead_begins_nothing_more(feed: Path, arrivi
     assert (len(went.begun), went.report.not_reached) == (1, 2)
     assert any("take this one for dead" in line for line in went.said)
     assert states(out) == {"a": "PUBLISHED", "b": "NEW", "c": "NEW"}
+
+
+@pytest.mark.filterwarnings("ignore::pystac.errors.DeprecatedWarning")
+def test_the_catalogue_says_which_results_count_no_more(feed: Path, arriving: Path, out: Path) -> None:
+    told = partial(tell_catalogue, str(out), Journal(print))
+    for name in ("kept", "gone"):
+        scene_at(arriving, name, len(name))
+    tick(feed, out, collect=told)
+    ids = {name: entry.scene_id for name, entry in entries(out).items()}
+    assert deprecated(out) == dict.fromkeys(ids.values(), False)
+    content = (arriving / "gone.tif").read_bytes()
+    (arriving / "gone.tif").unlink()
+    assert tick(feed, out, collect=told).collected == [frozenset({ids["gone"]})]
+    assert deprecated(out) == {ids["gone"]: True, ids["kept"]: False}
+    item = json.loads((out / "_catalogue" / "items" / f"{ids['gone']}.json").read_text())
+    assert complaints(item) == []
+    assert item["properties"]["kestrel:withdrawn"] == "its feed shows it no more"
+    told(None)
+    assert tick(feed, out, collect=told).collected == [], "it is said once"
+    assert deprecated(out)[ids["gone"]]
+    (arriving / "gone.tif").write_bytes(content)
+    tick(feed, out, collect=told)
+    assert deprecated(out) == dict.fromkeys(ids.values(), False)
+    (arriving / "gone.tif").unlink()
+    tick(feed, out, collect=told)
+    flags = ["--out", str(out), "--prune"]
+    assert main(flags) == 0
+    assert deprecated(out) == {ids["kept"]: False}
+    assert ids["gone"] not in (out / "_catalogue" / "withdrawn.json").read_text()
+
+
+def deprecated(out: Path) -> dict[str, bool]:
+    """Scene → whether its item says so; the table of all items says the same."""
+    collection = pystac.Collection.from_file(str(out / "_catalogue" / "collection.json"))
+    told = {one.id: bool(one.properties.get("deprecated")) for one in collection.get_items()}
+    rows = pq.read_table(out / "_catalogue" / "items.parquet", columns=["id", "deprecated"]).to_pylist()
+    assert told == {row["id"]: row["deprecated"] for row in rows}
+    return told
+
+
+def test_a_tick_that_died_before_it_told_the_catalogue_is_made_up_for(
+    feed: Path, arriving: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = partial(tell_catalogue, str(out), Journal(print))
+    for name in ("kept", "gone"):
+        scene_at(arriving, name, len(name))
+    tick(feed, out, collect=told)
+    (arriving / "gone.tif").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(ticks, "tell_withdrawn", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tick(feed, out, collect=told)
+    assert states(out) == {"gone": "WITHDRAWN", "kept": "PUBLISHED"}
+    assert not any(deprecated(out).values())
+    with warnings.catch_warnings(action="ignore"):
+        tick(feed, out, collect=told)
+        assert deprecated(out)[entries(out)["gone"].scene_id]
+
+
+def killed(*_: object) -> set[str]:
+    raise KeyboardInterrupt
 
 
 def test_two_feeds_that_show_the_same_scene_detect_it_once(tmp_path: Path, arriving: Path, out: Path) -> None:

@@ -33,6 +33,7 @@ from pipeline.ingest.filters import why_skipped
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.tick import Bounds, Tick, TickReport, Tools
 from pipeline.ingest.verbs import tell_catalogue
+from pipeline.ingest.withdrawing import tell_withdrawn
 from pipeline.reporting.journal import Journal
 from pipeline.runs.report import SceneReport
 from pipeline.runs.run import SceneTask, detect_scenes
@@ -129,7 +130,8 @@ def tick(
         collect(scene_ids)
         collected.append(None if scene_ids is None else frozenset(scene_ids))
 
-    tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=detect, collect=told)
+    tools = Tools(unwanted=lambda scene: why_skipped(scene, feed.filter), detect=detect, collect=told,
+                  note=lambda ledger: tell_withdrawn(str(out), ledger, journal.say))  # fmt: skip
     one = Tick(feed, base, Bounds(**bounds), tools, journal)
     return Went(one.run(partial(scenes, feed), retry), begun, collected, said)
 

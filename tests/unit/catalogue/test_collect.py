@@ -406,3 +406,6 @@ def test_a_folder_without_results_is_refused_in_a_sentence(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="holds no results"):
         collect(str(tmp_path), SILENT)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is the result of one scene; give the folder that holds it"):
+        collect(str(tmp_path), SILENT)

@@ -115,30 +115,35 @@ def test_a_better_view_reaches_objects_in_compacted_files(out: str) -> None:
     assert all(row["primary"] and row["object_id"] == row["detection_id"] for row in dataset_rows(out))
 
 
-def test_what_changed_meanwhile_is_not_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("when", ["before it is read", "after"])
+def test_what_changed_meanwhile_is_not_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     out = str(tmp_path)
     collect(out, SCENES)
     sort = compaction.sorted_files
 
     def slowly(*given: object, **named: object) -> object:
-        made = list(sort(*given, **named))
+        made = list(sort(*given, **named)) if when == "after" else None
         update(out, (), ("s0",))
-        return made
+        return sort(*given, **named) if made is None else made
 
     monkeypatch.setattr(compaction, "sorted_files", slowly)
     assert compact(out, parts=2) == 0
     assert {row["scene_id"] for row in dataset_rows(out)} == {"s1", "s2", "s3"}
 
 
-def test_files_go_a_day_after_they_were_last_listed(out: str) -> None:
+def test_replaced_detections_go_at_once_and_what_nobody_listed_after_a_day(out: str) -> None:
     base = Path(out) / "_catalogue/detections"
     (base / "model=x").mkdir()
     (base / "model=x" / "part-of-somebody-killed.parquet").write_bytes(b"half")
     before = dataset_rows(out)
-    assert sweep(out) == 0
+    parts = sorted((base / "model=ships@0123456789ab/month=2023-07").iterdir())
+    again = next(path for path in parts if str(path.relative_to(base)) != snapshot(out)["files"][0]["path"])
+    again.write_bytes(again.read_bytes())
+    assert sweep(out) == 3  # of the four parts: the other is written again, and may be listed in a moment
     later = datetime.now(UTC) + timedelta(days=1, minutes=1)
-    assert sweep(out, later) == 4 + 1 + 1  # the parts, their list of scenes, and what was never listed
+    assert sweep(out, later) == 1 + 1 + 1  # that one, the list of scenes of all, and what was never listed
     assert dataset_rows(out) == before
     known = snapshot(out)
-    listed = {str(one["path"]) for one in [*known["files"], *known["scenes"].values()]}  # type: ignore[attr-defined]
-    assert {str(path.relative_to(base)) for path in base.rglob("*.parquet")} == listed
+    assert {str(path.relative_to(base)) for path in base.rglob("*.parquet")} == {one["path"] for one in known["files"]}
+    lists = {str(path.relative_to(base.parent)) for path in base.parent.glob("scenes/**/*.parquet")}
+    assert lists == {one["path"] for one in known["scenes"].values()}  # type: ignore[attr-defined]

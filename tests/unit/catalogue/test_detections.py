@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from pipeline.catalogue.compaction import compact
 from pipeline.catalogue.detections import Updated, update
 from pipeline.catalogue.export import export
 from pipeline.catalogue.results import published_results
-from pipeline.catalogue.snapshot import sweep
+from pipeline.catalogue.snapshot import read_snapshot, sweep
 from pipeline.errors import ConfigError, StorageError
 from pipeline.outputs.selection import Selection
+from pipeline.storage.conditional import list_objects
 from pipeline.storage.files import read_file
 from tests.support.results import MadeScene, boxes_at, dataset_rows
 
@@ -89,6 +91,61 @@ def test_a_scene_that_is_published_again_leaves_nothing_of_the_first(out: str) -
     ]  # fmt: skip
     assert collected(out, "b", gone=("a",)).removed == ("a",)
     assert [row["scene_id"] for row in dataset_rows(out)] == ["b"]
+
+
+def test_a_glob_finds_what_the_snapshot_lists(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many readers take all files that there are: nothing but detections may lie there, and nothing that was replaced,
+    not even by a job that was killed before it had removed it."""
+    for scene in (A, B):
+        scene.publish(out)
+    collected(out)
+    replace(A, boxes=boxes_at([[900, 900]]), scores=None).publish(out)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.catalogue.detections.sweep", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            collected(out)
+    assert len(_globbed(out)) == 3
+    assert collected(out) == Updated()
+    assert _globbed(out) == {str(one["path"]) for one in files(out)}
+    replace(A, scene_id="better", scores=np.array([0.95, 0.95]), acquired="2023-07-14T10:20:40Z").publish(out)
+    A.publish(out)
+    collected(out)
+    assert _globbed(out) == {str(one["path"]) for one in files(out)}
+    assert len(dataset_rows(out)) == 5
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _globbed(out: str) -> set[str]:
+    base = Path(out) / "_catalogue/detections"
+    return {str(path.relative_to(base)) for path in base.rglob("*.parquet")}
+
+
+@pytest.mark.parametrize("reader", ["detections.read_rows", "export.selected"])
+def test_a_file_that_somebody_replaces_while_it_is_read_is_no_fault(out: str, reader: str) -> None:
+    """A writer and the export begin again with what is there by then."""
+    A.publish(out)
+    collected(out)
+    replace(A, boxes=boxes_at([[101, 100]]), scores=np.array([0.9])).publish(out)
+    replace(A, scene_id="twin", acquired="2023-07-14T10:20:50Z", scores=np.array([0.8, 0.5])).publish(out)
+    module, _, name = reader.partition(".")
+    original = getattr(importlib.import_module(f"pipeline.catalogue.{module}"), name)
+
+    def late(*given: object) -> object:
+        patch.undo()
+        assert collected(out, "a").replaced == ("a",)
+        return original(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"pipeline.catalogue.{reader}", late)
+        if name == "selected":
+            assert export(out, Selection(), "csv", f"{out}.csv").rows == 1
+            return
+        assert collected(out, "twin").added == ("twin",)
+    rows = [(row["scene_id"], row["primary"]) for row in dataset_rows(out)]
+    assert sorted(rows) == [("a", True), ("twin", False), ("twin", True)]
 
 
 def test_a_pixel_scene_is_left_out_and_said_once(out: str) -> None:
@@ -201,5 +258,9 @@ def test_on_an_object_store_too(tmp_path: Path, server: str, monkeypatch: pytest
     file = f"s3://scenes/{tmp_path.name}.csv"
     assert export(out, Selection(), "csv", file).rows == 3
     assert [line.split(b",")[1] for line in (read_file(file) or b"").splitlines()[1:]].count(b'"better"') == 2
-    assert sweep(out, datetime.now(UTC) + timedelta(days=1, minutes=1)) > 4
+    there = read_snapshot(out)
+    assert there is not None
+    listed = {one.path for one in there[0].files}
+    assert {one.name for one in list_objects(f"{out}/_catalogue/detections")} == {*listed, "snapshot.json"}
+    assert sweep(out, datetime.now(UTC) + timedelta(days=1, minutes=1)) == 4  # lists of scenes
     assert export(out, Selection(), "csv", file, every_view=True).rows == 5

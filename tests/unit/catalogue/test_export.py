@@ -16,6 +16,7 @@ import pytest
 from jobs.export_detections import main
 from pipeline.catalogue.detections import update
 from pipeline.catalogue.results import published_results
+from pipeline.catalogue.withdrawn import Withdrawal, note_withdrawn
 from pipeline.errors import StorageError
 from tests.support.results import MadeScene, boxes_at
 
@@ -71,6 +72,22 @@ def test_geopandas_opens_every_format_and_finds_the_same(out: str, tmp_path: Pat
     if suffix == "gpkg":
         assert pyogrio.list_layers(file)[0, 0] == "all_of_it"
     assert sorted(path.name for path in tmp_path.iterdir()) == [file.name]
+
+
+def test_it_is_said_how_many_rows_are_of_withdrawn_scenes(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = Withdrawal(sentence="its feed shows it no more", since="2026-11-28T12:00:00+00:00")
+    note_withdrawn(out, dict.fromkeys(("twin", "kiribati"), gone), ())
+    try:
+        assert exported(out, tmp_path / "all.csv") == 0
+        assert "note: 2 of the detections are of 1 scenes that are withdrawn" in capsys.readouterr().err
+        assert exported(out, tmp_path / "all.csv", "--all-views") == 0
+        assert "note: 5 of the detections are of 2 scenes that are withdrawn" in capsys.readouterr().err
+        assert exported(out, tmp_path / "all.csv", "--class", "none") == 0
+        assert "withdrawn" not in capsys.readouterr().err
+    finally:
+        note_withdrawn(out, {}, ("twin", "kiribati"))
 
 
 def test_csv_and_tiles(out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,6 +154,9 @@ def test_what_is_asked_for_and_nothing_else(
         (("--bbox", "1,2,3"), "WEST,SOUTH,EAST,NORTH"),
         (("--bbox", "1,50,3,40"), "south first"),
         (("--since", "yesterday"), "is no time"),
+        (("--since", "2023-08", "--until", "2023-06"), "ends before --since '2023-08' begins"),
+        (("--min-score", "50"), "--min-score 50 is no score"),
+        (("--min-score", "nan"), "--min-score nan is no score"),
     ],
 )  # fmt: skip
 def test_nonsense_is_one_sentence(

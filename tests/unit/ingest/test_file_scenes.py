@@ -173,3 +173,12 @@ def test_a_layout_that_no_file_has_ends_the_feed(tree: Path) -> None:
 def test_a_folder_that_is_not_there_ends_the_feed(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no folder"):
         list(scenes(feed(tmp_path / "none")))
+
+
+@pytest.mark.parametrize("more", [{}, {"pattern": r"(?P<scene>\w+)\.tif$"}], ids=["auto", "pattern"])
+def test_rasters_of_our_own_results_are_no_scenes(tmp_path: Path, more: dict[str, str]) -> None:
+    """Where the results lie in the feed, each tick would detect what the last one published, without end."""
+    for name in ("harbour.tif", "out/harbour-12ab/attention.tif", "out/harbour-12ab/difference.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"II*\0")
+    assert list(found(feed(tmp_path, **more))) == ["harbour"]

@@ -64,6 +64,15 @@ def _known(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
     return [repr(without({name: row.get(name) for name in names})) for row in rows]
 
 
+def test_an_item_that_does_not_say_it_is_not_deprecated_in_tables_of_before_either() -> None:
+    old = read(written(items_table([item(1)]).drop_columns("deprecated"), {"id": "c"}))
+    assert old is not None
+    said = item(2)
+    said["properties"]["deprecated"] = True
+    table = exchanged(old, [items_table([said])], ())
+    assert table["deprecated"].to_pylist() == [False, True]
+
+
 def test_what_is_no_table_of_items_is_none(tmp_path: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
