@@ -14,6 +14,7 @@ from pipeline.ingest.item_scenes import scene_of_item
 from pipeline.ingest.scene_to_do import LINKS, SceneToDo, Unusable, scene_key
 from pipeline.names import public_uri, shown
 from pipeline.raster.addresses import scene_id_of, split_uris
+from pipeline.raster.scene_files import RASTERS
 from pipeline.retrying import PATIENCE, Patience
 from pipeline.storage.files import file_version
 from pipeline.storage.paths import is_local
@@ -21,7 +22,7 @@ from pipeline.storage.sources import read_source
 
 COLLECTION = "list"
 """Stands for the collection in keys of scenes that a list names."""
-RASTERS = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".vrt")
+SCENES = (*RASTERS, ".vrt")
 """Endings of scenes; what ends otherwise is a STAC item."""
 
 
@@ -45,7 +46,7 @@ def scenes_of_list(feed: FeedConfig, patience: Patience = PATIENCE) -> Iterator[
     items: list[str] = []
     for line in named:
         uris = [resolved(address, one) for one in split_uris(line)]
-        if len(uris) > 1 or PurePosixPath(public_uri(uris[0])).suffix.lower() in RASTERS:
+        if len(uris) > 1 or PurePosixPath(public_uri(uris[0])).suffix.lower() in SCENES:
             yield _scene(feed, line, uris)
         elif (reason := why_not_read(address, uris[0])) is not None:
             yield Unusable(key=scene_key(feed.name, LINKS, public_uri(uris[0])), reason=f"the list {reason}")

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.raster.scene_files import RASTERS
+
 Radiometry = Literal["as stored", "sentinel-2"]
 Superseding = Literal["never", "by name", "sentinel-2"]
 
@@ -182,7 +184,7 @@ ROWS: tuple[Layout, ...] = (
     Layout(
         name="plain-folder",
         documented="pipeline/ingest/README.md",
-        files=re.compile(r"^(?P<scene>.+)\.(?:tiff?|jp2|png|jpe?g)$", re.IGNORECASE),
+        files=re.compile(rf"^(?P<scene>.+)(?:{'|'.join(map(re.escape, RASTERS))})$", re.IGNORECASE),
     ),
     Layout(
         name="stac",

@@ -19,6 +19,7 @@ from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_config import scene_config
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.raster import open_scene
+from pipeline.raster.scene_files import RASTERS
 from pipeline.types import Window
 from tests.support import layouts
 from tests.support.layouts import write_band, write_safe
@@ -182,3 +183,12 @@ def test_rasters_of_our_own_results_are_no_scenes(tmp_path: Path, more: dict[str
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"II*\0")
     assert list(found(feed(tmp_path, **more))) == ["harbour"]
+
+
+@pytest.mark.parametrize("ending", RASTERS)
+def test_what_detect_takes_for_a_raster_a_feed_does_too(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"scene{ending.upper()}").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text(f"scene{ending.upper()}\n")
+    assert list(found(feed(tmp_path))) == ["scene"]
+    (named,) = scenes(FeedConfig(name="f", source=Source(kind="list", address=str(tmp_path / "list.txt"))))
+    assert isinstance(named, SceneToDo), named
