@@ -228,8 +228,12 @@ def _written(path: Path, content: bytes, before: os.stat_result | None) -> str:
     return _mark(path.stat())
 
 
-def _walk(folder: Path, above: str) -> Iterator[Listed]:
+def _walk(folder: Path, above: str, inside_of: tuple[os.stat_result, ...] = ()) -> Iterator[Listed]:
+    """``inside_of``: the folders above; a link that leads back to one of them is not followed."""
     try:
+        itself = folder.stat()
+        if any(os.path.samestat(itself, one) for one in inside_of):
+            return
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except FileNotFoundError:
         return
@@ -237,7 +241,7 @@ def _walk(folder: Path, above: str) -> Iterator[Listed]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{above}{entry.name}/")
+            yield from _walk(Path(entry.path), f"{above}{entry.name}/", (*inside_of, itself))
             continue
         try:
             status = entry.stat()

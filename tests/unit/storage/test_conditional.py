@@ -84,6 +84,17 @@ def test_a_listing_names_what_is_there_at_any_depth(out: str) -> None:
     assert {name for name in after if after[name] != before[name].version} == {"a.json"}
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"a")
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "again").symlink_to(tmp_path / "here")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "here")
+    (tmp_path / "here" / "gone.tif").symlink_to(tmp_path / "nowhere")
+    assert [one.name for one in list_objects(str(tmp_path / "here"))] == ["linked/a.tif"]
+
+
 def test_what_two_processes_count_is_counted(out: str) -> None:
     uri, times = f"{out}/count", 15
     command = [sys.executable, "-c", COUNT, uri, str(times)]
