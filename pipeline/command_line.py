@@ -158,7 +158,7 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
 
     Scenes may stand without a flag, wherever no value of another one is due.
     """
-    rest, scenes = list(argv), list[str]()
+    rest, scenes, facts = list(argv), list[str](), list[str]()
     while rest:
         token = rest.pop(0)
         name, equals, value = token.removeprefix("--").partition("=")
@@ -171,12 +171,16 @@ def _expanded(argv: Sequence[str]) -> Iterator[str]:
                 values.append(rest.pop(0))
             if key == "scene" and values:
                 scenes += _from_list(values)
+            elif key == "output.meta" and values:  # said once for each fact, none may be lost
+                facts += _from_list(values)
             else:
                 yield f"--{key}={_as_list(key, values)}"
         elif equals or not token.startswith("--"):
             yield token.replace(name, key, 1)
         else:
             yield f"--{key}{_value_of(key, rest)}"
+    if facts:
+        yield f"--output.meta={json.dumps(facts)}"
     if scenes:
         yield f"--scene={json.dumps(scenes)}"  # last: it wins over that of a config file
 

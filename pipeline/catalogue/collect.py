@@ -31,7 +31,9 @@ from pipeline.catalogue.mirror import (
 from pipeline.catalogue.places import placement
 from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, no_results, published_results
 from pipeline.catalogue.snapshot import read_snapshot
+from pipeline.catalogue.times import span
 from pipeline.catalogue.withdrawn import Withdrawal, withdrawn
+from pipeline.names import quoted
 from pipeline.outputs.stac import deprecated, result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
 from pipeline.outputs.stac_models import model_file, model_item
@@ -182,6 +184,14 @@ def _item(
             scene_id=result.scene_id,
         )
         return None
+    acquired = str(result.record["scene"].get("acquired") or "")
+    if acquired and span(acquired) is None:
+        journal.emit(
+            "unknown_time",
+            f"{result.scene_id}: {quoted(acquired)} is no time that it can have been taken at, so to filters it is of "
+            "unknown time: write 2023-07-14 or 2023-07-14T10:20:30Z",
+            scene_id=result.scene_id,
+        )
     if _says_more(model, models.get(model["id"])):
         models[model["id"]] = model
     return item

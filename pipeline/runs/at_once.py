@@ -85,6 +85,7 @@ class _Threads:
                 progress.look_up()
                 continue
             self._threads.remove(thread)
+            thread.join()  # or it may be the last to hold the network, and a process that ends then aborts
             if isinstance(end, BaseException):
                 raise end
             return end

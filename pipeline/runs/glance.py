@@ -142,6 +142,8 @@ def _published(uri: str, scene_id: str, inputs: str, run: Run) -> SceneReport | 
 THREADS = 16
 AHEAD = 64
 """Scenes that are looked at before it is their turn: a store answers each only after a while."""
+ENDING_S = 1.0
+"""How long threads are waited for when no more glances are wanted."""
 FRESH_S = 60.0
 """A glance that is older than this is thrown away."""
 
@@ -186,11 +188,15 @@ class _Ahead:
             self._threads[-1].start()
 
     def end(self) -> None:
-        """No more glances."""
+        """No more glances. Threads that wait for one end before this does: they hold the run, and who lets go of its
+        network while the process ends aborts it. One whose store does not answer is left behind."""
         for _, future in self.waiting:
             future.cancel()
         for _ in self._threads:
             self._jobs.put(None)
+        until = time.monotonic() + ENDING_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -159,6 +159,9 @@ def test_nested_keys_and_lists_without_brackets() -> None:
     assert parsed.raster.bands == (4, 3, 2)
     assert parsed.tiling.gsd == "2.5"
     assert parsed.output.meta == ("a=b", "c=d")
+    assert run("--scene", "a", "--meta", "a=b", "--output.meta=c=d", "--meta", "e=[f]").output.meta == (
+        "a=b", "c=d", "e=[f]"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["flag", "file", "equals"])

@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.reporting.journal import Journal
 from pipeline.runs.context import SILENT
 from pipeline.storage.files import file_names, read_file, remove_file, write_file
-from tests.support.detected_results import KINDS, card, publish
+from tests.support.detected_results import KINDS, Kind, card, publish
 from tests.support.results import dataset_rows
 from tests.support.stac import complaints
 
@@ -400,6 +400,13 @@ def test_the_command_tells_what_came_of_it(out: Path, capsys: pytest.CaptureFixt
     assert (told["event"], told["scenes"], told["added"]) == ("collected", 5, 0)
     assert main([str(out / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_time_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No filter by time finds the scene, though somebody said when it was taken."""
+    publish(tmp_path, str(tmp_path / "out"), "a", Kind(meta=("acquired=2023-06-31",)))
+    assert main([str(tmp_path / "out")]) == 0
+    assert "a: '2023-06-31' is no time that it can have been taken at" in capsys.readouterr().err
 
 
 def test_a_folder_without_results_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -51,6 +51,25 @@ def test_a_scene_is_drawn_only_when_it_may_begin_and_told_of_in_the_calling_thre
     assert (progress.ended, progress.not_published) == (200, 0)
 
 
+def test_a_scene_has_let_go_of_everything_when_it_is_told_of() -> None:
+    """The last hold on the network must not be that of a thread that is still ending: a process that ends meanwhile
+    aborts after its work was done."""
+
+    class Scene:
+        def __call__(self) -> SceneReport:
+            time.sleep(0.2)  # until the calling thread holds it no more
+            return report_of("one")
+
+        def __del__(self) -> None:
+            time.sleep(0.2)
+            released.append(threading.current_thread().name)
+
+    released: list[str] = []
+    told: list[list[str]] = []
+    at_once((Scene() for _ in range(1)), 2, lambda _: told.append(list(released)), Progress(SILENT))
+    assert told == [["scene"]]
+
+
 def test_one_at_a_time_is_the_calling_thread() -> None:
     threads: list[threading.Thread] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -169,6 +170,9 @@ def test_glances_keep_their_order_and_old_ones_are_thrown_away(place: Path, monk
     run = Run(config=config, card=CARD, executor=LocalExecutor(pinned_oracle), aoi=None, journal=SILENT)
     uris = [config.scene[0], *(f"{place}/missing{number}.tif" for number in range(200))]
     told = dict(glances(uris, run))
+    assert "glance" not in [thread.name for thread in threading.enumerate()], (
+        "they hold the run, and the network with it"
+    )
     assert list(told) == uris
     assert [uri for uri, one in told.items() if one is not None and one.report is not None] == uris[:1]
     monkeypatch.setattr("pipeline.runs.glance.FRESH_S", -1.0)
