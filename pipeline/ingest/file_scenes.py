@@ -156,7 +156,7 @@ def scene_of_uris(
     product = product_of_name(PurePosixPath(name).name) if row.radiometry == "sentinel-2" else None
     group_name, rank = parts.get("group"), parts.get("rank") or ""
     if product is not None:
-        group_name, rank = product.view, product.rank
+        group_name, rank = product.acquisition, product.rank
     gsd, facts = _told_beside(said) if row.sidecar else (row.gsd_codes.get(parts.get("gsd") or "", row.gsd_m), {})
     scene = SceneToDo(
         key=key, scene_id=scene_id_of_key(key, name), uri=",".join(uris),

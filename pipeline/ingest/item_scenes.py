@@ -52,7 +52,7 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
         sensor=_first_text(properties, ("platform", "constellation")) or row.sensor,
         licence=licence if isinstance(licence, str) and licence not in NO_LICENCE else row.licence,
         offset_dn=0.0 if product is None else product.offset_dn,
-        supersedes=None if product is None else product.view, rank=_rank(product), item_href=href,
+        supersedes=None if product is None else product.acquisition, rank=_rank(product), item_href=href,
         signer=row.signer,
     )  # fmt: skip
     pays = row.requester_pays or any(one.get("storage:requester_pays") is True for one in (properties, *told))

@@ -9,7 +9,7 @@ in the paths of assets; group ``scene`` is what tells scenes apart, and the name
     date      when it was taken, UTC
     sensor    the platform, as the name writes it
     gsd       ground sample distance: a key of the row's ``gsd_codes``
-    group     what is the same view, processed again or not;   rank: the highest is the one
+    group     what is the same acquisition, processed again or not;   rank: the highest is the one
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Layout:
     radiometry: Radiometry = "as stored"
     """Whether the archive added an offset; see :mod:`pipeline.ingest.sentinel2`."""
     superseding: Superseding = "never"
-    """How a later version of the same view is recognised."""
+    """How a later version of the same acquisition is recognised."""
     sensor: str | None = None
     licence: str | None = None
     attribution: str | None = None

@@ -117,7 +117,7 @@ class Ledger:
         yield from (one for one in list(self._fresh.values()) if not states or one.entry.state in states)
 
     def grouped(self, feed: str) -> Iterator[Record]:
-        """Results of a feed's scenes that are one of several processings of a view."""
+        """Results of a feed's scenes that are one of several processings of an acquisition."""
         wanted = Wanted(states=HAS_RESULT, begins=f"{feed}/", holds='"group": ')
         yield from self._parsed_rows(wanted)
         for one in list(self._fresh.values()):

@@ -50,7 +50,7 @@ class SceneToDo:
     offset_dn: float = 0.0
     """What the archive added to the pixel values of the scene, to be taken off before they mean reflectance."""
     supersedes: str | None = None
-    """Scenes of one group are the same view, processed again: one of them is to be detected."""
+    """Scenes of one group are the same acquisition, processed again: one of them is to be detected."""
     rank: str = ""
     """The highest of a group, as text, is the one."""
     signer: str | None = None

@@ -1,4 +1,4 @@
-"""What names and items of Sentinel-2 products say: which view it is, how it was processed, the offset in its values.
+"""What names and items of Sentinel-2 products say: which acquisition it is, how it was processed, the offset in it.
 
 Facts: Sentinel-2 Products Specification Document (names, and RADIO_ADD_OFFSET of processing baseline 04.00, from
 25 January 2022 on, which shifts all values by 1,000 so that dark ones are not cut off at 0).
@@ -23,8 +23,8 @@ PRODUCT = re.compile(
 class Product:
     """A product, by its name or its item."""
 
-    view: str
-    """The same for all processings of one view: platform, level, sensing time, tile and relative orbit."""
+    acquisition: str
+    """The same for all processings of one acquisition: platform, level, sensing time, tile and relative orbit."""
     baseline: str
     """Processing baseline, as ``05.09``; empty where nobody says."""
     made: str = ""
@@ -39,7 +39,7 @@ class Product:
 
     @property
     def rank(self) -> str:
-        """Of one view, the highest is the one to look at."""
+        """Of one acquisition, the highest is the one to look at."""
         return f"{self.baseline or '00.00'} {self.made}"
 
 
@@ -48,8 +48,10 @@ def product_of_name(name: str) -> Product | None:
     match = PRODUCT.fullmatch(name)
     if match is None:
         return None
-    view = "_".join(match[part] for part in ("platform", "level", "sensing", "orbit", "tile"))
-    return Product(view=view, baseline=f"{match['baseline'][:2]}.{match['baseline'][2:]}", made=match["made"])
+    acquisition = "_".join(match[part] for part in ("platform", "level", "sensing", "orbit", "tile"))
+    return Product(
+        acquisition=acquisition, baseline=f"{match['baseline'][:2]}.{match['baseline'][2:]}", made=match["made"]
+    )
 
 
 def product_of_item(properties: Mapping[str, Any]) -> Product | None:
@@ -62,7 +64,7 @@ def product_of_item(properties: Mapping[str, Any]) -> Product | None:
     baseline = _text(properties.get("s2:processing_baseline") or properties.get("processing:version"))
     named = product_of_name(_text(properties.get("s2:product_uri")))
     if named is not None:
-        return Product(view=named.view, baseline=_baseline(baseline) or named.baseline, made=named.made,
+        return Product(acquisition=named.acquisition, baseline=_baseline(baseline) or named.baseline, made=named.made,
                        offset_applied=applied)  # fmt: skip
     tile = _text(properties.get("s2:mgrs_tile") or properties.get("grid:code")).removeprefix("MGRS-")
     platform, taken = _text(properties.get("platform")).lower(), _text(properties.get("datetime"))
@@ -70,7 +72,7 @@ def product_of_item(properties: Mapping[str, Any]) -> Product | None:
         return None
     made = _text(properties.get("s2:generation_time")) or _text(properties.get("s2:sequence"))
     level = _text(properties.get("processing:level") or properties.get("s2:product_type"))
-    return Product(view=f"{platform}_{level}_{taken[:19]}_{tile}", baseline=_baseline(baseline), made=made,
+    return Product(acquisition=f"{platform}_{level}_{taken[:19]}_{tile}", baseline=_baseline(baseline), made=made,
                    offset_applied=applied)  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """STAC APIs. pystac-client's only home; the extra ``stac`` brings it.
 
 No API tells what was changed or deleted, and its pages shift while items arrive (an item can stand on two, or on none).
-So items are asked for in the order of their last change, each is taken once, and everything is asked for again until a
-pass adds nothing.
+So items are asked for in the order of their last change, each is taken once, and everything is asked for again until
+that adds nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pipeline.ingest.times import written
 from pipeline.names import shown
 from pipeline.storage.reaching import http_headers
 
-MOST_PASSES = 5
+MOST_LISTINGS = 5
 """A source that never comes to rest is listed so often in one tick; the next one goes on."""
 MOST_REPEATED = 3
-"""Pages in a row without an item that is new to the pass: a server that pages in a circle."""
+"""Pages in a row without an item that is new to the listing: a server that pages in a circle."""
 MOST_EMPTY = 100
 """Pages in a row without any: servers that filter a page after they have cut it send some."""
 LOOKBACK = timedelta(hours=48)
@@ -69,12 +69,12 @@ def scenes_of_api(feed: FeedConfig, since: datetime | None) -> list[SceneToDo | 
 def _until_at_rest(
     feed: FeedConfig, since: datetime | None, client: Any, reader: Any
 ) -> Iterator[SceneToDo | Unusable]:  # fmt: skip
-    """Pass after pass, until one adds nothing."""
+    """Listing after listing, until one adds nothing."""
     known: set[str] = set()
-    for _ in range(MOST_PASSES):
+    for _ in range(MOST_LISTINGS):
         before = len(known)
         for question in _questions(feed, since, client):
-            yield from _pass(feed, _pages(feed, client.search(**question), reader), known)
+            yield from _listing(feed, _pages(feed, client.search(**question), reader), known)
         if len(known) == before:
             return
 
@@ -163,7 +163,7 @@ def _links(entry: Any) -> list[Mapping[str, Any]]:
     ]  # fmt: skip
 
 
-def _pass(feed: FeedConfig, pages: Iterable[list[Any]], known: set[str]) -> Iterator[SceneToDo | Unusable]:
+def _listing(feed: FeedConfig, pages: Iterable[list[Any]], known: set[str]) -> Iterator[SceneToDo | Unusable]:
     """One listing: what is not ``known`` yet, item and state. Ends where pages go in a circle."""
     here: set[str] = set()
     repeated = 0

@@ -128,7 +128,7 @@ class TestApi:
         assert api.asked[0]["collections"] == ["sentinel-2-l2a"]
 
     def test_nothing_is_lost_when_pages_shift_and_nothing_comes_twice(self) -> None:
-        """An item that is deleted shifts the next page by one: what falls between them comes with the next pass."""
+        """An item that is deleted shifts the next page by one: what falls between them comes with the next listing."""
         items = views(25)
         with stac_api(items, before_page=lambda page: items.pop(0) if page == 1 else None) as api:
             found, _ = both(feed("stac-api", api.url, page_size=10))

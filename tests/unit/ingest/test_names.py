@@ -31,7 +31,7 @@ def test_a_products_name_is_read_back(
     assert product.offset_dn == (1000.0 if baseline >= 400 else 0.0)
     again = product_of_name(name.replace(f"N{baseline:04}", "N9999"))
     assert again is not None
-    assert again.view == product.view
+    assert again.acquisition == product.acquisition
     assert again.rank > product.rank or baseline == 9999
     row = LAYOUTS["sentinel-2-safe"]
     inside = (
