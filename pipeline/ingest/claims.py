@@ -131,10 +131,14 @@ def _left(entry: Entry, error: BaseException | None) -> Entry:
 
 
 def content_version(scene: SceneToDo) -> str:
-    """What changes when a file of the scene does: ETags, or sizes and times; where its store tells none, the hint."""
+    """What changes when a file of the scene does, that of its classes too: ETags, or sizes and times; where its store
+    tells none, the hint."""
     try:
         pays = bool(scene.settings.get("raster.requester_pays"))
-        versions = [file_version(uri, pays=pays) for uri in split_uris(signed(scene).uri)]
+        ready = signed(scene)
+        mask = ready.settings.get("raster.mask_file")
+        uris = (*split_uris(ready.uri), *([] if mask is None else [mask]))
+        versions = [file_version(uri, pays=pays) for uri in uris]
     except StorageError as error:  # reading it will say what is wrong
         return f"{scene.hint} ({one_sentence(error)})"
     return scene.hint if None in versions else "; ".join(map(str, versions))

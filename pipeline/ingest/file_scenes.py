@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from pipeline.errors import ConfigError
-from pipeline.ingest.assembly import with_settings
+from pipeline.ingest.assembly import Mask, with_settings
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.layouts import BAND_ORDERS, LAYOUTS, NO_SCENE, ROWS, Layout
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable, hint_of, scene_id_of_key, scene_key
@@ -32,7 +32,7 @@ class _Group:
     row: Layout
     match: re.Match[str]
     bands: dict[str, list[Listed]] = field(default_factory=dict)
-    mask: str | None = None
+    mask: Listed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,7 @@ class State:
 
     marks: tuple[str, ...] = ()
     modified: datetime | None = None
-    mask: str | None = None
-    """Address of what says which pixels show ground."""
+    mask: Mask | None = None
 
 
 def scenes_of_files(
@@ -62,13 +61,13 @@ def scenes_of_files(
     """
     rows = _rows(feed)
     groups: dict[tuple[str, str], _Group] = {}
-    masks: dict[tuple[str, str], str] = {}
+    masks: dict[tuple[str, str], Listed] = {}
     count = 0
     for file in files:
         count += 1
         row, match = _recognised(file.name, rows)
         if row is None or match is None:
-            masks.update(_mask(file.name, rows))
+            masks.update(_mask(file, rows))
             continue
         name = match["scene"]
         group = groups.setdefault((row.name, name), _Group(row=row, match=match))
@@ -114,12 +113,12 @@ def _recognised(name: str, rows: Sequence[Layout]) -> tuple[Layout | None, re.Ma
     return None, None
 
 
-def _mask(name: str, rows: Sequence[Layout]) -> Iterator[tuple[tuple[str, str], str]]:
+def _mask(file: Listed, rows: Sequence[Layout]) -> Iterator[tuple[tuple[str, str], Listed]]:
     """Row and scene that a file says the validity of, and the file."""
     for row in rows:
-        match = row.validity_files.search(name) if row.validity_files is not None else None
+        match = row.validity_files.search(file.name) if row.validity_files is not None else None
         if match is not None:
-            yield (row.name, match["scene"]), name
+            yield (row.name, match["scene"]), file
 
 
 def _scene(
@@ -136,10 +135,12 @@ def _scene(
         return Unusable(
             key=key, reason=f"{quoted(name)} has a file with a comma in its name, which joins files: rename it"
         )
+    mask = None
+    if group.mask is not None:
+        mask = Mask(address=join(feed.source.address, group.mask.name), mark=group.mask.version)
     return scene_of_uris(
         feed, key, name, Recognised(row=group.row, parts=group.match.groupdict()), uris,
-        State(marks=tuple(file.version for file in chosen), modified=max(file.modified for file in chosen),
-              mask=None if group.mask is None else join(feed.source.address, group.mask)),
+        State(marks=tuple(file.version for file in chosen), modified=max(file.modified for file in chosen), mask=mask),
         _sidecar(group.row, chosen[0].name, read_text),
     )  # fmt: skip
 

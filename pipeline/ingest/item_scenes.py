@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipeline.ingest.assembly import with_settings
+from pipeline.ingest.assembly import Mask, with_settings
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.hrefs import resolved, why_not_read, without_commas
 from pipeline.ingest.item_assets import Odd, check_one_grid, chosen_assets
@@ -56,11 +56,16 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
         signer=row.signer,
     )  # fmt: skip
     pays = row.requester_pays or any(one.get("storage:requester_pays") is True for one in (properties, *told))
-    mask = assets.get(row.validity, {}).get("href")
-    beside = resolved(href, mask) if isinstance(mask, str) else None
-    if beside is not None and why_not_read(href, beside) is not None:
-        beside = None
-    return with_settings(feed, scene, row, pays=pays, mask=beside, facts={})
+    return with_settings(feed, scene, row, pays=pays, mask=_mask(href, assets.get(row.validity, {})), facts={})
+
+
+def _mask(base: str, asset: Mapping[str, Any]) -> Mask | None:
+    """None for an asset that names no file, or one that is not to be read."""
+    href = asset.get("href")
+    address = resolved(base, href) if isinstance(href, str) else None
+    if address is None or why_not_read(base, address) is not None:
+        return None
+    return Mask(address=address, mark=str(asset.get("file:checksum")))
 
 
 def _collection(item: Mapping[str, Any]) -> str:

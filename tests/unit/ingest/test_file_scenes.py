@@ -14,6 +14,7 @@ from affine import Affine
 from pipeline.command_line import run_from
 from pipeline.config import RasterConfig, RunConfig
 from pipeline.errors import ConfigError, StorageError
+from pipeline.ingest.claims import content_version
 from pipeline.ingest.feed_file import FeedConfig, Source
 from pipeline.ingest.feeds import scenes
 from pipeline.ingest.scene_config import scene_config
@@ -192,3 +193,21 @@ def test_what_detect_takes_for_a_raster_a_feed_does_too(tmp_path: Path, ending: 
     assert list(found(feed(tmp_path))) == ["scene"]
     (named,) = scenes(FeedConfig(name="f", source=Source(kind="list", address=str(tmp_path / "list.txt"))))
     assert isinstance(named, SceneToDo), named
+
+
+def test_a_file_of_classes_that_comes_late_or_changes_is_another_version_where_it_is_applied(tmp_path: Path) -> None:
+    """A product arrives file by file: what was looked at without its clouds is looked at again."""
+    write_safe(tmp_path)
+    (classes,) = tmp_path.rglob("*_SCL_20m.jp2")
+    content = classes.read_bytes()
+    told: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+    for state in (b"", content, content + b"again"):
+        classes.unlink(missing_ok=True)
+        if state:
+            classes.write_bytes(state)
+        for applied, seen in told.items():
+            one = replace(feed(tmp_path), run={"raster.mask_values": [3]} if applied else {})
+            (scene,) = found(one).values()
+            seen.add((scene.hint, content_version(scene)))
+    assert [len({one[part] for one in told[True]}) for part in (0, 1)] == [3, 3]
+    assert len(told[False]) == 1
