@@ -107,6 +107,8 @@ class Entry:
     acquired: str | None = None
     updated: str | None = None
     """ISO times of the scene, UTC."""
+    bbox: str = ""
+    """West, south, east, north in degrees, parted by commas; empty where nobody tells."""
     group: str | None = None
     rank: str = ""
     """Of one group the highest rank is wanted."""

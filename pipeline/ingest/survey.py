@@ -76,7 +76,7 @@ def about(entry: Entry, scene: SceneToDo) -> Entry:
     }
     return replace(
         entry, scene_id=scene.scene_id, origin="\n".join(scene.origin), group=scene.supersedes, rank=scene.rank,
-        acquired=times["acquired"], updated=times["updated"],
+        acquired=times["acquired"], updated=times["updated"], bbox=",".join(map(repr, scene.bbox or ())),
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def survey(
             found.candidates.append(one)
         elif one.entry is None or one.entry.state not in HAS_RESULT:
             _leave(found, one.scene, one.record, f"superseded by {better}", now)
-    found.gone = list(_gone(feed, ledger, ranks, found))
+    found.gone = list(_gone(feed, ledger, ranks, found, unwanted))
     return found
 
 
@@ -161,17 +161,33 @@ class _Ranks:
         self._best[group] = max(self._best.get(group, ("", "")), (rank, key))
 
 
-def _gone(feed: str, ledger: Ledger, ranks: _Ranks, found: Survey) -> Iterable[tuple[Record, str]]:
-    """Results that count no more, and scenes that went wrong or wait and need not any longer."""
+def _gone(
+    feed: str, ledger: Ledger, ranks: _Ranks, found: Survey, unwanted: Callable[[SceneToDo], str | None]
+) -> Iterable[tuple[Record, str]]:
+    """Results that count no more, and scenes that went wrong or wait and need not any longer. An API is not asked for
+    what is ``unwanted``, so that this is not shown says nothing."""
     missing = {*ledger.keys_with_result(feed), *_unfinished(feed, ledger)} - found.keys if found.is_full else set()
     for key in sorted(missing):
         record = ledger.get(key)
-        if record is not None:
+        if record is not None and unwanted(_as_known(record.entry)) is None:
             yield record, "its feed shows it no more"
     for record in ledger.grouped(feed):
         best, key = ranks.published.get(str(record.entry.group), ("", ""))
         if best > record.entry.rank and record.entry.key not in missing:
             yield record, f"superseded by {key}"
+
+
+def _as_known(entry: Entry) -> SceneToDo:
+    """A scene that is not listed, as far as the ledger knows what filters of place and time ask for."""
+    try:
+        acquired = None if entry.acquired is None else datetime.fromisoformat(entry.acquired)
+        west, south, east, north = map(float, entry.bbox.split(",")) if entry.bbox else (None,) * 4
+    except ValueError:  # written by somebody else
+        return SceneToDo(key=entry.key, scene_id=entry.scene_id, uri=entry.origin, hint=entry.hint)
+    box = None if west is None or south is None or east is None or north is None else (west, south, east, north)
+    return SceneToDo(
+        key=entry.key, scene_id=entry.scene_id, uri=entry.origin, hint=entry.hint, acquired=acquired, bbox=box
+    )
 
 
 def _unfinished(feed: str, ledger: Ledger) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.ingest.decisions import Candidate, Decision, decide, in_turn
 from pipeline.ingest.entry import Entry, State
-from pipeline.ingest.feed_file import FeedConfig, feed_of
+from pipeline.ingest.feed_file import FeedConfig, Filter, feed_of
+from pipeline.ingest.filters import why_skipped
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
 from pipeline.ingest.status import status_of
@@ -117,6 +119,17 @@ def test_what_went_wrong_and_is_gone_is_no_failure_any_longer(ledger: Ledger, en
     assert status_of(ledger).oldest_failure is None
     assert status_of(ledger).counts["WITHDRAWN"] == 1
     assert keys(surveyed(ledger, scene("feed/c/bad"), scene("feed/c/good"))) == ["feed/c/bad"], "it has come back"
+
+
+@pytest.mark.parametrize("wanted", [Filter(since=NOON - timedelta(hours=1)), Filter(bbox=(10.0, 50.0, 11.0, 51.0))])
+def test_what_a_narrower_filter_does_not_ask_for_is_not_gone(ledger: Ledger, wanted: Filter) -> None:
+    """An API is asked for the time and the place alone: what it does not show of others says nothing of them."""
+    old = scene("feed/c/old", hours=48, bbox=(3.0, 50.0, 4.0, 51.0))
+    gone, there = (scene(f"feed/c/{name}", bbox=(10.0, 50.0, 11.0, 51.0)) for name in ("gone", "there"))
+    for one in (old, gone, there):
+        done(ledger, one)
+    found = survey("feed", [there], partial(why_skipped, wanted=wanted), ledger)
+    assert [record.entry.key for record, _ in found.gone] == ["feed/c/gone"]
 
 
 def test_what_failed_before_it_was_filtered_out_is_done_when_it_is_wanted_again(ledger: Ledger) -> None:
