@@ -122,6 +122,7 @@ class Tick:
             known = read_watermark(ledger, self._feed)
             since = None if retry is not None else since_when(self._feed, known, ledger.now())
             found = survey(self._feed.name, listing(since), self._tools.unwanted, ledger, since)
+            self._say_unusable(found)
             try:
                 with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
                     self._report.ended = claims.outcomes
@@ -142,6 +143,14 @@ class Tick:
                 ledger.unmark(token)
         self._report.error = self._report.error or found.error
         return self._report
+
+    def _say_unusable(self, found: Survey) -> None:
+        """Of scenes with a result: their entries tell of that, and would say nothing of this."""
+        for one in found.unusable:
+            record = self.ledger.get(one.key)
+            if record is not None and record.entry.state in HAS_RESULT:
+                told = f"{record.entry.scene_id}: {one.reason}; until then its result stays"
+                self._journal.emit("unusable", told, key=one.key, reason=one.reason)
 
     def _work(self, found: Survey, claims: Claims, orphans: Orphans) -> None:
         """First what may be done together, then, one by one, what ticks have died with."""
