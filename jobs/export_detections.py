@@ -93,7 +93,7 @@ def bounds(text: str) -> tuple[float, float, float, float]:
 
 def moment(flag: str, text: str | None) -> datetime | None:
     """The beginning of a span of time, or its end for ``until``. Raises ConfigError."""
-    from pipeline.catalogue.times import span
+    from pipeline.outputs.times import span
 
     if text is None:
         return None

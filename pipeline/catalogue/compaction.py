@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipeline.catalogue.scene_lists import SceneLists
@@ -49,7 +49,8 @@ def compact(out_uri: str, *, target_bytes: int = TARGET_BYTES, parts: int = PART
         files = [one for one in there[0].files if (one.model, one.month) == (model, month)]
         chosen = _due(files, parts)
         try:
-            done += len(chosen) if chosen and _compacted(out_uri, chosen, target_bytes) else 0
+            if chosen and _compacted(out_uri, chosen, target_bytes, there[0].retired):
+                done += len(chosen)
         except OSError:
             if still_listed(out_uri, {one.path for one in chosen}):
                 raise
@@ -66,7 +67,9 @@ def _due(files: Sequence[DatasetFile], parts: int) -> list[DatasetFile]:
     return [*loose, *small] if many and worth else []
 
 
-def _compacted(out_uri: str, chosen: Sequence[DatasetFile], target_bytes: int) -> bool:
+def _compacted(
+    out_uri: str, chosen: Sequence[DatasetFile], target_bytes: int, retired: Collection[str]
+) -> bool:  # fmt: skip
     """Put files together and exchange them for what comes out; False when somebody changed one meanwhile."""
     base, first = folder_of(out_uri), chosen[0]
     kind = DatasetFile(
@@ -79,7 +82,7 @@ def _compacted(out_uri: str, chosen: Sequence[DatasetFile], target_bytes: int) -
         for path, written in sorted_files(
             paths, folder, target_bytes=target_bytes, smallest_bytes=min(SMALLEST_BYTES, target_bytes)
         ):
-            made.append(put_in_place(base, kind, path, written))
+            made.append(put_in_place(base, kind, path, written, retired))
             path.unlink()
     return _exchanged(out_uri, chosen, made)
 

@@ -240,7 +240,7 @@ class _Edit:
             again = self._rewritten(file, path, set(), {entry.scene_id: verdicts[entry.scene_id]})
             assert again is not None, "no row goes"
             return again
-        return put_in_place(self._base, file, path, written)
+        return put_in_place(self._base, file, path, written, self.snapshot.retired)
 
     def _rewritten(
         self, file: DatasetFile, path: Path, dropped: set[str], verdicts: Mapping[str, Mapping[str, Verdict]]
@@ -249,7 +249,8 @@ class _Edit:
         with DatasetWriter(target) as writer:
             for rows in rewritten(path, dropped, verdicts):
                 writer.write(rows)
-        placed = put_in_place(self._base, file, target, writer.written) if writer.written.rows else None
+        written, retired = writer.written, self.snapshot.retired
+        placed = put_in_place(self._base, file, target, written, retired) if written.rows else None
         target.unlink()
         return placed
 

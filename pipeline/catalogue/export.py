@@ -14,13 +14,13 @@ from pipeline.catalogue.detections import update
 from pipeline.catalogue.results import manifests, no_results, published_results, scene_names
 from pipeline.catalogue.scene_lists import SceneLists
 from pipeline.catalogue.snapshot import DatasetFile, Snapshot, folder_of, read_snapshot, still_listed
-from pipeline.catalogue.times import UNKNOWN_MONTH
 from pipeline.catalogue.withdrawn import withdrawn
 from pipeline.errors import ConfigError, redacted
 from pipeline.names import quoted
 from pipeline.outputs.export import FORMATS
 from pipeline.outputs.selection import Selection, primary_alone, rows_of, selected
 from pipeline.outputs.tables import Table
+from pipeline.outputs.times import UNKNOWN_MONTH
 from pipeline.storage.clients import translated
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join, local_path

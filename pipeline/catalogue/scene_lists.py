@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, catalogue_of, meets
-from pipeline.catalogue.times import month_at
+from pipeline.catalogue.snapshot import SCENES, SceneList, Snapshot, catalogue_of, fresh_name, meets
 from pipeline.outputs.scene_index import (
     ListWritten,
     SceneEntry,
@@ -19,6 +18,7 @@ from pipeline.outputs.scene_index import (
     write_changed,
     write_compacted,
 )
+from pipeline.outputs.times import month_at
 from pipeline.storage.moving import local_copy, put_file
 from pipeline.storage.paths import join
 
@@ -28,6 +28,7 @@ class SceneLists:
 
     def __init__(self, out_uri: str, snapshot: Snapshot, folder: Path) -> None:
         self._base, self._lists, self._folder = catalogue_of(out_uri), snapshot.scenes, folder
+        self._retired = snapshot.retired
         self._copies: dict[str, Path] = {}
 
     def find(self, scene_ids: Collection[str]) -> dict[str, SceneEntry]:
@@ -94,7 +95,7 @@ class SceneLists:
         return self._folder / f"{uuid.uuid4().hex}.parquet"
 
     def _placed(self, month: str, path: Path, written: ListWritten) -> SceneList:
-        name = f"{SCENES}/month={month}/scenes-{written.digest[:16]}.parquet"
+        name = fresh_name(f"{SCENES}/month={month}/scenes-{written.digest[:16]}.parquet", self._retired)
         put_file(path, join(self._base, name))
         return SceneList(path=name, scenes=written.scenes, left_out=written.left_out)
 

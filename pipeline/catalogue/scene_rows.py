@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.catalogue.results import Published
-from pipeline.catalogue.times import exact_s, month_of, span
 from pipeline.georeference.georeference import lonlat_of
 from pipeline.names import told
 from pipeline.outputs.dataset import DatasetWriter, SceneFacts, Written, file_crs, scene_batches
 from pipeline.outputs.scene_index import SceneEntry
 from pipeline.outputs.tables import Table
+from pipeline.outputs.times import exact_s, month_of, span
 from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
 

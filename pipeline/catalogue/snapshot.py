@@ -1,9 +1,9 @@
 """Which files are the dataset of detections now: ``snapshot.json``, exchanged in one write.
 
 Readers take the files that it lists and no others: what lies beside them is on its way in or out. Files are never
-changed; their names tell their content. Many readers take all files there are, though, with a glob: so nothing else
-lies in the folder, and detections that leave the list go at once. Rows that count twice are told by nobody; a reader at
-work that finds a file gone says so, and begins again.
+changed; their names tell their content, and none that has left the list is used again. Many readers take all files
+there are, though, with a glob: so nothing else lies in the folder, and detections that leave the list go at once. Rows
+that count twice are told by nobody; a reader at work that finds a file gone says so, and begins again.
 """
 
 from __future__ import annotations
@@ -186,8 +186,7 @@ def sweep(out_uri: str, now: datetime | None = None) -> int:
             continue
         since = snapshot.retired.get(name)
         left = None if since is None else datetime.fromisoformat(since)
-        # One that was written again since it left is on its way in once more.
-        replaced = left is not None and modified < left and not name.startswith(f"{SCENES}/")
+        replaced = left is not None and not name.startswith(f"{SCENES}/")
         if replaced or max(left or modified, modified) < now - KEPT:
             remove_file(join(catalogue_of(out_uri), place))
             removed += 1
@@ -198,10 +197,22 @@ def _scene_lists(out_uri: str) -> Iterator[Listed]:
     return list_objects(join(catalogue_of(out_uri), SCENES))
 
 
-def put_in_place(base: str, file: DatasetFile, path: Path, written: Written) -> DatasetFile:
-    """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is."""
+def fresh_name(name: str, retired: Collection[str]) -> str:
+    """``name``, or where a file of this name has left the list one after it: somebody may be about to remove that."""
+    stem = name.removesuffix(".parquet")
+    names = (name, *(f"{stem}-{number}.parquet" for number in range(2, len(retired) + 3)))
+    return next(one for one in names if one not in retired)
+
+
+def put_in_place(
+    base: str, file: DatasetFile, path: Path, written: Written, retired: Collection[str]
+) -> DatasetFile:  # fmt: skip
+    """A local file at its place in the dataset ``base``, named after its content; ``file`` says whose it is.
+
+    ``retired``: of the snapshot that it is to come into.
+    """
     assert written.bbox is not None, "a file without rows has no place"
-    name = f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet"
+    name = fresh_name(f"{partition(file.model, file.month)}/part-{written.digest[:16]}.parquet", retired)
     put_file(path, join(base, name))
     return replace(file, path=name, rows=written.rows, bytes=written.bytes, bbox=written.bbox, kinds=written.kinds)
 

@@ -74,7 +74,7 @@ class Claims:
             self.lost += 1
             return None
         self.begun += 1
-        self._held[scene.scene_id] = (ours, scene)
+        self._held[scene.scene_id] = (ours, one.scene)
         self._journal.emit("scene_claimed", key=scene.key, scene_id=scene.scene_id, why=one.decision.why)
         return SceneTask(uri=scene.uri, config=config)
 
@@ -134,7 +134,7 @@ def content_version(scene: SceneToDo) -> str:
     """What changes when a file of the scene does: ETags, or sizes and times; where its store tells none, the hint."""
     try:
         pays = bool(scene.settings.get("raster.requester_pays"))
-        versions = [file_version(uri, pays=pays) for uri in split_uris(scene.uri)]
+        versions = [file_version(uri, pays=pays) for uri in split_uris(signed(scene).uri)]
     except StorageError as error:  # reading it will say what is wrong
         return f"{scene.hint} ({one_sentence(error)})"
     return scene.hint if None in versions else "; ".join(map(str, versions))

@@ -36,7 +36,7 @@ class State(StrEnum):
     SKIPPED = "SKIPPED"
     """Not wanted: filtered out, outside the area, superseded, or done by another feed."""
     WITHDRAWN = "WITHDRAWN"
-    """Published once; its feed shows it no more, or shows a better one."""
+    """Worked on once; its feed shows it no more, or shows a better one."""
 
 
 HAS_RESULT = (State.PUBLISHED, State.PARTIAL)

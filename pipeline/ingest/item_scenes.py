@@ -25,8 +25,7 @@ def scene_of_item(feed: FeedConfig, item: Any, href: str) -> SceneToDo | Unusabl
     name = item.get("id") if isinstance(item, Mapping) else None
     if not isinstance(name, str) or not name:
         return Unusable(key=scene_key(feed.name, ITEMS, public_uri(href)), reason=f"{shown(href)} is no STAC item")
-    collection = item.get("collection")
-    key = scene_key(feed.name, collection if isinstance(collection, str) and collection else ITEMS, name)
+    key = scene_key(feed.name, _collection(item), name)
     try:
         return _scene(feed, item, href, key)
     except Odd as error:
@@ -38,8 +37,7 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
     if item.get("type") != "Feature" or not isinstance(properties, Mapping):
         raise Odd("is no STAC item: it has no properties, or is no GeoJSON feature")
     assets = _assets(item)
-    collection = key.removeprefix(f"{feed.name}/").removesuffix(f"/{name}")
-    chosen = chosen_assets(collection, assets, feed.source.layout, feed.source.bands)
+    chosen = chosen_assets(_collection(item), assets, feed.source.layout, feed.source.bands)
     row, told = chosen.row, [assets[one] for one in chosen.keys]
     check_one_grid(assets, chosen.keys)
     uris = [_uri(href, one) for one in told]
@@ -63,6 +61,11 @@ def _scene(feed: FeedConfig, item: Mapping[str, Any], href: str, key: str) -> Sc
     if beside is not None and why_not_read(href, beside) is not None:
         beside = None
     return with_settings(feed, scene, row, pays=pays, mask=beside, facts={})
+
+
+def _collection(item: Mapping[str, Any]) -> str:
+    named = item.get("collection")
+    return named if isinstance(named, str) and named else ITEMS
 
 
 NO_LICENCE = ("proprietary", "other", "various")

@@ -79,8 +79,9 @@ class Unusable:
 
 
 def scene_key(feed: str, collection: str, name: str) -> str:
-    """``feed/collection/id``."""
-    return f"{feed}/{collection}/{name}"
+    """``feed/collection/id``, as text that any table takes: half a surrogate, or a byte that is no letter, in the name
+    of a file is written as an escape."""
+    return f"{feed}/{collection}/{name}".encode("utf-8", "backslashreplace").decode()
 
 
 def scene_id_of_key(key: str, name: str) -> str:

@@ -31,7 +31,8 @@ _SIGNATURES: dict[str, tuple[str, datetime]] = {}
 def signed(scene: SceneToDo) -> SceneToDo:
     """The scene with signatures on those of its files that want one; itself where none does.
 
-    Raises StorageError when the service gives none.
+    Files that the service has none for are read without: where that is refused, it is said of this scene alone. Raises
+    StorageError when the service does not answer, or says something strange.
     """
     if scene.signer is None:
         return scene
@@ -47,21 +48,32 @@ def _signed(uri: str, service: str) -> str:
     host, container = parts.hostname or "", parts.path.strip("/").partition("/")[0]
     if not host.endswith(BLOBS) or parts.query or not container:
         return uri
-    return f"{uri}?{_signature(f'{service}/{host.removesuffix(BLOBS)}/{container}')}"
+    signature = _signature(f"{service}/{host.removesuffix(BLOBS)}/{container}")
+    return uri if signature is None else f"{uri}?{signature}"
 
 
-def _signature(address: str) -> str:
+def _signature(address: str) -> str | None:
     known = _SIGNATURES.get(address)
     if known is None or known[1] - datetime.now(UTC) < LEFT:
-        known = _SIGNATURES[address] = _asked(address)
+        known = _asked(address)
+        if known is None:
+            return None
+        _SIGNATURES[address] = known
     return known[0]
 
 
-def _asked(address: str) -> tuple[str, datetime]:
-    """A signature, and when it ends."""
-    data = read_source(address)
+def _asked(address: str) -> tuple[str, datetime] | None:
+    """A signature, and when it ends; None for a container that the service does not know, or refuses."""
     try:
-        content = json.loads(data or b"{}")
+        data = read_source(address)
+    except StorageError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return None
+        raise
+    if data is None:
+        return None
+    try:
+        content = json.loads(data)
         token, ends = content["token"], moment(content.get("msft:expiry"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{shown(address)} gives no signature; try again later") from error

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import shapely
 
@@ -29,6 +30,8 @@ MOST_PASSES = 5
 """A source that never comes to rest is listed so often in one tick; the next one goes on."""
 MOST_REPEATED = 3
 """Pages in a row without an item that is new to the pass: a server that pages in a circle."""
+MOST_EMPTY = 100
+"""Pages in a row without any: servers that filter a page after they have cut it send some."""
 LOOKBACK = timedelta(hours=48)
 """Entries appear so late after the time that they say they were changed at."""
 TIMEOUT_S = 60.0
@@ -52,23 +55,26 @@ def scenes_of_api(feed: FeedConfig, since: datetime | None) -> list[SceneToDo | 
     with _translated(feed, pystac_client.exceptions.APIError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a server does not conform to is asked for with care below
         try:
-            client = pystac_client.Client.open(feed.source.address, stac_io=_reader(feed, pystac_client))
+            reader = _reader(feed, pystac_client)
+            client = pystac_client.Client.open(feed.source.address, stac_io=reader)
         except pystac_client.exceptions.APIError:
             raise
         except Exception as error:  # pystac's and json's, for what is no catalogue
             raise ConfigError(f"{shown(feed.source.address)} is no STAC API: {shown(one_sentence(error))}") from error
         if not client.conforms_to("ITEM_SEARCH") or client.get_single_link("search") is None:
             raise ConfigError(f"{shown(feed.source.address)} is no STAC API that can be searched; check source.address")
-        return list(_until_at_rest(feed, since, client))
+        return list(_until_at_rest(feed, since, client, reader))
 
 
-def _until_at_rest(feed: FeedConfig, since: datetime | None, client: Any) -> Iterator[SceneToDo | Unusable]:
+def _until_at_rest(
+    feed: FeedConfig, since: datetime | None, client: Any, reader: Any
+) -> Iterator[SceneToDo | Unusable]:  # fmt: skip
     """Pass after pass, until one adds nothing."""
     known: set[str] = set()
     for _ in range(MOST_PASSES):
         before = len(known)
         for question in _questions(feed, since, client):
-            yield from _pass(feed, client.search(**question), known)
+            yield from _pass(feed, _pages(feed, client.search(**question), reader), known)
         if len(known) == before:
             return
 
@@ -126,13 +132,44 @@ def _boxes(feed: FeedConfig) -> Iterator[list[float]]:
         yield [-180.0, south, east - 360.0, north]
 
 
-def _pass(feed: FeedConfig, search: Any, known: set[str]) -> Iterator[SceneToDo | Unusable]:
+def _pages(feed: FeedConfig, search: Any, reader: Any) -> Iterator[list[Any]]:
+    """The items of each page, to the last one. The client's own loop ends at an empty page, and at an answer that is
+    none: what follows would be taken for gone. Raises StorageError for such an answer, and where pages stay empty."""
+    href, method, headers, body = str(search.url), search.method, None, search.get_parameters()
+    empty = 0
+    while True:
+        page = json.loads(reader.request(href, method, headers=headers, parameters=body))
+        items = page.get("features") if isinstance(page, Mapping) else None
+        empty = 0 if items else empty + 1
+        if not isinstance(items, list) or empty > MOST_EMPTY:
+            said = "an answer that is no page of items" if empty <= MOST_EMPTY else f"{empty} pages without an item"
+            raise StorageError(f"the API {shown(feed.source.address)} sends {said}; try again later")
+        if items:
+            yield items
+        link = next((one for one in _links(page) if one.get("rel") == "next"), None)
+        if link is None:
+            return
+        href, method, headers = urljoin(href, link["href"]), link.get("method") or "GET", link.get("headers")
+        given = link.get("body") or {}
+        body = {**body, **given} if link.get("merge") else given
+
+
+def _links(entry: Any) -> list[Mapping[str, Any]]:
+    """Those of a page or an item that lead anywhere."""
+    links = entry.get("links") if isinstance(entry, Mapping) else None
+    return [
+        one for one in (links if isinstance(links, list) else [])
+        if isinstance(one, Mapping) and isinstance(one.get("href"), str)
+    ]  # fmt: skip
+
+
+def _pass(feed: FeedConfig, pages: Iterable[list[Any]], known: set[str]) -> Iterator[SceneToDo | Unusable]:
     """One listing: what is not ``known`` yet, item and state. Ends where pages go in a circle."""
     here: set[str] = set()
     repeated = 0
-    for page in search.pages_as_dicts():
+    for page in pages:
         before = len(here)
-        for item in page.get("features") or []:
+        for item in page:
             state = _state(item)
             here.add(state)
             if state not in known:
@@ -159,11 +196,7 @@ def _state(item: Any) -> str:
 
 def _address(item: Any, api: str) -> str:
     """Where the item is to be had, by itself; its files are relative to that."""
-    links = item.get("links") if isinstance(item, Mapping) else None
-    for link in links if isinstance(links, list) else []:
-        if isinstance(link, Mapping) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            return str(link["href"])
-    return api
+    return next((str(one["href"]) for one in _links(item) if one.get("rel") == "self"), api)
 
 
 @contextmanager

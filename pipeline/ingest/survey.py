@@ -28,7 +28,7 @@ class Survey:
     """Scenes without a result that are not wanted, each with its reason."""
     unusable: list[Unusable] = field(default_factory=list)
     gone: list[tuple[Record, str]] = field(default_factory=list)
-    """Results whose scene the feed shows no more, or shows a better one of; and that in a sentence."""
+    """Scenes that were worked on, and that the feed shows no more, or shows better ones of; and that in a sentence."""
     keys: set[str] = field(default_factory=set)
     """All that was listed."""
     latest: datetime | None = None
@@ -55,6 +55,12 @@ class Survey:
             for scene, record, one in decided
             if one.what == "detect"
         ]
+
+    def not_reached(self, ledger: Ledger) -> list[Entry]:
+        """What a tick has left of the candidates, whatever they were before: as the next one must be shown them."""
+        every = ((one.scene, ledger.get(one.scene.key)) for one in self.candidates)
+        left = (scene for scene, record in every if decide(scene, record, ledger.now()).what != "leave")
+        return [new_entry(scene, "") for scene in left]
 
 
 def new_entry(scene: SceneToDo, seen: str) -> Entry:
@@ -156,8 +162,8 @@ class _Ranks:
 
 
 def _gone(feed: str, ledger: Ledger, ranks: _Ranks, found: Survey) -> Iterable[tuple[Record, str]]:
-    """Results that count no more."""
-    missing = set(ledger.keys_with_result(feed)) - found.keys if found.is_full else set()
+    """Results that count no more, and scenes that went wrong or wait and need not any longer."""
+    missing = {*ledger.keys_with_result(feed), *_unfinished(feed, ledger)} - found.keys if found.is_full else set()
     for key in sorted(missing):
         record = ledger.get(key)
         if record is not None:
@@ -166,6 +172,12 @@ def _gone(feed: str, ledger: Ledger, ranks: _Ranks, found: Survey) -> Iterable[t
         best, key = ranks.published.get(str(record.entry.group), ("", ""))
         if best > record.entry.rank and record.entry.key not in missing:
             yield record, f"superseded by {key}"
+
+
+def _unfinished(feed: str, ledger: Ledger) -> Iterable[str]:
+    """Keys of a feed's scenes that were begun with, and have no result. What has no file is forgotten as it is."""
+    begun = ledger.records(State.NEW, State.FAILED, State.INVALID, State.POISON)
+    return (one.entry.key for one in begun if one.has_file and one.entry.key.startswith(f"{feed}/"))
 
 
 def _leave(found: Survey, scene: SceneToDo, record: Record | None, reason: str, now: datetime) -> None:

@@ -18,7 +18,6 @@ from pipeline.config import RunConfig
 from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError, StorageError
 from pipeline.ingest.claims import Claims
 from pipeline.ingest.decisions import Candidate, in_turn
-from pipeline.ingest.entry import HAS_RESULT
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
@@ -105,6 +104,7 @@ class Tick:
         self._begun = time.monotonic()
         self._uncollected: set[str] = set()
         self._behind = False
+        self._lost: Callable[[], bool] = lambda: False
 
     def run(self, listing: Listing, retry: str | None = None) -> TickReport:
         """List, compare, claim, detect, publish, tell the catalogue. ``retry``: see :func:`clear`.
@@ -112,7 +112,8 @@ class Tick:
         Raises StorageError where the ledger cannot be kept; what ended the work for another reason is in the report.
         """
         token, ledger = uuid.uuid4().hex, self.ledger
-        with Lease(ledger.ticks, token, self._bounds.lease_s, self._journal.say):
+        with Lease(ledger.ticks, token, self._bounds.lease_s, self._journal.say) as lease:
+            self._lost = lease.is_lost
             ledger.mark(token)
             ledger.load(token)
             orphans = Orphans(ledger, token, self._bounds.lease_s, self._journal)
@@ -159,7 +160,8 @@ class Tick:
         suspects = [one for one in found.candidates if one.suspect]
 
         def ended(report: SceneReport) -> None:
-            if claims.ended(report) in HAS_RESULT:
+            claims.ended(report)
+            if report.folder is not None:  # a failure too is written in the place of what was there before
                 self._uncollected.add(report.scene_id)
             if len(self._uncollected) >= bounds.collect_every:
                 self._collect(self._uncollected)
@@ -173,7 +175,7 @@ class Tick:
             suspects += found.freed(orphans.recover(wait=True), self.ledger)
         done = 0
         # One of them is done whatever the bounds: a feed that is never worked off would never come to them.
-        while suspects[done:] and claims.stopped is None and (done == 0 or not self._over(claims)):
+        while suspects[done:] and not self._stopped(claims) and (done == 0 or not self._over(claims)):
             detect(self._tasks(iter(suspects[done : done + 1]), claims, alone=True, bound=False), 1, ended)
             done += 1
         self._report.not_reached += len(suspects) - done + sum(1 for _ in turn)
@@ -182,7 +184,8 @@ class Tick:
         """Note how far back the next tick must list."""
         if found.error is None and self._feed.source.kind == ASKED_FOR_CHANGES:
             begins = f"{self._feed.name}/"
-            entries = (one.entry for one in self.ledger.records(*UNFINISHED) if one.entry.key.startswith(begins))
+            entries = [one.entry for one in self.ledger.records(*UNFINISHED) if one.entry.key.startswith(begins)]
+            entries += found.not_reached(self.ledger)
             mark = next_mark(self._feed, found, known, entries, self.ledger.now())
             write_watermark(self.ledger, self._feed, mark)
 
@@ -203,12 +206,18 @@ class Tick:
     ) -> Iterator[SceneTask]:
         """Claims while it is drawn from."""
         for one in turn:
-            if claims.stopped is not None or (bound and self._over(claims)):
+            if self._stopped(claims) or (bound and self._over(claims)):
                 self._report.not_reached += 1
+                if self._lost():
+                    self._journal.say("other ticks take this one for dead: it ends what is in flight, and no more")
                 return
             task = claims.claim(one, alone=alone)
             if task is not None:
                 yield task
+
+    def _stopped(self, claims: Claims) -> bool:
+        """Whether nothing more may be begun: what a tick claims that others take for dead is theirs at once."""
+        return claims.stopped is not None or self._lost()
 
     def _over(self, claims: Claims) -> bool:
         most, minutes = self._bounds.max_scenes, self._bounds.max_minutes

@@ -90,12 +90,13 @@ def looked_at(entry: Entry, hint: str) -> Entry:
 
 
 def skipped(entry: Entry, reason: str) -> Entry:
-    """It is not wanted, and nothing of it is published."""
-    return replace(entry, state=State.SKIPPED, sentence=reason, wait_s=0.0)
+    """It is not wanted, and nothing of it is published. What was found out about it before is no reason to leave it
+    when it is wanted again."""
+    return replace(entry, state=State.SKIPPED, sentence=reason, wait_s=0.0, hint="", version="")
 
 
 def withdrawn(entry: Entry, reason: str) -> Entry:
-    """What is published of it counts no more; the files stay."""
+    """What is published of it counts no more, or what went wrong with it; the files stay."""
     return replace(entry, state=State.WITHDRAWN, sentence=reason)
 
 

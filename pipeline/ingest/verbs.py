@@ -80,7 +80,10 @@ def run_tick(arguments: argparse.Namespace, feed: FeedConfig, base: RunConfig, j
 
 def refuse_own_results(feed: FeedConfig, out_uri: str) -> None:
     """Raise ConfigError where results would be taken for scenes that arrive."""
-    source, out = (os.path.normpath(local_path(one) or one) for one in (feed.source.address, out_uri))
+    source, out = (
+        os.path.normpath(one) if (path := local_path(one)) is None else os.path.realpath(path)
+        for one in (feed.source.address, out_uri)
+    )
     if feed.source.kind == "folder" and f"{out}/".startswith(f"{source}/"):
         raise ConfigError(
             f"--out {shown(out_uri)} lies in {shown(feed.source.address)}, where scenes arrive: pictures of results "

@@ -55,8 +55,9 @@ def since_when(feed: FeedConfig, known: Watermark | None, now: datetime) -> date
 
 def next_mark(feed: FeedConfig, found: Survey, known: Watermark | None, unfinished: Iterable[Entry],
               now: datetime) -> Watermark:  # fmt: skip
-    """After a listing that came to its end. ``unfinished``: what the ledger has of the feed in one of UNFINISHED; those
-    whose time nobody tells hold the mark back, as the oldest of the others does."""
+    """After a listing that came to its end. ``unfinished``: what the ledger has of the feed in one of UNFINISHED, and
+    what the tick did not come to; those whose time nobody tells hold the mark back, as the oldest of the others does.
+    """
     times = [None if one.updated is None else datetime.fromisoformat(one.updated) for one in unfinished]
     before = known.since if known is not None and found.since is not None else None
     latest = max(filter(None, (found.latest, before)), default=None)

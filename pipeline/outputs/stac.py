@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.outputs.stac_assets import assets
 from pipeline.outputs.stac_models import model_file, model_name
+from pipeline.outputs.times import span
 
 STAC_VERSION = "1.1.0"
 TABLE, FILE, PROCESSING, PROJECTION = (
@@ -98,21 +99,20 @@ def deprecated(item: Mapping[str, Any], sentence: str, *, since: str, successor:
 def times(acquired: str | None, finished: str | None) -> dict[str, Any]:
     """``datetime``, and the interval where the moment is not known: of a day that day, from its first moment on.
 
-    ``acquired`` is ISO 8601; a time without a zone is UTC. Of what is not known (or not understood) the end is when
-    the run ended: the picture was taken before.
+    ``acquired`` is a text as :func:`pipeline.outputs.times.span` takes it; of a month or a year the interval alone is
+    known. Of what is not known (or not understood) the end is when the run ended: the picture was taken before.
     """
     made = {} if finished is None else {"created": stamp(_moment(finished))}
-    try:
-        if acquired and len(acquired) <= len("2023-07-14"):
-            start = datetime.combine(date.fromisoformat(acquired), time(), UTC)
-            end = start + timedelta(days=1) - timedelta(seconds=1)
-            return {"datetime": stamp(start), "start_datetime": stamp(start), "end_datetime": stamp(end), **made}
-        if acquired:
-            return {"datetime": stamp(_moment(acquired)), **made}
-    except ValueError:
-        pass
-    end = datetime.now(UTC) if finished is None else _moment(finished)
-    return {"datetime": None, "start_datetime": EARLIEST, "end_datetime": stamp(end), **made}
+    known = span(acquired) if acquired else None
+    if known is None:
+        end = datetime.now(UTC) if finished is None else _moment(finished)
+        return {"datetime": None, "start_datetime": EARLIEST, "end_datetime": stamp(end), **made}
+    start, after = known
+    if after - start <= timedelta(seconds=1):
+        return {"datetime": stamp(start), **made}
+    day = after - start <= timedelta(days=1)
+    interval = {"start_datetime": stamp(start), "end_datetime": stamp(after - timedelta(seconds=1))}
+    return {"datetime": stamp(start) if day else None, **interval, **made}
 
 
 def stamp(moment: datetime) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -37,6 +38,8 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq, "==": operator.eq, "!=": operator.ne, "<>": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
+"""A whole number of 64 bits; larger ones are compared as floating ones."""
 DEEPEST = 50
 """Brackets within brackets."""
 
@@ -106,7 +109,8 @@ class _Parser:
             return column.is_null() if absent else column.is_valid()
         negated = self._took("not")
         if self._took("in"):
-            made = column.isin(self._values(field))
+            # As in SQL, what is not known is neither in a list nor outside of it.
+            made = pc.if_else(column.is_valid(), column.isin(self._values(field)), pa.scalar(None, pa.bool_()))
         elif self._took("between"):
             low = self._value(field)
             self._need("and")
@@ -118,12 +122,17 @@ class _Parser:
         return ~made if negated else made
 
     def _values(self, field: pa.Field) -> Any:
+        """Those of a list that the column can hold: no row has another."""
         self._need("(")
         values = [self._value(field)]
         while self._took(","):
             values.append(self._value(field))
         self._need(")")
-        return pa.array([value.as_py() for value in values], field.type)
+        held = []
+        for value in values:
+            with suppress(pa.ArrowInvalid):
+                held.append(value.cast(field.type))
+        return pa.array(held, field.type)
 
     def _value(self, field: pa.Field) -> Any:
         """The next token as a value of the field's type."""
@@ -131,7 +140,7 @@ class _Parser:
         self._at += 1
         number, text = kind == "number", kind == "text"
         if number and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
-            return pa.scalar(float(token)) if re.search(r"[.eE]", token) else pa.scalar(int(token))
+            return pa.scalar(int(token)) if _WHOLE.fullmatch(token) else pa.scalar(float(token))
         if text and pa.types.is_string(field.type):
             return pa.scalar(_unquoted(token))
         if text and pa.types.is_timestamp(field.type):
@@ -145,9 +154,9 @@ class _Parser:
     def _moment(self, text: str) -> datetime:
         try:
             when = datetime.fromisoformat(text)
-        except ValueError:
+            return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # year 1 east of Greenwich
             raise self._wrong(f"holds {quoted(text)}, which is no ISO 8601 time") from None
-        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
     def _column(self) -> pa.Field:
         kind, name = self._next()

@@ -108,7 +108,7 @@ class Progress:
         self._started = self._logged = time.perf_counter()
         self._at_work: list[SceneProgress] = []
         self._live: Live | None = None
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     @property
     def live(self) -> bool:
@@ -184,10 +184,11 @@ class Progress:
         return max(time.perf_counter() - self._started, 1e-6)
 
     def _shown(self) -> Text:
-        with self._lock:
-            lines = [self.line()] if self._of_several else []
-            lines += [one.line() for one in self._at_work[:SHOWN]]
-            more = len(self._at_work) - SHOWN
+        """Drawn by a thread of rich, under a lock that who ends the last scene waits for: ours is not taken here."""
+        at_work = list(self._at_work)
+        lines = [self.line()] if self._of_several else []
+        lines += [one.line() for one in at_work[:SHOWN]]
+        more = len(at_work) - SHOWN
         return Text("\n".join([*lines, *([f"and {more} more scenes"] if more > 0 else [])]))
 
 

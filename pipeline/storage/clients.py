@@ -17,7 +17,7 @@ import fsspec
 
 from pipeline.errors import ConfigError, PipelineError, StorageError, redacted
 from pipeline.retrying import PATIENCE, Patience, retried
-from pipeline.storage.reaching import client_options
+from pipeline.storage.reaching import client_options, environment_now
 
 _PERMANENT = (
     FileNotFoundError,
@@ -58,7 +58,7 @@ def _forget_other_environments(scheme: str) -> None:
 
     Only the environment names endpoints and keys, and what changes there must count. Call it under _CLIENTS_LOCK.
     """
-    environment = {name: os.environ.get(name) for name in os.environ}  # a thread may take one away meanwhile
+    environment = environment_now()
     if _made_in.setdefault(scheme, environment) != environment:
         fsspec.get_filesystem_class(scheme).clear_instance_cache()
         _made_in[scheme] = environment

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
+    InvalidPathError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -29,7 +32,7 @@ from obstore.store import GCSStore
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, translated
+from pipeline.storage.clients import attempt, files_under, remote, translated
 from pipeline.storage.files import write_file
 from pipeline.storage.object_stores import object_store
 from pipeline.storage.paths import local_path
@@ -125,11 +128,13 @@ def list_objects(
             yield from _walk(path, "")
         return
     store, prefix = object_store(prefix_uri, reading=reading, pays=pays)
-    pages = _Pages(store, prefix)
+    above = f"{prefix}/" if prefix else ""
+    pages = _Pages(store, above, partial(_odd_pages, prefix_uri, above, reading=reading, pays=pays))
     while page := _attempt(f"cannot list {redacted(prefix_uri)}", pages.next, patience):
         for entry in page:
-            name = entry["path"].removeprefix(f"{prefix}/")
-            if not any(part.startswith(".") for part in name.split("/")):
+            name = entry["path"].removeprefix(above)
+            marks_the_folder = entry["path"] == prefix  # whose final slash is lost here
+            if not marks_the_folder and not any(part.startswith(".") for part in name.split("/")):
                 version = str(entry["e_tag"] or entry["version"] or entry["last_modified"])
                 yield Listed(name=name, bytes=entry["size"], version=version, modified=entry["last_modified"])
 
@@ -137,8 +142,10 @@ def list_objects(
 class _Pages:
     """A listing, page by page; after a fault it goes on behind the last name that was told."""
 
-    def __init__(self, store: Any, prefix: str) -> None:
-        self._store, self._prefix = store, prefix
+    def __init__(self, store: Any, above: str, odd: Callable[[str], Iterator[Any]]) -> None:
+        """``above``: what names begin with. ``odd``: the pages behind a name, for stores with names that obstore takes
+        for none."""
+        self._store, self._above, self._odd = store, above, odd
         self._last: str | None = None
         self._stream: Iterator[Any] | None = None
 
@@ -146,14 +153,32 @@ class _Pages:
         """The next objects in the order of their names; none at the end."""
         try:
             if self._stream is None:
-                found = obstore.list(self._store, f"{self._prefix}/", offset=self._last, chunk_size=LISTED_AT_ONCE)
+                found = obstore.list(self._store, self._above, offset=self._last, chunk_size=LISTED_AT_ONCE)
                 self._stream = iter(found)
-            page = list(next(self._stream, ()))
+            try:
+                page = list(next(self._stream, ()))
+            except InvalidPathError:
+                self._stream = self._odd(self._last or "")
+                page = list(next(self._stream, ()))
         except Exception:
             self._stream = None
             raise
         self._last = page[-1]["path"] if page else self._last
         return page
+
+
+def _odd_pages(uri: str, above: str, last: str, *, reading: bool, pays: bool) -> Iterator[list[Any]]:
+    """What lies under a folder behind the name ``last``, as obstore tells it. S3 takes keys such as ``a//b`` and
+    ``a/../b``, and obstore does not: one of them would cost the whole listing. fsspec's holds all names at once."""
+    fs, folder = remote(uri, reading=reading, pays=pays)
+    entries = (
+        {"path": above + name, "size": entry["size"], "e_tag": entry.get("ETag"), "version": None,
+         "last_modified": entry["LastModified"]}
+        for name, entry in files_under(fs, folder)
+    )  # fmt: skip
+    behind = (entry for entry in entries if entry["path"] > last)
+    while page := list(islice(behind, LISTED_AT_ONCE)):
+        yield page
 
 
 def _put(uri: str, content: bytes, mode: str, patience: Patience) -> str | None:
@@ -228,20 +253,21 @@ def _written(path: Path, content: bytes, before: os.stat_result | None) -> str:
     return _mark(path.stat())
 
 
-def _walk(folder: Path, above: str, inside_of: tuple[os.stat_result, ...] = ()) -> Iterator[Listed]:
-    """``inside_of``: the folders above; a link that leads back to one of them is not followed."""
+def _walk(folder: Path, above: str, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Listed]:
+    """``inside``: devices and inodes of the folders on the way here, into which a link may lead back."""
     try:
-        itself = folder.stat()
-        if any(os.path.samestat(itself, one) for one in inside_of):
-            return
+        status = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except FileNotFoundError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in inside:
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{above}{entry.name}/", (*inside_of, itself))
+            yield from _walk(Path(entry.path), f"{above}{entry.name}/", inside | {here})
             continue
         try:
             status = entry.stat()

@@ -91,6 +91,10 @@ class Lease:
             if self._lost is None and self._mine():
                 remove_file(self._uri)
 
+    def is_lost(self) -> bool:
+        """Whether this process knows already that it is another's, or may be; nothing is asked."""
+        return self._lost is not None
+
     def check(self) -> None:
         """Raise SceneBusy when another job has taken over: what this one made must not be published."""
         if self._lost is None and not self._mine():

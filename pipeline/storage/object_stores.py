@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from pipeline.errors import ConfigError, redacted
-from pipeline.storage.reaching import YES, s3_endpoint
+from pipeline.storage.reaching import YES, environment_now, s3_endpoint
 
 _CLIENT = {"connect_timeout": "10s", "timeout": "60s", "allow_http": True}
 """A plain http:// endpoint is taken where the environment names one."""
-_STORES: dict[str, tuple[dict[str, str], Any]] = {}
+_STORES: dict[str, tuple[dict[str, str | None], Any]] = {}
 """Scheme, bucket and rights → the environment its store was made in, and the store."""
 _STORES_LOCK = threading.Lock()
 
@@ -35,7 +35,7 @@ def object_store(uri: str, *, reading: bool = False, pays: bool = False) -> tupl
         )
     root = f"{parts.scheme}://{bucket}"
     with _STORES_LOCK:
-        environment = dict(os.environ)  # it alone names endpoints and keys, and what changes there must count
+        environment = environment_now()  # it alone names endpoints and keys, and what changes there must count
         name = f"{root} {reading} {pays}"
         if _STORES.get(name, ({}, None))[0] != environment:
             # Retried by us, with our pauses.

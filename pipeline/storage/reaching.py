@@ -20,6 +20,11 @@ from pipeline.retrying import PATIENCE
 YES = ("YES", "TRUE", "ON", "1")
 
 
+def environment_now() -> dict[str, str | None]:
+    """All variables, to tell whether any has changed."""
+    return {name: os.environ.get(name) for name in os.environ}  # a thread may take one away meanwhile
+
+
 def http_headers(uri: str) -> dict[str, str]:
     """Headers that GDAL sends with a request to ``uri``; none of authorization where the address names a user itself.
 

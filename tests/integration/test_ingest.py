@@ -26,10 +26,12 @@ from pipeline.ingest.verbs import tell_catalogue
 from pipeline.reporting.journal import Journal
 from pipeline.runs.run import SceneTask
 from pipeline.storage.lease import Lease
+from pipeline.types import Window
 from tests.support import ticks
+from tests.support.faults import Refuses
 from tests.support.servers import fill_bucket, s3_client, s3_process
 from tests.support.stac import complaints
-from tests.support.ticks import KEYS, entries, started, states, tick, write_feed, write_scene
+from tests.support.ticks import KEYS, entries, oracle, started, states, tick, write_feed, write_scene
 
 
 @pytest.fixture
@@ -162,6 +164,34 @@ def test_what_the_feed_shows_no_more_is_withdrawn_and_goes_only_when_asked(
     tick(feed, out)
     assert states(out) == {"gone": "PUBLISHED", "kept": "PUBLISHED"}
     assert (out / scene_id / "manifest.json").is_file()
+
+
+def test_the_catalogue_hears_of_a_failure_in_the_place_of_a_result(feed: Path, arriving: Path, out: Path) -> None:
+    """The files that its items name are gone."""
+    scene_at(arriving, "a")
+    scene_id = tick(feed, out).begun[0]
+    scene_at(arriving, "a", 1, age_s=-10.0)
+    went = tick(feed, out, detector=lambda: Refuses(oracle(), window=Window(x=0, y=0, width=64, height=64)))
+    assert (states(out), sorted(path.name for path in (out / scene_id).glob("*.json"))) == (
+        {"a": "FAILED"},
+        ["run.json"],
+    )
+    assert went.collected == [frozenset({scene_id})]
+
+
+def test_a_tick_that_others_take_for_dead_begins_nothing_more(feed: Path, arriving: Path, out: Path) -> None:
+    for age, name in enumerate("abc"):
+        scene_at(arriving, name, age, age_s=100.0 * age)
+
+    def taken(task: SceneTask) -> None:
+        (lease,) = (out / "_ledger" / "ticks").glob(".*.lease")
+        lease.unlink()
+        time.sleep(0.5)
+
+    went = tick(feed, out, began=taken, in_flight=1, lease_s=0.3)
+    assert (len(went.begun), went.report.not_reached) == (1, 2)
+    assert any("take this one for dead" in line for line in went.said)
+    assert states(out) == {"a": "PUBLISHED", "b": "NEW", "c": "NEW"}
 
 
 @pytest.mark.filterwarnings("ignore::pystac.errors.DeprecatedWarning")

@@ -86,11 +86,16 @@ def test_flags_that_make_no_sense_are_one_sentence(
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(("address", "out"), [("{}", "{}/out"), ("{}", "out"), (".", "{}/out"), (".", "out")])
 def test_results_are_not_written_where_scenes_arrive(
-    tmp_path: Path, arriving: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    feed = write_feed(tmp_path, arriving)
-    assert main(["--feed", str(feed), "--out", str(arriving / "out")]) == 2
+    tmp_path: Path, arriving: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    address: str, out: str,
+) -> None:  # fmt: skip
+    """However either is written, also by way of a link."""
+    monkeypatch.chdir(arriving)
+    (tmp_path / "link").symlink_to(arriving)
+    feed = write_feed(tmp_path, address.format(tmp_path / "link"))
+    assert main(["--feed", str(feed), "--out", out.format(arriving)]) == 2
     assert "choose another --out" in capsys.readouterr().err
 
 

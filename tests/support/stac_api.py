@@ -35,6 +35,9 @@ class Api:
     before_page: Callable[[int], None] = lambda _: None
     """Called before the page of that number (from 0, over all searches) is made."""
 
+    odd: Callable[[int, Any], Any] = lambda number, page: page
+    """What becomes of the page of a number, from 0, over all searches."""
+
     def page(self, question: dict[str, Any]) -> dict[str, Any]:
         """By offset, as APIs do whose pages shift."""
         self.before_page(len(self.asked))
@@ -85,9 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.api.refuses is not None:
             self._answer(self.api.refuses, {"description": "no such collection"})
         else:
-            self._answer(200, self.api.page(question))
+            page = self.api.page(question)
+            self._answer(200, self.api.odd(len(self.api.asked) - 1, page))
 
-    def _answer(self, status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)),

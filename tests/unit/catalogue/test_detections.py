@@ -23,7 +23,7 @@ from pipeline.catalogue.snapshot import read_snapshot, sweep
 from pipeline.errors import ConfigError, StorageError
 from pipeline.outputs.selection import Selection
 from pipeline.storage.conditional import list_objects
-from pipeline.storage.files import read_file
+from pipeline.storage.files import read_file, remove_file
 from tests.support.results import MadeScene, boxes_at, dataset_rows
 
 A = MadeScene(scene_id="a", boxes=boxes_at([[100, 100], [300, 500]]), scores=np.array([0.9, 0.6]))
@@ -112,6 +112,31 @@ def test_a_glob_finds_what_the_snapshot_lists(out: str, monkeypatch: pytest.Monk
     collected(out)
     assert _globbed(out) == {str(one["path"]) for one in files(out)}
     assert len(dataset_rows(out)) == 5
+
+
+def test_a_file_that_comes_back_is_not_removed_by_who_saw_it_go(out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best view of an object comes and goes, and with it the rows of the others: as they were, by then. Whoever
+    sweeps has looked before that, and removes after."""
+    A.publish(out)
+    collected(out)
+    replace(A, scene_id="better", scores=np.array([0.95, 0.95]), acquired="2023-07-14T10:20:40Z").publish(out)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.catalogue.detections.sweep", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            collected(out)
+    seen: list[str] = []
+
+    def removed(uri: str) -> None:
+        seen.append(uri)
+        if len(seen) == 1:
+            collected(out, "a", gone=("better",))
+        remove_file(uri)
+
+    monkeypatch.setattr("pipeline.catalogue.snapshot.remove_file", removed)
+    sweep(out)
+    assert seen
+    assert [row["scene_id"] for row in dataset_rows(out)] == ["a", "a"]
+    assert _globbed(out) == {str(one["path"]) for one in files(out)}
 
 
 def _killed(*_: object) -> None:

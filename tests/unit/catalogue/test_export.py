@@ -124,6 +124,8 @@ def test_csv_and_tiles(out: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--where", "acquired is null or scene_id in ('b', 'x')"), ["b", "kiribati", "kiribati"]),
         (("--where", "acquired_utc >= '2024-01-01' and (px_cx > 100) and edge = false"), ["b"]),
         (("--where", "score > 1"), []),
+        (("--where", "acquired not in ('x') and not acquired in ('y')"), ["a", "a", "a", "b"]),
+        (("--where", "n_merged in (0.5, 99999999999999999999) or class_id >= 99999999999999999999"), []),
     ],
 )  # fmt: skip
 def test_what_is_asked_for_and_nothing_else(
@@ -146,6 +148,7 @@ def test_what_is_asked_for_and_nothing_else(
         (("--where", "(score > 0.5"), "lacks ')' before 'its end'"),
         (("--where", "score > __import__('os')"), "compares score with"),
         (("--where", "score ; drop"), "makes no sense from"),
+        (("--where", "acquired_utc > '0001-01-01T00:00:00+05:00'"), "no ISO 8601 time"),
         (("--where", "(" * 9000 + "edge"), "more than 50 brackets"),
         (("--where", ""), "name of a column"),
         (("--bbox", "1,2,3"), "WEST,SOUTH,EAST,NORTH"),

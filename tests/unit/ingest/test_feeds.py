@@ -142,6 +142,35 @@ class TestApi:
         assert len(found) == 6
         assert len(unusable) == 2
 
+    def test_an_empty_page_is_not_the_last_one(self) -> None:
+        """As of a server that filters pages after it has cut them."""
+
+        def filtered(_: int, page: dict[str, Any]) -> dict[str, Any]:
+            first = page["features"][0]["id"] if page["features"] else ""
+            return page | {"features": []} if first == "S2A_02" else page
+
+        with stac_api(views(6), odd=filtered) as api:
+            found, _ = both(feed("stac-api", api.url, page_size=2))
+        assert sorted(one.key[-6:] for one in found) == ["S2A_00", "S2A_01", "S2A_04", "S2A_05"]
+
+    @pytest.mark.parametrize("answer", [{"code": "Timeout", "description": "the search took too long"}, [], "busy",
+                                        {"features": "none"}])  # fmt: skip
+    def test_an_answer_that_is_no_page_ends_the_feed_and_not_its_list(self, answer: Any) -> None:
+        """What is seen in part must not look like all there is: the rest would be withdrawn."""
+        with (
+            stac_api(views(6), odd=lambda number, page: answer if number == 1 else page) as api,
+            pytest.raises(StorageError, match="no page of items"),
+        ):
+            both(feed("stac-api", api.url, page_size=2))
+
+    def test_pages_that_stay_empty_have_an_end(self) -> None:
+        onwards = [{"rel": "next", "href": "/search?token=1"}]
+        with (
+            stac_api([], odd=lambda _, page: page | {"links": onwards}) as api,
+            pytest.raises(StorageError, match="pages without an item"),
+        ):
+            both(feed("stac-api", api.url))
+
     def test_since_asks_for_changes_alone(self) -> None:
         with stac_api(views(9)) as api:
             found, _ = both(feed("stac-api", api.url), datetime(2023, 8, 7, tzinfo=UTC))

@@ -77,8 +77,12 @@ def test_files_are_signed_when_they_are_about_to_be_read(tmp_path: Path) -> None
         assert (ready.origin, ready.scene_id) == (listed.origin, listed.scene_id)
         assert signed(ready) == ready
         assert len([one for one in traffic.requests if one[0] == "GET"]) == 1
+        unknown = replace(listed, signer=f"{traffic.url}/none")
+        assert signed(unknown) == unknown, "a container that it does not know must not end every tick at its scenes"
+        (tmp_path / "odd" / "sentinel2l2a01").mkdir(parents=True)
+        (tmp_path / "odd" / "sentinel2l2a01" / "sentinel2-l2").write_text("<html>")
         with pytest.raises(StorageError, match="gives no signature"):
-            signed(replace(listed, signer=f"{traffic.url}/none"))
+            signed(replace(listed, signer=f"{traffic.url}/odd"))
     aerial = scene(stac_items.aerial())
     assert signed(aerial) is aerial
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.entry import Attempt, Damaged, Entry, State, from_json, name_of, to_json
 from pipeline.ingest.ledger import Ledger
+from pipeline.ingest.scene_to_do import scene_key
 from pipeline.ingest.status import as_text, status_of
 from pipeline.ingest.transitions import claimed, ended
 from pipeline.storage.conditional import list_objects
@@ -53,6 +55,19 @@ def test_an_entry_is_what_its_file_says(entry: Entry) -> None:
     for cut in (0, 1, len(to_json(entry)) // 2):
         with pytest.raises(Damaged):
             from_json(to_json(entry)[:cut])
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "\ud800", "a\x00b"])
+def test_a_name_that_is_no_text_has_its_place_in_the_table(tmp_path: Path, said: list[str], name: str) -> None:
+    """Disks have names that are no UTF-8, and JSON can hold half a surrogate."""
+    key = scene_key("feed", "files", name)
+    ledger = loaded(tmp_path, said)
+    ledger.note(new(key))
+    assert ledger.write(replace(new(f"{key}.tif"), state=State.PUBLISHED), None) is not None
+    ledger.compact()
+    again = loaded(tmp_path, said)
+    assert list(again.keys_with_result("feed")) == [f"{key}.tif"]
+    assert again.counts() == {"NEW": 1, "PUBLISHED": 1}
 
 
 def test_of_two_who_write_one_is_told(tmp_path: Path, said: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pipeline.ingest.entry import Entry, State
 from pipeline.ingest.feed_file import FeedConfig, feed_of
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.scene_to_do import SceneToDo, Unusable
+from pipeline.ingest.status import status_of
 from pipeline.ingest.survey import Survey, about, new_entry, survey
 from pipeline.ingest.transitions import claimed, ended
 from pipeline.ingest.watermark import Watermark, digest, next_mark, read_watermark, since_when, write_watermark
@@ -104,6 +106,29 @@ def test_a_listing_that_breaks_off_withdraws_nothing(ledger: Ledger) -> None:
     assert surveyed(ledger, scene("feed/c/a"), Unusable(key="feed/c/b", reason="half of it")).gone == []
 
 
+@pytest.mark.parametrize("end", [failing(3), failing(5), failing(7)])
+def test_what_went_wrong_and_is_gone_is_no_failure_any_longer(ledger: Ledger, end: Any) -> None:
+    """A damaged file that somebody has taken away must not ring for ever."""
+    done(ledger, scene("feed/c/bad"), end)
+    done(ledger, scene("feed/c/good"))
+    assert surveyed(ledger, scene("feed/c/bad"), scene("feed/c/good")).gone == []
+    found = surveyed(ledger, scene("feed/c/good"))
+    write_down(found, ledger, "feed")
+    assert status_of(ledger).oldest_failure is None
+    assert status_of(ledger).counts["WITHDRAWN"] == 1
+    assert keys(surveyed(ledger, scene("feed/c/bad"), scene("feed/c/good"))) == ["feed/c/bad"], "it has come back"
+
+
+def test_what_failed_before_it_was_filtered_out_is_done_when_it_is_wanted_again(ledger: Ledger) -> None:
+    one = scene("feed/c/a")
+    done(ledger, one, failing(5))
+    write_down(survey("feed", [one], lambda _: "clouds cover it", ledger), ledger, "feed")
+    record = ledger.get(one.key)
+    assert record is not None
+    assert (record.entry.state, record.entry.sentence) == (State.SKIPPED, "clouds cover it")
+    assert keys(surveyed(ledger, one)) == ["feed/c/a"]
+
+
 def test_what_is_unusable_stands_in_the_ledger_until_it_is_not(ledger: Ledger) -> None:
     write_down(
         surveyed(ledger, Unusable(key="feed/c/a", reason="its href is empty"), scene("feed/c/b")), ledger, "feed"
@@ -158,6 +183,24 @@ def test_an_api_is_asked_from_the_oldest_that_is_not_finished_with(ledger: Ledge
     assert next_mark(API, found, mark, [entry("d", State.NEW, None)], NOON).since is None
     write_watermark(ledger, API, held)
     assert read_watermark(ledger, API) == held
+
+
+@pytest.mark.parametrize("state", ["PUBLISHED", "INVALID", "SKIPPED", "WITHDRAWN", "NEW"])
+def test_what_a_tick_does_not_come_to_is_shown_to_the_next_one(ledger: Ledger, state: str) -> None:
+    """Whatever it was before: all of a feed is listed once a week, and a filter that lets more in fills many ticks."""
+    old = NOON - timedelta(days=30)
+    one = scene("feed/c/old", updated=old)
+    if state == "SKIPPED":
+        write_down(survey("feed", [one], lambda _: "clouds cover it", ledger), ledger, "feed")
+    elif state != "NEW":
+        done(ledger, replace(one, hint="before"), failing(3) if state == "INVALID" else PUBLISHED)
+    if state == "WITHDRAWN":
+        write_down(surveyed(ledger, scene("feed/c/new", updated=NOON)), ledger, "feed")
+    found = surveyed(ledger, one, scene("feed/c/new", updated=NOON))
+    assert next_mark(API, found, None, found.not_reached(ledger), NOON).since == old
+    done(ledger, one)
+    done(ledger, scene("feed/c/new", updated=NOON))
+    assert next_mark(API, found, None, found.not_reached(ledger), NOON).since == NOON
 
 
 @pytest.mark.parametrize("days", [-1, 7, 30])

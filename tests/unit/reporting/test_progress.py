@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 import pipeline.reporting.progress as progress_lines
 from pipeline.reporting.journal import Journal
@@ -65,3 +67,24 @@ def test_a_terminal_shows_the_run_and_a_few_scenes() -> None:
     assert f"scene-{SHOWN - 1}: 0/4 tiles done" in text
     assert f"scene-{SHOWN}:" not in text
     assert "and 2 more scenes" in text
+
+
+def test_the_end_of_a_scene_and_the_thread_that_renews_the_lines_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who ends the last scene ends the lines too, while they may be being drawn."""
+    stop, drawn = Live.stop, list[bool]()
+
+    def stopped(live: Live) -> None:
+        drawing = threading.Thread(target=live.refresh, daemon=True)
+        drawing.start()
+        drawing.join(5)
+        drawn.append(not drawing.is_alive())
+        if drawn[-1]:
+            stop(live)
+
+    monkeypatch.setattr(Live, "stop", stopped)
+    run = Progress(Journal(lambda _: None), scenes=2, console=Console(file=io.StringIO(), force_terminal=True))
+    with run.scene("a", 1, 1.0):
+        pass
+    assert drawn == [True]

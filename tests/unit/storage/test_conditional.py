@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import ConfigError, StorageError
 from pipeline.retrying import Patience
 from pipeline.storage.conditional import create_if_absent, list_objects, read_versioned, replace_if_unchanged
-from tests.support.servers import BUCKET, s3_server
+from tests.support.servers import BUCKET, s3_client, s3_server
 
 HASTY = Patience(pauses_s=(0.01,))
 
@@ -84,15 +84,27 @@ def test_a_listing_names_what_is_there_at_any_depth(out: str) -> None:
     assert {name for name in after if after[name] != before[name].version} == {"a.json"}
 
 
-def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"a")
-    (tmp_path / "here" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "here" / "again").symlink_to(tmp_path / "here")
-    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "here")
-    (tmp_path / "here" / "gone.tif").symlink_to(tmp_path / "nowhere")
-    assert [one.name for one in list_objects(str(tmp_path / "here"))] == ["linked/a.tif"]
+def test_keys_that_are_no_paths_do_not_cost_the_listing(s3: str, tmp_path: Path) -> None:
+    """S3 takes any; others mark their folders with a key that ends in a slash."""
+    client, folder = s3_client(os.environ["AWS_ENDPOINT_URL"]), tmp_path.name
+    plain = [f"{folder}/{number}.tif" for number in range(3)]
+    for key in (*plain, f"{folder}/"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"abc")
+    before = {one.name: one for one in list_objects(f"{s3}/{folder}")}
+    assert sorted(before) == ["0.tif", "1.tif", "2.tif"]
+    for key in (f"{folder}/a//b.tif", f"{folder}/a/../b.tif", f"{folder}/.hidden/x", f"{folder}/z.tif"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"abc")
+    after = {one.name: one for one in list_objects(f"{s3}/{folder}", HASTY, reading=True)}
+    assert sorted(after) == ["0.tif", "1.tif", "2.tif", "a//b.tif", "z.tif"], "what has a folder .. is hidden"
+    assert {name: after[name] for name in before} == before, "of the same versions, however they are listed"
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.tif").write_bytes(b"a")
+    (tmp_path / "day" / "up").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "day")
+    assert [one.name for one in list_objects(str(tmp_path))] == ["day/a.tif", "elsewhere/a.tif"]
 
 
 def test_what_two_processes_count_is_counted(out: str) -> None:

@@ -45,5 +45,8 @@ def month_of(text: str | None) -> str:
 
 
 def month_at(second: float) -> str:
-    """The month of a moment, seconds since 1970."""
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m}"
+    """The month of a moment, seconds since 1970; :data:`UNKNOWN_MONTH` for one that no calendar has."""
+    try:
+        return f"{datetime.fromtimestamp(second, UTC):%Y-%m}"
+    except (ValueError, OverflowError):  # a minute before the year 1
+        return UNKNOWN_MONTH

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.catalogue.times import exact_s, month_of, span
+from pipeline.outputs.stac import times
+from pipeline.outputs.times import exact_s, month_at, month_of, span
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,30 @@ def test_a_month_is_known_of_a_day_and_a_second_of_a_time_alone() -> None:
     assert month_of("2023") == month_of(None) == month_of("summer") == "unknown"
     assert exact_s("1970-01-01T00:01:00Z") == 60
     assert exact_s("1970-01-01") is exact_s(None) is None
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00", "9999-12-31T23:59:30"])
+def test_the_ends_of_the_calendar_have_neighbours(text: str) -> None:
+    """A camera whose clock was never set writes the first of them; scenes of its minute are looked for all the same."""
+    second = exact_s(text)
+    assert second is not None
+    assert {month_at(second - 60), month_at(second + 60)} >= {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("acquired", "moment", "first", "last"),
+    [
+        ("2023-07-14T01:20:30+02:00", "2023-07-13T23:20:30Z", None, None),
+        ("2023-07-14", "2023-07-14T00:00:00Z", "2023-07-14T00:00:00Z", "2023-07-14T23:59:59Z"),
+        ("2023-02", None, "2023-02-01T00:00:00Z", "2023-02-28T23:59:59Z"),
+        ("2023", None, "2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"),
+        ("9999-12-31", None, "1800-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+05:00", None, "1800-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("summer", None, "1800-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_an_item_has_the_span_that_the_table_goes_by(
+    acquired: str, moment: str | None, first: str | None, last: str | None
+) -> None:
+    told = times(acquired, "2026-01-01T00:00:00+00:00")
+    assert (told["datetime"], told.get("start_datetime"), told.get("end_datetime")) == (moment, first, last)
