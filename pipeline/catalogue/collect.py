@@ -31,13 +31,13 @@ from pipeline.catalogue.mirror import (
 from pipeline.catalogue.places import placement
 from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, no_results, published_results
 from pipeline.catalogue.snapshot import read_snapshot
-from pipeline.catalogue.times import span
 from pipeline.catalogue.withdrawn import Withdrawal, withdrawn
 from pipeline.names import quoted
 from pipeline.outputs.stac import deprecated, result_item
 from pipeline.outputs.stac_geoparquet import exchanged, items_table, placeless, versions_of
 from pipeline.outputs.stac_models import model_file, model_item
 from pipeline.outputs.tables import Table
+from pipeline.outputs.times import span
 from pipeline.reporting.journal import Journal
 from pipeline.storage.files import file_names, read_file, remove_file, write_file
 from pipeline.storage.paths import join
