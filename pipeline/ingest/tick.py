@@ -18,6 +18,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError, StorageError
 from pipeline.ingest.claims import Claims
 from pipeline.ingest.decisions import Candidate, in_turn
+from pipeline.ingest.entry import HAS_RESULT
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
