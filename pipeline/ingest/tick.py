@@ -18,6 +18,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import ClusterError, ConfigError, ModelError, PipelineError, StorageError
 from pipeline.ingest.claims import Claims
 from pipeline.ingest.decisions import Candidate, in_turn
+from pipeline.ingest.entry import HAS_RESULT
 from pipeline.ingest.feed_file import FeedConfig
 from pipeline.ingest.ledger import Ledger
 from pipeline.ingest.orphans import Orphans
@@ -123,6 +124,7 @@ class Tick:
             known = read_watermark(ledger, self._feed)
             since = None if retry is not None else since_when(self._feed, known, ledger.now())
             found = survey(self._feed.name, listing(since), self._tools.unwanted, ledger, since)
+            self._say_unusable(found)
             try:
                 with Claims(ledger, token, self._feed, self._base, self._journal) as claims:
                     self._report.ended = claims.outcomes
@@ -143,6 +145,14 @@ class Tick:
                 ledger.unmark(token)
         self._report.error = self._report.error or found.error
         return self._report
+
+    def _say_unusable(self, found: Survey) -> None:
+        """Of scenes with a result: their entries tell of that, and would say nothing of this."""
+        for one in found.unusable:
+            record = self.ledger.get(one.key)
+            if record is not None and record.entry.state in HAS_RESULT:
+                told = f"{record.entry.scene_id}: {one.reason}; until then its result stays"
+                self._journal.emit("unusable", told, key=one.key, reason=one.reason)
 
     def _work(self, found: Survey, claims: Claims, orphans: Orphans) -> None:
         """First what may be done together, then, one by one, what ticks have died with."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from functools import partial
 
 from pipeline import __version__
@@ -37,7 +39,7 @@ Show = Callable[[str], None]
 def ingest(arguments: argparse.Namespace, journal: Journal, show: Show) -> int:
     """What the flags ask for; ``show`` is told what a person asked to see. The exit code; raises PipelineError."""
     if arguments.status:
-        return show_status(arguments.out, journal, show)
+        return show_status(arguments.out, journal, show, as_json=arguments.log == "json")
     if arguments.prune:
         return prune_results(arguments, journal, show)
     feed = read_feed(arguments.feed)
@@ -112,11 +114,14 @@ def show_dry_run(feed: FeedConfig, out_uri: str, journal: Journal, show: Show) -
     return EXIT_OK
 
 
-def show_status(out_uri: str, journal: Journal, show: Show) -> int:
-    """Print what the ledger says."""
+def show_status(out_uri: str, journal: Journal, show: Show, *, as_json: bool = False) -> int:
+    """Print what the ledger says, for people or as one JSON object."""
     ledger = Ledger(out_uri, journal.say)
     ledger.load()
     status = status_of(ledger)
+    if as_json:
+        show(json.dumps(asdict(status)))
+        return EXIT_OK
     if not any(status.counts.values()) and not status.damaged:
         show(f"there is nothing in the ledger of {shown(out_uri)}; no tick has been here")
     show(as_text(status))

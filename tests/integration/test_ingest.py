@@ -282,6 +282,15 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_again(feed: Path, arr
     assert states(out) == {"a": "PUBLISHED"}
 
 
+def test_a_scene_that_becomes_unusable_keeps_its_result_and_is_said(feed: Path, arriving: Path, out: Path) -> None:
+    """Its entry is that of a result, so that nothing else tells why it is not detected again."""
+    path = scene_at(arriving, "a")
+    tick(feed, out)
+    (arriving / "a.jp2").write_bytes(path.read_bytes())
+    assert any("'a' is named twice" in sentence for sentence in tick(feed, out).said)
+    assert states(out) == {"a": "PUBLISHED"}
+
+
 def test_a_damaged_ledger_file_holds_up_its_own_scene(feed: Path, arriving: Path, out: Path) -> None:
     for name in "ab":
         scene_at(arriving, name)

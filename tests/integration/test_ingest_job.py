@@ -41,6 +41,9 @@ def test_a_tick_publishes_and_tells_the_catalogue(
     assert events["ingest_status"]["ended"] == {}
     assert events["ingest_status"]["counts"]["PUBLISHED"] == 1
     assert events["ingest_ended"]["exit_code"] == 0
+    assert main(["--out", str(out), "--status", "--log", "json"]) == 0
+    (status,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (status["counts"]["PUBLISHED"], status["oldest_failure_s"] > 0) == (1, True)
     assert main(["--out", str(out), "--status"]) == 0
     said = capsys.readouterr().out
     assert "oldest failure" in said
