@@ -226,15 +226,16 @@ def test_console_command() -> None:
 
 
 def test_what_ray_uploads_stays_small(tmp_path: Path) -> None:
-    """``ray job submit --working-dir .`` takes this folder with Ray's own packaging; environments, results and caches
-    must not travel: under 50 MB."""
+    """``ray job submit --working-dir .`` takes this folder with Ray's own packaging; environments, results, caches
+    and the history must not travel: under 30 MB."""
     from ray._private.runtime_env.packaging import create_package
 
     package = tmp_path / "package.zip"
     create_package(str(ROOT), package, include_gitignore=True)
-    assert package.stat().st_size < 50e6
+    assert package.stat().st_size < 30e6
     names = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(package)], capture_output=True, text=True, check=True
     ).stdout
     assert "jobs/detect_scene.py" in names
     assert ".venv" not in names
+    assert ".git/" not in names
