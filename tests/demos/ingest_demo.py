@@ -40,6 +40,7 @@ for path in sys.argv[1:]:
     if not layer.isValid():
         sys.exit(f"QGIS does not open {path}")
     print(f"QGIS:      {path}: {layer.featureCount()} features, {layer.crs().authid()}")
+    del layer  # before the application, or the process crashes at its end
 application.exitQgis()
 """
 
@@ -116,15 +117,16 @@ def opened(out: Path) -> None:
     for month, count, score in counts.fetchall():
         print(f"DuckDB:    {month}: {count} detections, mean score {score}")
     gpkg = sorted(out.glob("*/detections.gpkg"))[0]
-    run = [] if shutil.which("/usr/bin/python3") is None else ["/usr/bin/python3", "-c", QGIS, str(gpkg)]
-    said = subprocess.run(
-        run or ["false"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
-    )
-    print(said.stdout.strip() if said.returncode == 0 else "QGIS:      not installed here (apt install python3-qgis)")
+    offscreen = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    python = "/usr/bin/python3"  # Debian's, which QGIS belongs to
+    if (
+        shutil.which(python) is None
+        or subprocess.run([python, "-c", "import qgis.core"], capture_output=True).returncode
+    ):
+        print("QGIS:      not installed here (apt install python3-qgis)")
+        return
+    said = subprocess.run([python, "-c", QGIS, str(gpkg)], capture_output=True, text=True, check=True, env=offscreen)
+    print(said.stdout.strip())
 
 
 def checked(out: Path) -> str:
