@@ -19,18 +19,17 @@ from typing import Any
 
 from pipeline.catalogue.detections import SAME_PASS_S, update
 from pipeline.catalogue.mirror import (
-    CATALOGUE,
     COLLECTION,
     collection_id,
     read_mirror,
     to_json,
-    turns,
     write_collection,
     write_mirror,
 )
 from pipeline.catalogue.places import placement
 from pipeline.catalogue.results import THREADS, Published, manifest_version, manifests, no_results, published_results
 from pipeline.catalogue.snapshot import read_snapshot
+from pipeline.catalogue.turns import CATALOGUE, turns
 from pipeline.catalogue.withdrawn import Withdrawal, withdrawn
 from pipeline.names import quoted
 from pipeline.outputs.stac import deprecated, result_item
@@ -81,7 +80,7 @@ def collect(
     replaced: set[str] = set()
     removed: set[str] = set()
     ours: set[str] = set()
-    for _ in turns(out_uri):
+    for _ in turns(join(out_uri, CATALOGUE)):
         before = read_mirror(out_uri, journal)
         called = collection_id(out_uri)
         known = versions_of(before.items, called)

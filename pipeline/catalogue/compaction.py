@@ -7,9 +7,7 @@ when somebody has exchanged one of the files meanwhile, and removed it, what was
 
 from __future__ import annotations
 
-import random
 import tempfile
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -17,8 +15,6 @@ from pipeline.catalogue.scene_lists import SceneLists
 from pipeline.catalogue.snapshot import (
     COMPACTED,
     PART,
-    PAUSE_S,
-    TURNS,
     DatasetFile,
     Snapshot,
     folder_of,
@@ -27,6 +23,7 @@ from pipeline.catalogue.snapshot import (
     still_listed,
     swapped,
 )
+from pipeline.catalogue.turns import some_turns
 from pipeline.outputs.dataset_sort import sorted_files
 from pipeline.storage.moving import local_copy
 from pipeline.storage.paths import join
@@ -89,7 +86,7 @@ def _compacted(
 
 def _exchanged(out_uri: str, chosen: Sequence[DatasetFile], made: Sequence[DatasetFile]) -> bool:
     gone = {one.path for one in chosen}
-    for turn in range(TURNS):
+    for _ in some_turns():
         there = read_snapshot(out_uri)
         if there is None or not gone <= there[0].paths:
             return False
@@ -98,7 +95,6 @@ def _exchanged(out_uri: str, chosen: Sequence[DatasetFile], made: Sequence[Datas
             after = _after(out_uri, snapshot, gone, made, Path(name))
         if swapped(out_uri, after, version):
             return True
-        time.sleep(random.expovariate(1 / PAUSE_S) * min(turn + 1, 10))
     return False
 
 

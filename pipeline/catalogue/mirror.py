@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StorageError, redacted
+from pipeline.catalogue.turns import CATALOGUE, turns
+from pipeline.errors import redacted
 from pipeline.outputs.stac_collection import MIRROR_FILE, MirrorFile, collection
 from pipeline.outputs.stac_geoparquet import items_table, read, written
 from pipeline.outputs.tables import Table
 from pipeline.reporting.journal import Journal
-from pipeline.storage.conditional import Versioned, create_if_absent, read_versioned, replace_if_unchanged
-from pipeline.storage.files import read_file
+from pipeline.storage.conditional import Versioned, exchange, read_versioned
+from pipeline.storage.files import json_object, read_file
 from pipeline.storage.paths import join, local_path
 
-CATALOGUE = "_catalogue"
-"""Folder beside those of the scenes; no scene is called so."""
 COLLECTION = "collection.json"
 KEPT = ("id", "title", "description", "license", "keywords", "providers")
 """Of a collection that is there already: a person may have said it better."""
-TURNS, PAUSE_S = 30, 0.2
-"""Attempts against others who write at the same time, and the mean pause after the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,14 +32,6 @@ class Mirror:
     items: Table
     file: Versioned | None
     """None where there is none."""
-
-
-def turns(out_uri: str) -> Iterator[None]:
-    """One turn after another, with a pause between them. Raises StorageError when there were too many."""
-    for turn in range(TURNS):
-        yield
-        time.sleep(random.expovariate(1 / PAUSE_S) * min(turn + 1, 10))
-    raise StorageError(f"others write to {redacted(join(out_uri, CATALOGUE))} without a pause; try again later")
 
 
 def read_mirror(out_uri: str, journal: Journal) -> Mirror:
@@ -59,12 +46,10 @@ def read_mirror(out_uri: str, journal: Journal) -> Mirror:
 
 def write_mirror(out_uri: str, items: Table, before: Mirror) -> bool:
     """Put ``items`` in the place of ``before``; False when somebody else has been faster. Raises StorageError."""
-    there = _object(read_file(join(out_uri, CATALOGUE, COLLECTION)))
+    there = json_object(read_file(join(out_uri, CATALOGUE, COLLECTION)))
     content = written(items, _collection(items, out_uri, there, None))
     address = join(out_uri, CATALOGUE, MIRROR_FILE)
-    if before.file is None:
-        return create_if_absent(address, content) is not None
-    return replace_if_unchanged(address, content, before.file.version) is not None
+    return exchange(address, content, _version(before)) is not None
 
 
 def write_collection(out_uri: str, journal: Journal) -> Table:
@@ -73,18 +58,15 @@ def write_collection(out_uri: str, journal: Journal) -> Table:
     Where the mirror is exchanged meanwhile, it is done again: whoever is last has seen the last mirror.
     """
     address = join(out_uri, CATALOGUE, COLLECTION)
-    for _ in turns(out_uri):
+    for _ in turns(join(out_uri, CATALOGUE)):
         mirror, there = read_mirror(out_uri, journal), read_versioned(address)
         content = b"" if mirror.file is None else mirror.file.content
         known = MirrorFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        made = _collection(mirror.items, out_uri, _object(None if there is None else there.content), known)
+        made = _collection(mirror.items, out_uri, json_object(None if there is None else there.content), known)
         told = to_json(made)
         if there is not None and there.content == told:
             return mirror.items
-        if there is None:
-            done = create_if_absent(address, told) is not None
-        else:
-            done = replace_if_unchanged(address, told, there.version) is not None
+        done = exchange(address, told, None if there is None else there.version) is not None
         if done and _version(read_mirror(out_uri, journal)) == _version(mirror):
             return mirror.items
     raise AssertionError("turns end by themselves")
@@ -92,7 +74,7 @@ def write_collection(out_uri: str, journal: Journal) -> Table:
 
 def collection_id(out_uri: str) -> str:
     """Of the collection that is there; else after the output folder. Raises StorageError."""
-    there = _object(read_file(join(out_uri, CATALOGUE, COLLECTION)))
+    there = json_object(read_file(join(out_uri, CATALOGUE, COLLECTION)))
     return str(there.get("id") or _named_after(out_uri))
 
 
@@ -117,11 +99,3 @@ def _named_after(out_uri: str) -> str:
 
 def _version(mirror: Mirror) -> str | None:
     return None if mirror.file is None else mirror.file.version
-
-
-def _object(content: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(content or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

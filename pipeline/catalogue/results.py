@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, redacted
 from pipeline.runs.published import RECORD
-from pipeline.storage.files import file_names, read_file
+from pipeline.storage.files import file_names, json_object, read_file
 from pipeline.storage.folders import MANIFEST
 from pipeline.storage.paths import join
 
@@ -99,7 +99,7 @@ def published_result(out_uri: str, scene_id: str) -> Published | None:
             return None
         content = read_file(join(folder, RECORD)) or b""
         if hashlib.sha256(content).hexdigest() == manifest["files"].get(RECORD, {}).get("sha256"):
-            record = _object(content)
+            record = json_object(content)
             whole = record and set(manifest["files"]) <= file_names(folder)
             return Published(scene_id=scene_id, folder=folder, record=record, manifest=manifest) if whole else None
     return None
@@ -114,16 +114,7 @@ def _in_turn(ask: Callable[[_Item], _Answer], items: Sequence[_Item]) -> Iterato
 
 def _manifest(folder: str) -> Mapping[str, Any]:
     """Of the result in a folder; empty where there is none, or it is not what a run writes."""
-    manifest = _object(read_file(join(folder, MANIFEST)) or b"")
+    manifest = json_object(read_file(join(folder, MANIFEST)))
     files = manifest.get("files")
     sound = isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
     return manifest if sound and files else {}
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    """A JSON object; empty when it is something else."""
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

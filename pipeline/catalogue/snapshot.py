@@ -17,25 +17,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.catalogue.turns import CATALOGUE
 from pipeline.errors import ConfigError, redacted
 from pipeline.outputs.dataset import Written
 from pipeline.outputs.scene_index import Bounds, SceneEntry
-from pipeline.storage.conditional import (
-    Listed,
-    create_if_absent,
-    list_objects,
-    read_versioned,
-    replace_if_unchanged,
-)
+from pipeline.storage.conditional import Listed, exchange, list_objects, read_versioned
 from pipeline.storage.files import remove_file
 from pipeline.storage.moving import put_file
 from pipeline.storage.paths import join
 
-CATALOGUE, DETECTIONS, SNAPSHOT, SCENES = "_catalogue", "detections", "snapshot.json", "scenes"
+DETECTIONS, SNAPSHOT, SCENES = "detections", "snapshot.json", "scenes"
 FORMAT = 1
 PART, COMPACTED = "part", "compacted"
-TURNS, PAUSE_S = 30, 0.2
-"""Attempts against writers that are faster, and the mean pause after the first of them."""
 KEPT = timedelta(days=1)
 """How long a file stays that may come to be in the snapshot, and a list of scenes that was."""
 
@@ -155,9 +148,7 @@ def swapped(out_uri: str, snapshot: Snapshot, version: str | None) -> bool:
     }
     data = (json.dumps(content, indent=1) + "\n").encode()
     address = join(folder_of(out_uri), SNAPSHOT)
-    if version is None:
-        return create_if_absent(address, data) is not None
-    return replace_if_unchanged(address, data, version) is not None
+    return exchange(address, data, version) is not None
 
 
 def still_listed(out_uri: str, paths: Collection[str]) -> bool:

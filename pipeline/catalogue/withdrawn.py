@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.catalogue.mirror import CATALOGUE, to_json, turns
+from pipeline.catalogue.mirror import to_json
+from pipeline.catalogue.turns import CATALOGUE, turns
 from pipeline.errors import redacted
-from pipeline.storage.conditional import create_if_absent, read_versioned, replace_if_unchanged
+from pipeline.storage.conditional import exchange, read_versioned
 from pipeline.storage.paths import join
 
 WITHDRAWN = "withdrawn.json"
@@ -53,7 +54,7 @@ def note_withdrawn(out_uri: str, gone: Mapping[str, Withdrawal], back: Collectio
     write without end.
     """
     address = _address(out_uri)
-    for _ in turns(out_uri):
+    for _ in turns(join(out_uri, CATALOGUE)):
         there = read_versioned(address)
         known = {} if there is None else _understood(there.content)
         before = known or {}
@@ -62,11 +63,7 @@ def note_withdrawn(out_uri: str, gone: Mapping[str, Withdrawal], back: Collectio
         if after == known:
             return set()
         content = to_json({"format": FORMAT, "scenes": {name: asdict(after[name]) for name in sorted(after)}})
-        if there is None:
-            done = create_if_absent(address, content)
-        else:
-            done = replace_if_unchanged(address, content, there.version)
-        if done is not None:
+        if exchange(address, content, None if there is None else there.version) is not None:
             return {name for name in before | after if before.get(name) != after.get(name)}
     raise AssertionError("turns end by themselves")
 

@@ -20,6 +20,7 @@ from pipeline.outputs.ledger_table import LedgerRow, LedgerTable, Wanted, empty_
 from pipeline.storage.conditional import (
     Listed,
     create_if_absent,
+    exchange,
     read_versioned,
     replace_if_unchanged,
 )
@@ -221,11 +222,7 @@ class Ledger:
             if not rows and not self._gone:
                 return
             content = table.with_rows(rows, self._gone - mine.keys()).to_parquet()
-            if there is None:
-                written = create_if_absent(uri, content)
-            else:
-                written = replace_if_unchanged(uri, content, there.version)
-            if written is not None:
+            if exchange(uri, content, None if there is None else there.version) is not None:
                 return
         self._say(f"other ticks are writing {uri} all the time: the next one brings it up to date")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from pipeline.errors import ConfigError, redacted
 from pipeline.names import shown
 from pipeline.raster.addresses import origin_of
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.files import file_names, read_file
+from pipeline.storage.files import file_names, json_object, read_file
 from pipeline.storage.folders import MANIFEST
 from pipeline.storage.paths import join, local_path
 
@@ -34,7 +33,7 @@ def last_record(out_uri: str, scene_id: str, patience: Patience = PATIENCE) -> M
         raise ConfigError(
             f"{redacted(folder)}, where the folder of this scene belongs, is a file; choose another --out or --scene-id"
         )
-    return _json(join(folder, RECORD), patience)
+    return json_object(read_file(join(folder, RECORD), patience))
 
 
 def check_owner(record: Mapping[str, Any], uris: Sequence[str], out_uri: str, scene_id: str, *, force: bool) -> bool:
@@ -72,14 +71,5 @@ def published(record: Mapping[str, Any], out_uri: str, scene_id: str, request: s
     if record.get("request") != request or record.get("status") != "PUBLISHED":
         return None
     folder = join(out_uri, scene_id)
-    files = _json(join(folder, MANIFEST)).get("files", {})
+    files = json_object(read_file(join(folder, MANIFEST))).get("files", {})
     return record if files and set(files) <= file_names(folder) else None
-
-
-def _json(uri: str, patience: Patience = PATIENCE) -> dict[str, Any]:
-    """A JSON object; empty when there is none, or something else."""
-    try:
-        content = json.loads(read_file(uri, patience) or b"{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}

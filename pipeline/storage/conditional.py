@@ -114,6 +114,14 @@ def replace_if_unchanged(uri: str, content: bytes, version: str, patience: Patie
         return _written(path, content, status) if _mark(status) == version else None
 
 
+def exchange(uri: str, content: bytes, version: str | None) -> str | None:
+    """Put ``content`` in the place of what was read there, of this ``version``, or of nothing (None); the new version.
+
+    None when somebody was faster. Raises StorageError.
+    """
+    return create_if_absent(uri, content) if version is None else replace_if_unchanged(uri, content, version)
+
+
 def list_objects(
     prefix_uri: str, patience: Patience = PATIENCE, *, reading: bool = False, pays: bool = False
 ) -> Iterator[Listed]:  # fmt: skip

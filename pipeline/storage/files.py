@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import time
@@ -115,6 +116,15 @@ def read_file(uri: str, patience: Patience = PATIENCE) -> bytes | None:
                 return None
     fs, target = remote(uri)
     return attempt(f"cannot read {redacted(uri)}", whole_file, fs, target, patience=patience)
+
+
+def json_object(content: bytes | None) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is no file, or something else in it."""
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def remove_file(uri: str, patience: Patience = PATIENCE) -> None:

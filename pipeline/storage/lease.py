@@ -22,7 +22,7 @@ import psutil
 
 from pipeline.errors import SceneBusy, StorageError, tidying
 from pipeline.names import brief
-from pipeline.storage.files import create_file, read_file, remove_file, write_file
+from pipeline.storage.files import create_file, json_object, read_file, remove_file, write_file
 from pipeline.storage.paths import join
 from pipeline.threads import pause
 
@@ -113,7 +113,7 @@ class Lease:
     def _take_over(self) -> None:
         """Wait until the lease that is there is given back, abandoned, or renewed (then: SceneBusy)."""
         found = read_file(self._uri)
-        holder = _parsed(found)
+        holder = json_object(found)
         if not _is_gone(holder):
             wait_s = float(holder.get("lasts_s", self._lasts_s))
             self._say(f"{self._name}: another job holds it ({_named(holder)}); watching it for {wait_s:g} s")
@@ -125,7 +125,7 @@ class Lease:
                     return
                 if now is not None and now != found:
                     raise SceneBusy(
-                        f"another job is at work on {self._name} ({_named(_parsed(now))}); wait for it, or stop it "
+                        f"another job is at work on {self._name} ({_named(json_object(now))}); wait for it, or stop it "
                         "and run this again"
                     )
         write_file(self._uri, self._content())
@@ -135,7 +135,7 @@ class Lease:
             raise SceneBusy(f"another job has just taken over {self._name}; wait for it to end")
 
     def _mine(self) -> bool:
-        return bool(_parsed(read_file(self._uri)).get("token") == self._token)
+        return bool(json_object(read_file(self._uri)).get("token") == self._token)
 
     def _keep(self) -> None:
         """Renew until the end; notice when the lease is gone."""
@@ -172,13 +172,13 @@ class Watch:
         if self._held is not None:
             return self._held
         now = read_file(self._uri)
-        if now is None or _is_gone(_parsed(now)):
+        if now is None or _is_gone(json_object(now)):
             self._held = False
         elif self._found is None:
             self._found, self._since = now, time.monotonic()
         elif now != self._found:
             self._held = True
-        elif time.monotonic() - self._since >= float(_parsed(now).get("lasts_s", self._lasts_s)):
+        elif time.monotonic() - self._since >= float(json_object(now).get("lasts_s", self._lasts_s)):
             self._held = False
         return self._held
 
@@ -195,15 +195,6 @@ def give_back_all() -> None:
     """Give back every lease of this process, which ends now: others need not watch them until they expire."""
     for lease in list(_HELD):
         lease.give_back()
-
-
-def _parsed(data: bytes | None) -> dict[str, Any]:
-    """What a lease says; nothing for one that is gone or unreadable."""
-    try:
-        content = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:

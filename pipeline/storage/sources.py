@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.errors import redacted
 from pipeline.retrying import PATIENCE, Patience
-from pipeline.storage.clients import attempt, remote, translated
+from pipeline.storage.clients import attempt, remote
+from pipeline.storage.files import read_file
 from pipeline.storage.paths import local_path
 
 _PASSING = (408, 425, 429)
@@ -19,13 +20,8 @@ _LONGEST_WAIT_S = 60.0
 def read_source(uri: str, patience: Patience = PATIENCE, *, pays: bool = False) -> bytes | None:
     """A whole file of somebody else's; None when it is not there. What is refused is not asked for again, and a server
     that names a time to wait is waited for. ``pays``: who asks does. Raises StorageError when it cannot be read."""
-    path = local_path(uri)
-    if path is not None:
-        with translated(f"cannot read {uri}"):
-            try:
-                return path.read_bytes()
-            except FileNotFoundError:
-                return None
+    if local_path(uri) is not None:
+        return read_file(uri)
     fs, target = remote(uri, reading=True, pays=pays)
 
     def whole() -> bytes | None:

@@ -358,13 +358,11 @@ def test_who_is_killed_leaves_work_that_the_next_one_ends(
     collect(str(out), SILENT, ("upright",))
     where = {
         "items": (job, "_write_model"), "models": (job, "update"), "detections": (job, "write_mirror"),
-        "items.parquet": (mirror, "create_if_absent"),
+        "items.parquet": (mirror, "exchange"),
     }  # fmt: skip
     place, name = where[last]
     with monkeypatch.context() as patch:
-        patch.setattr(place, name, _killed)
-        if last == "items.parquet":
-            patch.setattr(mirror, "replace_if_unchanged", _killed_at("collection.json", mirror.replace_if_unchanged))
+        patch.setattr(place, name, _killed_at("collection.json", mirror.exchange) if place is mirror else _killed)
         with pytest.raises(KeyboardInterrupt):
             collect(str(out), SILENT)
     catalogue = out / "_catalogue"
